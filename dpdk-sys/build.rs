@@ -1,0 +1,2 @@
+//! Generates the bindings (see lib.rs).
+fn main() {}

@@ -1,0 +1,2 @@
+//! The director.
+fn main() {}

@@ -1,0 +1,1 @@
+//! pollvs: the Linux Virtual Server (LVS/IPVS) rebuilt as a poll-mode forwarder.
