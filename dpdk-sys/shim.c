@@ -1,0 +1,14 @@
+/* See shim.h. */
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+
+#include "shim.h"
+
+int dpdk_errno(void) { return rte_errno; }
+
+uint32_t dpdk_lcore_id(void) { return rte_lcore_id(); }
+
+struct rte_mbuf *dpdk_mbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
+
+void dpdk_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
