@@ -1,1 +1,19 @@
 //! pollvs: the Linux Virtual Server (LVS/IPVS) rebuilt as a poll-mode forwarder.
+//!
+//! The core (the director and all it stands on) is pure: packets in, verdicts out, time passed in. DPDK, threads, sockets and clocks
+//! live above it.
+
+pub mod addr;
+pub mod burst;
+pub mod destination;
+pub mod family;
+pub mod frame;
+pub mod hash;
+pub mod io;
+pub mod network;
+pub mod service;
+pub mod settings;
+pub mod snapshot;
+pub mod stats;
+pub mod time;
+pub mod verdict;

@@ -1,0 +1,80 @@
+//! A destination: one real server of one virtual service (the kernel's `struct ip_vs_dest`).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::service::ServiceId;
+
+/// Index of a destination, stable for its life; also the index of its counters on every worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct DestId(pub u32);
+
+impl DestId {
+    /// The index as a `usize`.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// How packets reach the destination.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Addresses and ports are rewritten, and back on the way out (masquerade, `-m`).
+    Nat,
+    /// Only the MAC changes (direct routing, `-g`).
+    #[default]
+    Dr,
+    /// Encapsulated (`-i`), as [`Tunnel`] says.
+    Tun,
+}
+
+/// The encapsulation of [`Method::Tun`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum Tunnel {
+    /// IP in IP (RFC 2003).
+    #[default]
+    Ipip,
+    /// Generic UDP encapsulation to `port`.
+    Gue {
+        /// UDP port of the real server.
+        port: u16,
+        /// Checksum of the outer UDP datagram.
+        checksum: bool,
+    },
+    /// GRE (RFC 2784).
+    Gre {
+        /// GRE checksum.
+        checksum: bool,
+    },
+}
+
+/// One real server of one service. Immutable: an edit makes a new one with the same `id` and `uid`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Destination {
+    /// Its index.
+    pub id: DestId,
+    /// Never used twice: tells a worker that an index now means another destination.
+    pub uid: u64,
+    /// The service it belongs to, or belonged to.
+    pub service: ServiceId,
+    /// Address of the real server.
+    pub address: IpAddr,
+    /// Port of the real server; 0 for a service of all ports.
+    pub port: u16,
+    /// Share of new connections; 0 quiesces: existing connections and templates go on, no new picks.
+    pub weight: u32,
+    /// Forwarding method of new connections.
+    pub method: Method,
+    /// Encapsulation, when the method is TUN.
+    pub tunnel: Tunnel,
+    /// Upper connection threshold; 0 for none.
+    pub upper: u32,
+    /// Lower connection threshold; 0 for three quarters of the upper.
+    pub lower: u32,
+    /// False once it has been removed from its service and only lives on for its connections.
+    pub available: bool,
+}

@@ -1,0 +1,116 @@
+//! An address family as the tables see it: an address is one integer, `u32` for IPv4 and `u128` for IPv6, in host order
+//! (the number that the dotted or colon notation writes).
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One address of one family. Tables and the packet path are written once over it and compiled twice.
+pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + Send + Sync + 'static {
+    /// Bits in an address.
+    const BITS: u8;
+    /// IPv6?
+    const V6: bool;
+    /// The largest address.
+    const MAX: Self;
+
+    /// The address as the standard library has it.
+    fn ip(self) -> IpAddr;
+    /// The address of this family, or `None` when it is of the other.
+    fn from_ip(ip: IpAddr) -> Option<Self>;
+    /// The address with all but the first `prefix` bits cleared.
+    fn masked(self, prefix: u8) -> Self;
+    /// The last address that shares the first `prefix` bits.
+    fn last(self, prefix: u8) -> Self;
+    /// The next address; wraps at the end.
+    fn next(self) -> Self;
+    /// 64 bits to be mixed by a hash; for IPv6 both halves folded under `key`.
+    fn fold(self, key: u64) -> u64;
+}
+
+impl Address for u32 {
+    const BITS: u8 = 32;
+    const V6: bool = false;
+    const MAX: Self = Self::MAX;
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(self))
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(a) => Some(a.to_bits()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    #[inline]
+    fn masked(self, prefix: u8) -> Self {
+        self & Self::MAX.checked_shl(u32::from(32 - prefix.min(32))).unwrap_or(0)
+    }
+
+    fn last(self, prefix: u8) -> Self {
+        self | !Self::MAX.masked(prefix)
+    }
+
+    fn next(self) -> Self {
+        self.wrapping_add(1)
+    }
+
+    #[inline]
+    fn fold(self, _key: u64) -> u64 {
+        u64::from(self)
+    }
+}
+
+impl Address for u128 {
+    const BITS: u8 = 128;
+    const V6: bool = true;
+    const MAX: Self = Self::MAX;
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from_bits(self))
+    }
+
+    fn from_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V6(a) => Some(a.to_bits()),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    #[inline]
+    fn masked(self, prefix: u8) -> Self {
+        self & Self::MAX.checked_shl(u32::from(128 - prefix.min(128))).unwrap_or(0)
+    }
+
+    fn last(self, prefix: u8) -> Self {
+        self | !Self::MAX.masked(prefix)
+    }
+
+    fn next(self) -> Self {
+        self.wrapping_add(1)
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the two halves are taken apart on purpose")]
+    fn fold(self, key: u64) -> u64 {
+        crate::hash::mum((self >> 64) as u64 ^ key, self as u64 ^ key.rotate_left(32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_keep_the_prefix_at_both_ends() {
+        assert_eq!(0xc000_02ff_u32.masked(24), 0xc000_0200);
+        assert_eq!(0xc000_02ff_u32.masked(0), 0);
+        assert_eq!(0xc000_02ff_u32.masked(32), 0xc000_02ff);
+        assert_eq!(0xc000_0200_u32.last(24), 0xc000_02ff);
+        assert_eq!(u128::MAX.masked(0), 0);
+        assert_eq!(1_u128.masked(128), 1);
+        assert_eq!(0_u128.last(64), u128::from(u64::MAX));
+    }
+}

@@ -1,0 +1,16 @@
+//! What the core needs of a packet buffer: bytes, and room in front of them for an outer header.
+
+/// One Ethernet frame in a buffer with room in front. Implemented by the DPDK edge for its mbufs and by
+/// [`crate::io::memory`] for tests and replay.
+pub trait Frame {
+    /// The frame from its destination MAC on.
+    fn bytes(&self) -> &[u8];
+    /// The frame, to be rewritten in place.
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// Grows the frame by `n` bytes at the front, their contents undefined; false, and no change, when there is no room.
+    fn prepend(&mut self, n: usize) -> bool;
+    /// Takes `n` bytes off the front; false, and no change, when the frame is shorter.
+    fn trim_front(&mut self, n: usize) -> bool;
+    /// Sets the length, cutting or growing at the tail (new bytes undefined); false, and no change, when there is no room.
+    fn resize(&mut self, len: usize) -> bool;
+}

@@ -1,0 +1,63 @@
+//! The keyed hash of the tables. The key is random at start, so that nobody outside can choose clients that collide; replay
+//! and tests pass their own. Folded multiplication after Wang Yi's wyhash (public domain).
+
+use crate::family::Address;
+
+/// Multiplies to 128 bits and folds the halves.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the halves of the product are folded")]
+pub(crate) fn mum(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Key of a table's hash.
+#[derive(Clone, Copy, Debug)]
+pub struct HashKey {
+    a: u64,
+    b: u64,
+}
+
+impl HashKey {
+    /// Derives a key from a seed.
+    pub fn new(seed: u64) -> Self {
+        let a = mum(seed ^ 0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db);
+        let b = mum(seed.wrapping_add(0x8ebc_6af0_9c88_c6e3), a | 1);
+        Self { a, b: b | 1 }
+    }
+
+    /// Hashes a client: protocol, address, port. The only key of a connection's index entry, in both directions.
+    #[inline]
+    pub fn client<A: Address>(&self, protocol: u8, address: A, port: u16) -> u64 {
+        let ports = u64::from(port) << 8 | u64::from(protocol);
+        let word = if A::V6 { address.fold(self.a) ^ ports } else { address.fold(0) << 32 | ports };
+        mum(word ^ self.a, self.b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_clients_spread_over_the_low_and_the_high_bits() {
+        let key = HashKey::new(7);
+        let mut low = [0_u32; 256];
+        let mut high = [0_u32; 256];
+        for port in 0..=u16::MAX {
+            let hash = key.client(6, 0x0a00_0001_u32, port);
+            low[(hash & 255) as usize] += 1;
+            high[(hash >> 56) as usize] += 1;
+        }
+        for counts in [low, high] {
+            let worst = counts.iter().max().expect("256 counts");
+            assert!(*worst < 256 * 2, "one of 256 cells holds {worst} of 65536");
+        }
+    }
+
+    #[test]
+    fn the_seed_changes_the_order() {
+        let of = |seed| HashKey::new(seed).client(6, 1_u128, 80);
+        assert_ne!(of(1), of(2));
+    }
+}

@@ -1,0 +1,208 @@
+//! A virtual service (the kernel's `struct ip_vs_service`): what is balanced, by which scheduler, over which destinations.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::destination::Destination;
+
+/// Index of a service, stable for its life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ServiceId(pub u32);
+
+impl ServiceId {
+    /// The index as a `usize`.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A transport protocol that can be balanced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Protocol {
+    /// TCP.
+    Tcp = 6,
+    /// UDP.
+    Udp = 17,
+    /// SCTP.
+    Sctp = 132,
+}
+
+impl Protocol {
+    /// The protocol of this IP protocol number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+
+    /// Its IP protocol number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
+/// What a service is found by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ServiceKey {
+    /// Protocol, virtual address, port (0: every port).
+    Address {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// Virtual address (VIP).
+        address: IpAddr,
+        /// Virtual port.
+        port: u16,
+    },
+    /// A firewall mark.
+    Mark {
+        /// The mark, not 0.
+        mark: u32,
+        /// Marks are kept apart by family.
+        v6: bool,
+    },
+}
+
+impl ServiceKey {
+    /// IPv6?
+    pub fn v6(&self) -> bool {
+        match self {
+            Self::Address { address, .. } => address.is_ipv6(),
+            Self::Mark { v6, .. } => *v6,
+        }
+    }
+
+    /// The virtual port; 0 for a mark.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Address { port, .. } => *port,
+            Self::Mark { .. } => 0,
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { protocol, address: IpAddr::V4(a), port } => write!(f, "{protocol} {a}:{port}"),
+            Self::Address { protocol, address: IpAddr::V6(a), port } => write!(f, "{protocol} [{a}]:{port}"),
+            Self::Mark { mark, v6: false } => write!(f, "FWM {mark}"),
+            Self::Mark { mark, v6: true } => write!(f, "FWM {mark} IPv6"),
+        }
+    }
+}
+
+/// Name of a scheduler, as `ipvsadm -s` spells it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchedulerName {
+    /// Round robin.
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Least connection.
+    Lc,
+    /// Weighted least connection.
+    #[default]
+    Wlc,
+    /// Source hashing.
+    Sh,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// Weighted failover.
+    Fo,
+    /// Weighted overflow.
+    Ovf,
+    /// Destination hashing.
+    Dh,
+}
+
+impl SchedulerName {
+    /// Every scheduler there is.
+    pub const ALL: &'static [Self] =
+        &[Self::Rr, Self::Wrr, Self::Lc, Self::Wlc, Self::Sh, Self::Sed, Self::Nq, Self::Fo, Self::Ovf, Self::Dh];
+
+    /// The name that ipvsadm uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rr => "rr",
+            Self::Wrr => "wrr",
+            Self::Lc => "lc",
+            Self::Wlc => "wlc",
+            Self::Sh => "sh",
+            Self::Sed => "sed",
+            Self::Nq => "nq",
+            Self::Fo => "fo",
+            Self::Ovf => "ovf",
+            Self::Dh => "dh",
+        }
+    }
+
+    /// The scheduler of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|s| s.name() == name)
+    }
+}
+
+/// Persistence of a service (`-p`, `-M`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Persistence {
+    /// Life of a template in seconds.
+    pub timeout_secs: u32,
+    /// Leading bits of the client's address that a template keeps: 32 or 128 for one client.
+    pub prefix: u8,
+}
+
+/// Flags of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ServiceFlags {
+    /// Every datagram is scheduled by itself (`-o`).
+    pub one_packet: bool,
+    /// Scheduler flag 1: `sh-fallback`, `mh-fallback`.
+    pub sched1: bool,
+    /// Scheduler flag 2: `sh-port`, `mh-port`.
+    pub sched2: bool,
+    /// Scheduler flag 3.
+    pub sched3: bool,
+}
+
+/// One virtual service. Immutable: a change makes a new one with the same `id` and a greater `version`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// Its index.
+    pub id: ServiceId,
+    /// Never used twice: tells a worker that an index now means another service.
+    pub uid: u64,
+    /// Grows with every change of the service or its destinations; what a worker compares to know that its scheduler must look.
+    pub version: u64,
+    /// What it is found by.
+    pub key: ServiceKey,
+    /// Its scheduler.
+    pub scheduler: SchedulerName,
+    /// Persistence, if any.
+    pub persistence: Option<Persistence>,
+    /// Its flags.
+    pub flags: ServiceFlags,
+    /// Its destinations, newest first: the order in which the kernel's schedulers walk.
+    pub destinations: Vec<Arc<Destination>>,
+}

@@ -1,0 +1,62 @@
+//! What the kernel keeps under `net.ipv4.vs.*` and `ipvsadm --set`: the switches of behaviour and the time-outs, under the same
+//! names and with the kernel's defaults.
+
+use serde::{Deserialize, Serialize};
+
+/// The time-outs that `ipvsadm --set TCP TCPFIN UDP` changes, in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// TCP ESTABLISHED.
+    pub tcp: u32,
+    /// TCP FIN_WAIT.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { tcp: 900, tcp_fin: 120, udp: 300 }
+    }
+}
+
+/// The sysctls of `net.ipv4.vs` that are supported.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// A SYN on a closing connection: bit 0 schedules it anew, bit 1 widens that to FIN_WAIT of DR and TUN; 0 reuses the entry.
+    pub conn_reuse_mode: u8,
+    /// A connection whose destination was removed expires at its next packet, which is then treated as new.
+    pub expire_nodest_conn: bool,
+    /// A template whose destination is quiesced is not followed: a new pick is made.
+    pub expire_quiescent_template: bool,
+    /// Any TCP packet but RST starts a connection.
+    pub sloppy_tcp: bool,
+    /// An unknown packet from a real server is answered with ICMP port unreachable.
+    pub nat_icmp_send: bool,
+    /// TUN obeys DF and answers "fragmentation needed".
+    pub pmtu_disc: bool,
+    /// A mark's packet without a usable destination goes to its own address.
+    pub cache_bypass: bool,
+    /// ICMP errors of unknown connections are scheduled.
+    pub schedule_icmp: bool,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            conn_reuse_mode: 1,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            sloppy_tcp: false,
+            nat_icmp_send: false,
+            pmtu_disc: true,
+            cache_bypass: false,
+            schedule_icmp: false,
+            timeouts: Timeouts::default(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What control tells the workers: the rules and the network, immutable and shared. Control builds a snapshot once, sends it to each
+//! worker, and frees it after the last one has moved on; a worker's configuration never changes within a burst.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::destination::{DestId, Destination};
+use crate::network::{AddressSet, Hop, Network};
+use crate::service::{Protocol, Service, ServiceId, ServiceKey};
+use crate::settings::Settings;
+
+/// FTP's control port: its service also takes the data connections.
+const FTP: u16 = 21;
+/// FTP's data port.
+const FTP_DATA: u16 = 20;
+/// The first unprivileged port.
+const UNPRIVILEGED: u16 = 1024;
+
+/// Services and destinations by their index, and the switches of behaviour.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// By [`ServiceId`]; `None` where the index is free.
+    pub services: Vec<Option<Arc<Service>>>,
+    /// By [`DestId`], removed ones that still have connections among them; `None` where the index is free.
+    pub destinations: Vec<Option<Arc<Destination>>>,
+    /// Sysctls and time-outs.
+    pub settings: Settings,
+    index: FxHashMap<ServiceKey, ServiceId>,
+    vips4: AddressSet<u32>,
+    vips6: AddressSet<u128>,
+}
+
+impl Rules {
+    /// Indexes the services.
+    pub fn new(
+        services: Vec<Option<Arc<Service>>>,
+        destinations: Vec<Option<Arc<Destination>>>,
+        settings: Settings,
+    ) -> Self {
+        let keys = || services.iter().flatten().map(|s| (s.key, s.id));
+        let vips = || keys().filter_map(|(key, _)| vip(&key));
+        let vips4 = vips().filter_map(|a| if let IpAddr::V4(a) = a { Some(a.to_bits()) } else { None });
+        let vips6 = vips().filter_map(|a| if let IpAddr::V6(a) = a { Some(a.to_bits()) } else { None });
+        let (vips4, vips6) = (AddressSet::new(vips4), AddressSet::new(vips6));
+        Self { index: keys().collect(), vips4, vips6, services, destinations, settings }
+    }
+
+    /// No service at all: the kernel then takes its hooks out, and every packet is the local stack's.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Is the address a virtual one?
+    #[inline]
+    pub fn is_vip4(&self, address: u32) -> bool {
+        self.vips4.contains(address)
+    }
+
+    /// Is the address a virtual one?
+    #[inline]
+    pub fn is_vip6(&self, address: u128) -> bool {
+        self.vips6.contains(address)
+    }
+
+    /// The service of that index.
+    pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(id.index())?.as_ref()
+    }
+
+    /// The destination of that index.
+    #[inline]
+    pub fn destination(&self, id: DestId) -> Option<&Arc<Destination>> {
+        self.destinations.get(id.index())?.as_ref()
+    }
+
+    /// The service of exactly that key.
+    pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.service(*self.index.get(key)?)
+    }
+
+    /// The service of a packet, in the kernel's order: the port itself; for TCP an FTP service's data ports; port 0.
+    pub fn service_of(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Arc<Service>> {
+        let at = |port| self.find(&ServiceKey::Address { protocol, address, port });
+        let ftp =
+            || (protocol == Protocol::Tcp && (port == FTP_DATA || port >= UNPRIVILEGED)).then(|| at(FTP)).flatten();
+        at(port).or_else(ftp).or_else(|| at(0))
+    }
+}
+
+fn vip(key: &ServiceKey) -> Option<IpAddr> {
+    match key {
+        ServiceKey::Address { address, .. } => Some(*address),
+        ServiceKey::Mark { .. } => None,
+    }
+}
+
+/// How to reach a destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Path {
+    /// The next hop.
+    pub hop: Hop,
+    /// Source of the outer header (TUN), if the family and the route allow one.
+    pub source: Option<IpAddr>,
+}
+
+/// Rules and network at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Grows with each snapshot.
+    pub version: u64,
+    /// Services and destinations.
+    pub rules: Arc<Rules>,
+    /// Ports, routes, neighbours.
+    pub network: Arc<Network>,
+    /// By [`DestId`]: how to reach it.
+    pub paths: Vec<Path>,
+}
+
+impl Snapshot {
+    /// Works out the path of every destination.
+    pub fn new(version: u64, rules: Arc<Rules>, network: Arc<Network>) -> Self {
+        let path = |dest: &Option<Arc<Destination>>| dest.as_ref().map_or_else(Path::default, |d| path(&network, d));
+        let paths = rules.destinations.iter().map(path).collect();
+        Self { version, rules, network, paths }
+    }
+}
+
+fn path(network: &Network, dest: &Destination) -> Path {
+    let source = match dest.address {
+        IpAddr::V4(a) => network.v4.source(a.to_bits()).map(|s| IpAddr::V4(s.into())),
+        IpAddr::V6(a) => network.v6.source(a.to_bits()).map(|s| IpAddr::V6(s.into())),
+    };
+    Path { hop: network.hop(dest.address), source }
+}

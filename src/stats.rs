@@ -1,0 +1,157 @@
+//! Counters of the data path. Drop reasons and events come from one list each: name, text, counter.
+
+macro_rules! counters {
+    ($(#[$meta:meta])* $list:ident, $enum:ident { $($variant:ident $name:literal $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum $enum {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl $enum {
+            /// Every member, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name under which programs find the counter.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One line for people.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        /// One counter for each member.
+        pub type $list = [u64; $enum::ALL.len()];
+    };
+}
+
+counters! {
+    /// Why a packet was dropped.
+    DropCounters, DropReason {
+        Truncated "truncated" "the frame ends before its headers or its IP length do",
+        BadHeader "bad_header" "an IP or transport header contradicts itself (version, header length, total length)",
+        BadIpChecksum "bad_ip_checksum" "the IPv4 header checksum is wrong",
+        Fragment "fragment" "a fragment addressed to a virtual service",
+        NoDestination "no_destination" "no destination of the service is usable; the client was told (ICMP port unreachable)",
+        DestinationGone "destination_gone" "the destination of the connection was removed",
+        TableFull "table_full" "the connection table is full",
+        ChainFull "chain_full" "one client address and port has too many connections",
+        TtlExceeded "ttl_exceeded" "the TTL ran out; the client was told (ICMP time exceeded)",
+        TooBig "too_big" "longer than the path's MTU with DF set; the sender was told (ICMP fragmentation needed)",
+        NoRoute "no_route" "no route to the destination; the sender was told (ICMP host unreachable)",
+        Unresolved "unresolved" "the next hop's MAC is not known and the hold queue is full",
+        ResolveFailed "resolve_failed" "held for a next hop that did not answer",
+        NoRoom "no_room" "no room in the buffer for an outer header",
+        NotScheduled "not_scheduled" "a packet that starts no connection (SYN with RST, port 20)",
+        HandoffFull "handoff_full" "the ring to the client's worker is full",
+        TwinFull "twin_full" "the ring to the kernel twin is full",
+        TwinOff "twin_off" "not for a service of ours, and the port has no twin",
+        NoReplyRoom "no_reply_room" "an answer of the director's own did not fit the buffer",
+        Aborted "aborted" "received but not judged; a fault of the program",
+    }
+}
+
+counters! {
+    /// What else the director counts.
+    EventCounters, Event {
+        Received "received" "frames received",
+        FromTwin "from_twin" "frames from the kernel twin",
+        FromHandoff "from_handoff" "frames from other workers",
+        Transmitted "transmitted" "frames transmitted",
+        Passed "passed" "frames given to the kernel twin",
+        HandedOff "handed_off" "frames given to the client's worker",
+        Held "held" "frames held for a next hop that is being resolved",
+        Request "request" "client packets forwarded",
+        Reply "reply" "server packets translated (NAT)",
+        Created "connections_created" "connections made",
+        Expired "connections_expired" "connections ended",
+        TemplateCreated "templates_created" "persistence templates made",
+        TemplateExpired "templates_expired" "persistence templates ended",
+        Reused "connections_reused" "SYNs that ended an old connection and were scheduled anew",
+        IcmpSent "icmp_sent" "ICMP errors made by the director",
+        IcmpRelayed "icmp_relayed" "ICMP errors that belong to a connection, relayed",
+        FragmentsPassed "fragments_passed" "fragments that are no service's, left to the kernel",
+        NoService "no_service" "packets to a virtual address that are no service's, left to the kernel",
+        NoConnection "no_connection" "packets to a service that start no connection, left to the kernel",
+    }
+}
+
+/// Counters of one destination on one worker. Packets and bytes from the IP header on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets from the server (NAT only).
+    pub out_packets: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Bytes from the server.
+    pub out_bytes: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, rhs: Self) {
+        self.connections += rhs.connections;
+        self.in_packets += rhs.in_packets;
+        self.out_packets += rhs.out_packets;
+        self.in_bytes += rhs.in_bytes;
+        self.out_bytes += rhs.out_bytes;
+    }
+}
+
+/// Counters of one worker's core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// By [`DropReason`].
+    pub drops: DropCounters,
+    /// By [`Event`].
+    pub events: EventCounters,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { drops: [0; DropReason::ALL.len()], events: [0; Event::ALL.len()] }
+    }
+}
+
+impl Counters {
+    /// Counts one packet dropped.
+    #[inline]
+    pub fn drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    /// Counts one event.
+    #[inline]
+    pub fn event(&mut self, event: Event) {
+        self.events[event as usize] += 1;
+    }
+
+    /// Adds another worker's counters.
+    pub fn add(&mut self, other: &Self) {
+        self.drops.iter_mut().zip(other.drops).for_each(|(a, b)| *a += b);
+        self.events.iter_mut().zip(other.events).for_each(|(a, b)| *a += b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_indices_fit() {
+        let names: HashSet<_> =
+            DropReason::ALL.iter().map(|r| r.name()).chain(Event::ALL.iter().map(|e| e.name())).collect();
+        assert_eq!(names.len(), DropReason::ALL.len() + Event::ALL.len());
+        for (i, r) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*r as usize, i);
+        }
+    }
+}

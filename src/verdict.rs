@@ -1,0 +1,40 @@
+//! What becomes of a packet.
+
+use crate::stats::DropReason;
+use std::net::IpAddr;
+
+/// Index of a port, in the order of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PortId(pub u16);
+
+/// Index of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct WorkerId(pub u16);
+
+/// Where a frame came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Origin {
+    /// Off the wire.
+    #[default]
+    Wire,
+    /// From the kernel, through the port's twin: it leaves by that port unless it belongs to a connection.
+    Twin,
+}
+
+/// The director's decision about one frame, which it has rewritten as needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Verdict {
+    /// Not judged yet.
+    #[default]
+    Pending,
+    /// Out of this port, as it is.
+    Transmit(PortId),
+    /// To the kernel through the twin of this port: not for a service of ours, or for the director itself.
+    Pass(PortId),
+    /// To the worker that owns the client.
+    Handoff(WorkerId),
+    /// Ready but for its destination MAC: this neighbour is not resolved.
+    Hold(PortId, IpAddr),
+    /// Gone, and counted.
+    Drop(DropReason),
+}
