@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod burst;
+pub mod control;
 pub mod destination;
 pub mod family;
 pub mod frame;

@@ -1,5 +1,7 @@
 //! Counters of the data path. Drop reasons and events come from one list each: name, text, counter.
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! counters {
     ($(#[$meta:meta])* $list:ident, $enum:ident { $($variant:ident $name:literal $text:literal,)* }) => {
         $(#[$meta])*
@@ -81,7 +83,7 @@ counters! {
 }
 
 /// Counters of one destination on one worker. Packets and bytes from the IP header on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Connections scheduled.
     pub connections: u64,

@@ -1,0 +1,391 @@
+//! What the director answers on the control socket: one JSON object a line, `{"reply": "services", ...}`. A long listing is several
+//! lines, the last of which has `"more": false`. The first line of a connection is the director's `hello`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::request::SchedulerFlag;
+use crate::destination::{Method, Tunnel};
+use crate::io::PortCounters;
+use crate::service::{SchedulerName, ServiceKey};
+use crate::settings::{Settings, Timeouts};
+use crate::stats::Traffic;
+
+/// Version of the protocol. Grows when a client written for the old one would be misled.
+pub const PROTOCOL: u32 = 1;
+
+/// One reply, one line.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The greeting.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// Version of the program.
+        version: String,
+    },
+    /// Accepted, persisted, and in force on every worker.
+    Done {},
+    /// Refused; nothing has changed.
+    Error(Failure),
+    /// To `status`.
+    Status(StatusView),
+    /// To `services`.
+    Services {
+        /// In order of creation.
+        services: Vec<ServiceView>,
+        /// Another line follows.
+        more: bool,
+    },
+    /// To `connections` and `templates`.
+    Connections {
+        /// In the order of the tables.
+        connections: Vec<ConnectionView>,
+        /// Another line follows.
+        more: bool,
+    },
+    /// To `workers`.
+    Workers {
+        /// By index.
+        workers: Vec<WorkerView>,
+    },
+    /// To `ports`.
+    Ports {
+        /// In the order of the configuration.
+        ports: Vec<PortView>,
+    },
+    /// To `counters`.
+    Counters {
+        /// Packets dropped, by reason.
+        drops: Vec<CounterView>,
+        /// What else happened.
+        events: Vec<CounterView>,
+    },
+    /// To `next_hops`.
+    NextHops {
+        /// One for each address of a destination.
+        next_hops: Vec<NextHopView>,
+    },
+    /// To `timeouts`.
+    Timeouts(Timeouts),
+    /// To `settings`.
+    Settings(Settings),
+    /// To `save`.
+    Rules {
+        /// TOML.
+        rules: String,
+    },
+    /// To `apply` and `reload`.
+    Applied {
+        /// What changed, a sentence each.
+        changes: Vec<String>,
+        /// What differs but needs a restart, a sentence each.
+        restart: Vec<String>,
+    },
+}
+
+/// Why a request was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what was wrong, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A refusal.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Self {
+        Self::Error(failure)
+    }
+}
+
+/// Why a request was refused, for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The line is no request, or one of its values is nonsense.
+    BadRequest,
+    /// Edit, delete or list of a service that is not there.
+    NoSuchService,
+    /// Add of a service that is there.
+    ServiceExists,
+    /// A destination was given for a service that is not there.
+    ServiceNotDefined,
+    /// Edit or delete of a destination that is not there.
+    NoSuchDestination,
+    /// Add of a destination that is there.
+    DestinationExists,
+    /// No scheduler of that name.
+    UnknownScheduler,
+    /// An address that cannot be a real server's, port 0 without persistence, and the like.
+    InvalidArgument,
+    /// A number that cannot be.
+    OutOfRange,
+    /// No setting of that name.
+    UnknownSetting,
+    /// The TOML text is wrong; the message names line and key.
+    BadRules,
+    /// The state file could not be written; the change is taken back.
+    NotPersisted,
+    /// A worker does not answer.
+    WorkerSilent,
+    /// No room for more (services, destinations).
+    Full,
+    /// Not now: the director is stopping.
+    Stopping,
+    /// This director cannot do that (no configuration file to reload, say).
+    Unsupported,
+}
+
+/// The director at a glance.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since start.
+    pub uptime_secs: u64,
+    /// Configuration file; empty for the embedded default.
+    pub config: String,
+    /// State file; empty when nothing is persisted.
+    pub state: String,
+    /// Stopping: no new connections are scheduled.
+    pub draining: bool,
+    /// Workers.
+    pub workers: u32,
+    /// Names of the ports.
+    pub ports: Vec<String>,
+    /// Services.
+    pub services: u32,
+    /// Destinations in services.
+    pub destinations: u32,
+    /// Connections of all workers.
+    pub connections: u64,
+    /// Room for connections, all workers.
+    pub connections_max: u64,
+    /// Templates of all workers.
+    pub templates: u64,
+    /// Room for templates, all workers.
+    pub templates_max: u64,
+    /// Version of the rules in force.
+    pub snapshot: u64,
+    /// What somebody should look at, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// One service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// What it is found by.
+    pub service: ServiceKey,
+    /// Its scheduler.
+    pub scheduler: SchedulerName,
+    /// Persistence, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<PersistenceView>,
+    /// Every datagram is scheduled by itself.
+    pub one_packet: bool,
+    /// Flags of the scheduler.
+    pub flags: Vec<SchedulerFlag>,
+    /// Since it was added, or since `zero`.
+    pub traffic: Traffic,
+    /// As estimated every 2 s.
+    pub rates: Rates,
+    /// Newest first: the order in which schedulers walk.
+    pub destinations: Vec<DestinationView>,
+}
+
+/// Persistence of a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PersistenceView {
+    /// Life of a template in seconds.
+    pub timeout_secs: u32,
+    /// Leading bits of the client's address that a template keeps.
+    pub prefix: u8,
+}
+
+/// One destination.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DestinationView {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Forwarding method.
+    pub method: Method,
+    /// Encapsulation of `tun`.
+    pub tunnel: Tunnel,
+    /// Weight.
+    pub weight: u32,
+    /// Upper threshold, 0 for none.
+    pub upper: u32,
+    /// Lower threshold.
+    pub lower: u32,
+    /// Active connections (ActiveConn).
+    pub active: u64,
+    /// All others (InActConn).
+    pub inactive: u64,
+    /// Templates (PersistConn).
+    pub persistent: u64,
+    /// Above its threshold: it gets no new connections.
+    pub overloaded: bool,
+    /// Since it was added, or since `zero`.
+    pub traffic: Traffic,
+    /// As estimated every 2 s.
+    pub rates: Rates,
+    /// How it is reached.
+    pub next_hop: HopView,
+}
+
+/// Per second, as the kernel rounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rates {
+    /// Connections (CPS).
+    pub connections: u64,
+    /// Packets from clients (InPPS).
+    pub in_packets: u64,
+    /// Packets from servers (OutPPS).
+    pub out_packets: u64,
+    /// Bytes from clients (InBPS).
+    pub in_bytes: u64,
+    /// Bytes from servers (OutBPS).
+    pub out_bytes: u64,
+}
+
+/// How an address is reached.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum HopView {
+    /// The next hop has a MAC.
+    Resolved {
+        /// Name of the port.
+        port: String,
+        /// The next hop's MAC.
+        mac: String,
+        /// Largest IP packet on the way, in bytes.
+        mtu: u16,
+    },
+    /// The kernel is still looking for the next hop's MAC.
+    Unresolved {
+        /// Name of the port.
+        port: String,
+        /// The next hop.
+        neighbour: IpAddr,
+    },
+    /// The director itself.
+    Local,
+    /// Over an interface of the kernel that is no port.
+    Kernel,
+    /// No route.
+    #[default]
+    Unreachable,
+}
+
+/// How the destinations of one address are reached.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NextHopView {
+    /// The real server.
+    pub address: IpAddr,
+    /// Source of the outer header, for TUN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// How it is reached.
+    pub next_hop: HopView,
+}
+
+/// One connection or template.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// `TCP`, `UDP`, `SCTP`; `IP` for the template of a mark.
+    pub protocol: String,
+    /// The client; of a template the masked client network.
+    pub client: SocketAddr,
+    /// The virtual address and port; of a mark's template the mark as an address.
+    #[serde(rename = "virtual")]
+    pub vip: SocketAddr,
+    /// The real server.
+    pub destination: SocketAddr,
+    /// State, as `ipvsadm -Lc` names it.
+    pub state: String,
+    /// Ticks of 10 ms until it ends.
+    pub expires_ticks: u32,
+    /// Template?
+    pub template: bool,
+    /// The worker that owns it.
+    pub worker: u16,
+}
+
+/// One worker.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Index.
+    pub worker: u16,
+    /// The core it is pinned to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Turns of the poll loop.
+    pub turns: u64,
+    /// Turns that found a packet.
+    pub busy_turns: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Room for connections.
+    pub connections_max: u64,
+    /// Templates.
+    pub templates: u64,
+    /// Room for templates.
+    pub templates_max: u64,
+    /// Frames received.
+    pub received: u64,
+    /// Frames transmitted.
+    pub transmitted: u64,
+    /// Frames given to the kernel twin.
+    pub passed: u64,
+    /// Frames given to other workers.
+    pub handed_off: u64,
+    /// Frames dropped.
+    pub dropped: u64,
+    /// Version of the rules in force here.
+    pub snapshot: u64,
+}
+
+/// One port.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PortView {
+    /// Name.
+    pub name: String,
+    /// PCI address or device string.
+    pub device: String,
+    /// MAC.
+    pub mac: String,
+    /// Largest IP packet in bytes.
+    pub mtu: u16,
+    /// Queues.
+    pub queues: u16,
+    /// Link is up.
+    pub up: bool,
+    /// Name of the kernel twin; empty for none.
+    pub twin: String,
+    /// Counters of the device.
+    pub counters: PortCounters,
+}
+
+/// One counter.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CounterView {
+    /// For programs.
+    pub name: String,
+    /// For people.
+    pub text: String,
+    /// How often.
+    pub count: u64,
+}

@@ -1,0 +1,224 @@
+//! What a client of the control socket may ask: one JSON object a line, `{"request": "add_service", ...}`. Documented with an
+//! example for each in `docs/control.md`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::destination::{Method, Tunnel};
+use crate::service::ServiceKey;
+
+/// One request, one line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The director at a glance. Reply: `status`.
+    Status {},
+    /// The services with their destinations, traffic and rates. Reply: `services`, several until `more` is false.
+    Services {
+        /// Only this one; unknown: `no_such_service`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceKey>,
+    },
+    /// The connections. Reply: `connections`, several until `more` is false.
+    Connections(Filter),
+    /// The persistence templates. Reply: `connections`, several until `more` is false.
+    Templates(Filter),
+    /// The workers. Reply: `workers`.
+    Workers {},
+    /// The ports. Reply: `ports`.
+    Ports {},
+    /// Drop reasons and events of all workers. Reply: `counters`.
+    Counters {},
+    /// The next hop of each destination. Reply: `next_hops`.
+    NextHops {},
+    /// Adds a service. Reply: `done`.
+    AddService(ServiceSpec),
+    /// Changes a service's scheduler, persistence and flags. Reply: `done`.
+    EditService(ServiceSpec),
+    /// Removes a service and its destinations. Reply: `done`.
+    DeleteService {
+        /// Which.
+        service: ServiceKey,
+    },
+    /// Adds a destination to a service. Reply: `done`.
+    AddDestination {
+        /// Which service.
+        service: ServiceKey,
+        /// The new destination.
+        destination: DestinationSpec,
+    },
+    /// Changes a destination's weight, method, tunnel and thresholds. Reply: `done`.
+    EditDestination {
+        /// Which service.
+        service: ServiceKey,
+        /// The destination as it shall be.
+        destination: DestinationSpec,
+    },
+    /// Removes a destination. Reply: `done`.
+    DeleteDestination {
+        /// Which service.
+        service: ServiceKey,
+        /// Address and port of the destination.
+        address: SocketAddr,
+    },
+    /// Removes every service. Reply: `done`.
+    Flush {},
+    /// Ends every connection and template. Reply: `done`.
+    FlushConnections {},
+    /// Sets the statistics shown to zero. Reply: `done`.
+    Zero {
+        /// Only of this service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceKey>,
+    },
+    /// The time-outs. Reply: `timeouts`.
+    Timeouts {},
+    /// Changes time-outs, in seconds; 0 or nothing leaves one as it is. Reply: `done`.
+    SetTimeouts {
+        /// TCP ESTABLISHED.
+        #[serde(default)]
+        tcp: u32,
+        /// TCP FIN_WAIT.
+        #[serde(default)]
+        tcp_fin: u32,
+        /// UDP.
+        #[serde(default)]
+        udp: u32,
+    },
+    /// The switches of behaviour (`net.ipv4.vs.*`). Reply: `settings`.
+    Settings {},
+    /// Changes one switch by its sysctl name. Reply: `done`.
+    SetSetting {
+        /// Such as `conn_reuse_mode`.
+        name: String,
+        /// 0 and 1 for off and on.
+        value: i64,
+    },
+    /// The rules as TOML, as `apply` takes them. Reply: `rules`.
+    Save {},
+    /// Replaces the rules by those of a TOML text, changing only what differs; all or nothing. Reply: `applied`.
+    Apply {
+        /// The text.
+        rules: String,
+        /// Where it is from, for messages.
+        #[serde(default)]
+        name: String,
+    },
+    /// Reads the configuration file again, as SIGHUP does. Reply: `applied`.
+    Reload {},
+    /// Stops the director. Reply: `done`.
+    Shutdown {
+        /// Let connections end for so many seconds first, scheduling no new ones.
+        #[serde(default)]
+        drain_secs: u32,
+    },
+}
+
+/// Which connections to list. Everything given must fit.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// Of this service (its protocol, virtual address and port).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// Of this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    /// On this real server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<IpAddr>,
+    /// At most so many; 0 for all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub limit: u64,
+}
+
+fn is_zero(limit: &u64) -> bool {
+    *limit == 0
+}
+
+/// A service as somebody wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// What it is found by.
+    pub service: ServiceKey,
+    /// Name of the scheduler; `wlc` if not given.
+    #[serde(default = "default_scheduler")]
+    pub scheduler: String,
+    /// Persistence, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<PersistenceSpec>,
+    /// Every datagram is scheduled by itself.
+    #[serde(default)]
+    pub one_packet: bool,
+    /// Flags of the scheduler.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<SchedulerFlag>,
+}
+
+fn default_scheduler() -> String {
+    "wlc".to_owned()
+}
+
+/// Persistence as somebody wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersistenceSpec {
+    /// Life of a template in seconds.
+    pub timeout_secs: u32,
+    /// Leading bits of the client's address that a template keeps; one client (32 or 128) if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<u8>,
+}
+
+/// A flag of a scheduler; its meaning is the scheduler's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum SchedulerFlag {
+    /// `sh-fallback`, `mh-fallback`: another destination when the hashed one is unusable.
+    #[serde(rename = "flag-1", alias = "sh-fallback", alias = "mh-fallback")]
+    Flag1,
+    /// `sh-port`, `mh-port`: the client's port is hashed too.
+    #[serde(rename = "flag-2", alias = "sh-port", alias = "mh-port")]
+    Flag2,
+    /// Without a meaning so far.
+    #[serde(rename = "flag-3")]
+    Flag3,
+}
+
+/// A destination as somebody wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationSpec {
+    /// Address and port of the real server. DR and TUN take the service's port whatever is said here, as the kernel has it.
+    pub address: SocketAddr,
+    /// Forwarding method; `dr` if not given.
+    #[serde(default)]
+    pub method: Method,
+    /// Share of new connections; 1 if not given, 0 quiesces.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// Encapsulation of `tun`.
+    #[serde(default)]
+    pub tunnel: Tunnel,
+    /// Upper connection threshold; 0 for none.
+    #[serde(default)]
+    pub upper: u32,
+    /// Lower connection threshold; 0 for three quarters of the upper.
+    #[serde(default)]
+    pub lower: u32,
+}
+
+fn default_weight() -> u32 {
+    1
+}
+
+impl Request {
+    /// Reads one line. Never panics, whatever the line is.
+    ///
+    /// # Errors
+    /// What is wrong with the line, in words for people.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(line).map_err(|e| format!("not a request: {e}"))
+    }
+}
