@@ -18,3 +18,4 @@ pub mod snapshot;
 pub mod stats;
 pub mod time;
 pub mod verdict;
+pub mod wire;
