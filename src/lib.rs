@@ -12,6 +12,8 @@ pub mod frame;
 pub mod hash;
 pub mod io;
 pub mod network;
+pub mod proto;
+pub mod scheduler;
 pub mod service;
 pub mod settings;
 pub mod snapshot;

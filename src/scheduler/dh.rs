@@ -1,0 +1,27 @@
+//! Destination hashing (the kernel's `ip_vs_dh.c`): for transparent caches behind a firewall mark; the same address always goes
+//! to the same cache. Weights count only as on or off.
+
+use std::sync::Arc;
+
+use super::bucket::{Buckets, fold, hash};
+use super::{Candidates, Flow, Scheduler};
+use crate::destination::{DestId, Destination};
+use crate::service::ServiceFlags;
+use crate::time::Tick;
+
+/// Destination hashing.
+#[derive(Debug, Default)]
+pub struct DestinationHashing {
+    buckets: Buckets,
+}
+
+impl Scheduler for DestinationHashing {
+    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+        let destination = self.buckets.at(hash(fold(flow.destination)), candidates.destinations)?;
+        candidates.usable(destination).then_some(destination.id)
+    }
+
+    fn update(&mut self, _before: &[Arc<Destination>], candidates: &Candidates<'_>, _flags: ServiceFlags) {
+        self.buckets.deal(candidates.destinations, |_| 1);
+    }
+}

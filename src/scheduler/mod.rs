@@ -1,0 +1,212 @@
+//! Schedulers (the kernel's `ip_vs_*.c` of that name): each chooses a destination for a new connection. With one worker every
+//! pick is the kernel's; with several, workers start staggered so that their sum is as even as one.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::destination::{DestId, Destination};
+use crate::service::{SchedulerName, ServiceFlags};
+use crate::time::Tick;
+
+mod bucket;
+pub mod dh;
+pub mod fo;
+pub mod lc;
+mod least;
+pub mod nq;
+pub mod ovf;
+pub mod rr;
+pub mod sed;
+pub mod sh;
+pub mod wlc;
+pub mod wrr;
+
+/// Connections of one destination as a scheduler counts them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Active connections of this worker.
+    pub active: u32,
+    /// All its others.
+    pub inactive: u32,
+    /// Its templates, which count for no threshold and no scheduler.
+    pub persistent: u32,
+    /// Active connections of the other workers, as last published.
+    pub foreign_active: u32,
+    /// All others of the other workers.
+    pub foreign_inactive: u32,
+    /// The upper threshold was reached, and the lower one not yet undercut.
+    pub overloaded: bool,
+}
+
+impl Load {
+    /// Active connections on all workers.
+    #[inline]
+    pub fn total_active(&self) -> u32 {
+        self.active.saturating_add(self.foreign_active)
+    }
+
+    /// Inactive connections on all workers.
+    #[inline]
+    pub fn total_inactive(&self) -> u32 {
+        self.inactive.saturating_add(self.foreign_inactive)
+    }
+
+    /// Connections on all workers.
+    #[inline]
+    pub fn total(&self) -> u32 {
+        self.total_active().saturating_add(self.total_inactive())
+    }
+
+    /// Sets or clears [`Self::overloaded`] by the thresholds of the destination; to be called after each change of a count or a
+    /// threshold. Between the two thresholds the flag stays as it is.
+    #[inline]
+    pub fn judge(&mut self, upper: u32, lower: u32) {
+        let total = self.total();
+        let low = if lower == 0 { upper - upper / 4 } else { lower };
+        if upper != 0 && total >= upper {
+            self.overloaded = true;
+        } else if upper == 0 || total < low {
+            self.overloaded = false;
+        }
+    }
+}
+
+/// What a scheduler may see.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a> {
+    /// The service's destinations, newest first.
+    pub destinations: &'a [Arc<Destination>],
+    /// By [`DestId`].
+    pub loads: &'a [Load],
+}
+
+impl Candidates<'_> {
+    /// Connections of the destination.
+    #[inline]
+    pub fn load(&self, destination: &Destination) -> Load {
+        self.loads.get(destination.id.index()).copied().unwrap_or_default()
+    }
+
+    /// May it be picked: not quiesced, not overloaded?
+    #[inline]
+    pub fn usable(&self, destination: &Destination) -> bool {
+        destination.weight > 0 && !self.load(destination).overloaded
+    }
+
+    /// The destination at that place of the list, if it is usable.
+    #[inline]
+    fn usable_at(&self, index: usize) -> Option<&Destination> {
+        self.destinations.get(index).map(|d| &**d).filter(|d| self.usable(d))
+    }
+}
+
+/// The packet that a connection is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// The client.
+    pub source: IpAddr,
+    /// The virtual address.
+    pub destination: IpAddr,
+    /// The client's port.
+    pub source_port: u16,
+    /// The virtual port.
+    pub destination_port: u16,
+}
+
+/// Chooses destinations for one service on one worker.
+pub trait Scheduler {
+    /// Chooses a destination for a new connection, or `None` if none may take it. Allocates nothing.
+    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId>;
+
+    /// The service or its destinations changed; `before` is the list that it had. A destination was edited if its `Arc` is
+    /// another one. May allocate: it happens between bursts.
+    fn update(&mut self, before: &[Arc<Destination>], candidates: &Candidates<'_>, flags: ServiceFlags) {
+        let _ = (before, candidates, flags);
+    }
+}
+
+/// Which of how many workers a scheduler works for. Worker 0 starts where the kernel does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerStart {
+    /// Index of the worker.
+    pub index: u16,
+    /// Number of workers.
+    pub count: u16,
+}
+
+impl Default for WorkerStart {
+    fn default() -> Self {
+        Self { index: 0, count: 1 }
+    }
+}
+
+impl WorkerStart {
+    /// The place in a list of `len` at which this worker starts.
+    #[inline]
+    fn place(self, len: usize) -> usize {
+        usize::from(self.index).checked_rem(len).unwrap_or(0)
+    }
+}
+
+/// A scheduler of any name.
+#[derive(Debug)]
+pub enum AnyScheduler {
+    /// Round robin.
+    Rr(rr::RoundRobin),
+    /// Weighted round robin.
+    Wrr(wrr::WeightedRoundRobin),
+    /// Least connection.
+    Lc(lc::LeastConnection),
+    /// Weighted least connection.
+    Wlc(wlc::WeightedLeastConnection),
+    /// Source hashing.
+    Sh(sh::SourceHashing),
+    /// Shortest expected delay.
+    Sed(sed::ShortestExpectedDelay),
+    /// Never queue.
+    Nq(nq::NeverQueue),
+    /// Weighted failover.
+    Fo(fo::Failover),
+    /// Weighted overflow.
+    Ovf(ovf::Overflow),
+    /// Destination hashing.
+    Dh(dh::DestinationHashing),
+}
+
+impl AnyScheduler {
+    /// Makes the scheduler of that name for a service with these flags and destinations.
+    pub fn new(name: SchedulerName, flags: ServiceFlags, candidates: &Candidates<'_>, worker: WorkerStart) -> Self {
+        let mut scheduler = match name {
+            SchedulerName::Rr => Self::Rr(rr::RoundRobin::new(worker)),
+            SchedulerName::Wrr => Self::Wrr(wrr::WeightedRoundRobin::new(worker)),
+            SchedulerName::Lc => Self::Lc(lc::LeastConnection::new(worker)),
+            SchedulerName::Wlc => Self::Wlc(wlc::WeightedLeastConnection::new(worker)),
+            SchedulerName::Sh => Self::Sh(sh::SourceHashing::default()),
+            SchedulerName::Sed => Self::Sed(sed::ShortestExpectedDelay::new(worker)),
+            SchedulerName::Nq => Self::Nq(nq::NeverQueue::new(worker)),
+            SchedulerName::Fo => Self::Fo(fo::Failover),
+            SchedulerName::Ovf => Self::Ovf(ovf::Overflow),
+            SchedulerName::Dh => Self::Dh(dh::DestinationHashing::default()),
+        };
+        scheduler.inner_mut().update(&[], candidates, flags);
+        scheduler
+    }
+
+    /// The scheduler itself: the one match.
+    #[inline]
+    pub fn inner_mut(&mut self) -> &mut dyn Scheduler {
+        match self {
+            Self::Rr(s) => s,
+            Self::Wrr(s) => s,
+            Self::Lc(s) => s,
+            Self::Wlc(s) => s,
+            Self::Sh(s) => s,
+            Self::Sed(s) => s,
+            Self::Nq(s) => s,
+            Self::Fo(s) => s,
+            Self::Ovf(s) => s,
+            Self::Dh(s) => s,
+        }
+    }
+}
