@@ -17,8 +17,10 @@ CONCURRENCY=10
 TOTAL=0
 
 main() {
-    FOLDER=$(mktemp -d)
-    trap clean_up EXIT
+    TESTBED=pollvs-$$
+    FOLDER=$(mktemp -d -t "$TESTBED-XXXXXX")
+    TESTBED_FOLDER=$FOLDER
+    trap testbed_drop EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -32,15 +34,9 @@ main() {
     closing_words
 }
 
-clean_up() {
-    trap '' HUP INT TERM
-    testbed_down
-    rm -rf "$FOLDER"
-}
-
 make_network() {
     heading "A network of its own: client, director, three real servers"
-    testbed_up "pollvs-$$" "$FOLDER"
+    testbed_up "$TESTBED" "$TESTBED_FOLDER"
     say "client            192.0.2.100, .101, .102        (curl, ab)"
     say "director          192.0.2.1 and 198.51.100.1     (pollvsd)"
     say "rs1, rs2, rs3     198.51.100.11, .12, .13        (nginx)"

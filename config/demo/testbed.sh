@@ -16,7 +16,7 @@
 # lives on their twins and never sees a frame of the two themselves.
 #
 # Source it and call the functions, or let it hold a network for another program:
-#   testbed.sh hold FOLDER              make it, print "ready NAME", undo it at the end of stdin
+#   testbed.sh hold                     make it, print "ready NAME FOLDER", undo it at the end of stdin
 #   testbed.sh config FOLDER [WORKERS]  print pollvsd's configuration for it; socket and state are in FOLDER
 #   testbed.sh addresses NAME           put the director's addresses on its twins, once pollvsd has made them
 set -euo pipefail
@@ -71,6 +71,13 @@ testbed_down() {
             ip netns del "$TESTBED-$role"
         fi
     done
+}
+
+# Undoes it and removes what it kept, undisturbed by a second Ctrl-C.
+testbed_drop() {
+    trap '' HUP INT TERM
+    testbed_down
+    rm -rf "$TESTBED_FOLDER"
 }
 
 # Sends a signal to every process of the test bed; true when all are gone within N tenths of a second.
@@ -138,7 +145,8 @@ director_up() {
 
 # pollvsd's configuration: one port on each network.
 director_config() {
-    local folder=$1 workers=${2:-1} lan
+    local folder=$1 workers=${2:-1} queues='' lan
+    ((workers == 1)) || queues=,qpairs=$workers
     cat <<TOML
 [director]
 workers = $workers
@@ -154,7 +162,7 @@ TOML
 
 [[port]]
 name = "$lan"
-device = "net_af_packet_$lan,iface=$lan"
+device = "net_af_packet_$lan,iface=$lan$queues"
 twin = "twin-$lan"
 TOML
     done
@@ -224,28 +232,29 @@ requests_of() {
 
 # Holds a network until stdin ends, so that it goes away with whoever asked for it, however that ends.
 testbed_hold() {
-    TESTBED=pollvs-$$ TESTBED_FOLDER=$1
+    TESTBED=pollvs-$$
+    TESTBED_FOLDER=$(mktemp -d -t "$TESTBED-XXXXXX")
     exec 3<&0
-    trap "trap '' HUP INT TERM; testbed_down" EXIT
+    trap testbed_drop EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
     testbed_up "$TESTBED" "$TESTBED_FOLDER"
-    echo "ready $TESTBED"
+    echo "ready $TESTBED $TESTBED_FOLDER"
     cat <&3 >/dev/null &
     wait $!
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
     case ${1-} in
-    hold) testbed_hold "${2:?hold needs a folder}" ;;
+    hold) testbed_hold ;;
     config) director_config "${2:?config needs a folder}" "${3:-1}" ;;
     addresses)
         TESTBED=${2:?addresses needs the name of a test bed}
         director_addresses
         ;;
     *)
-        echo "usage: testbed.sh hold FOLDER | config FOLDER [WORKERS] | addresses NAME" >&2
+        echo "usage: testbed.sh hold | config FOLDER [WORKERS] | addresses NAME" >&2
         exit 2
         ;;
     esac

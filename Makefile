@@ -1,0 +1,53 @@
+# What one does with pollvs. Each target installs the Debian packages that it needs and that are missing.
+#   make demo      a director between real clients and servers, in network namespaces
+#   make test      everything: lint, unit, property, world and namespace tests
+#   make lint      formatting, clippy and shellcheck, warnings being errors
+#   make bench     the benches
+#   make fuzz      a short seeded run of every fuzz target
+#   make install   programs, configuration and systemd unit, under PREFIX (/usr/local) and DESTDIR
+
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SHELL  := /bin/bash
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: all build demo test lint bench fuzz install deps
+.DEFAULT_GOAL := build
+
+deps:
+	@config/install-packages.sh build network lint
+
+build:
+	@config/install-packages.sh build
+	@echo "Building pollvsd and pollvs (release; some minutes the first time)"
+	@$(CARGO) build --release --locked --bins
+
+demo:
+	@config/install-packages.sh network
+	@$(MAKE) --no-print-directory build
+	@POLLVSD=$(TARGET)/release/pollvsd POLLVS=$(TARGET)/release/pollvs config/demo/demo.sh
+
+test: lint
+	@config/install-packages.sh network
+	$(CARGO) test --locked --no-default-features
+	POLLVS_NAMESPACE_TESTS=required $(CARGO) test --locked --workspace
+
+lint:
+	@config/install-packages.sh build lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --all-targets -- -D warnings
+	shellcheck -x config/*.sh config/demo/*.sh .ci/run
+
+bench:
+	@config/install-packages.sh build
+	$(CARGO) bench --locked
+
+install: build
+	install -D -m 755 $(TARGET)/release/pollvsd $(DESTDIR)$(PREFIX)/sbin/pollvsd
+	install -D -m 755 $(TARGET)/release/pollvs $(DESTDIR)$(PREFIX)/sbin/pollvs
+	sed 's|/usr/local|$(PREFIX)|' config/pollvsd.service | install -D -m 644 /dev/stdin \
+	    $(DESTDIR)/etc/systemd/system/pollvsd.service
+	test -e $(DESTDIR)/etc/pollvs/director.toml || \
+	    install -D -m 644 config/director.toml $(DESTDIR)/etc/pollvs/director.toml
