@@ -15,28 +15,17 @@ const FUNCTIONS: &[&str] = &[
     "rte_thread_(un)?register",
     // Buffers.
     "rte_pktmbuf_pool_create",
-    "rte_mempool_(avail|in_use)_count",
+    "rte_mempool_avail_count",
     // Devices.
     "rte_dev_(probe|remove)",
-    "rte_eth_(dev_(get_port_by_name|info_get|configure|start|stop|close|set_mtu|get_mtu|socket_id))",
+    "rte_eth_dev_(get_port_by_name|info_get|configure|start|stop|close|get_mtu|socket_id)",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
-    "rte_eth_dev_rss_(hash_update|reta_update)",
     "rte_eth_[rt]x_queue_setup",
     "rte_eth_(macaddr_get|promiscuous_enable|link_get_nowait|stats_get)",
-    "rte_eth_call_[rt]x_callbacks",
 ];
-const TYPES: &[&str] =
-    &["rte_eth_(conf|dev_info|stats|link|rss_conf|fp_ops|rss_reta_entry64)", "rte_mbuf", "rte_ether_addr"];
-const CONSTANTS: &[&str] = &[
-    "rte_eth_fp_ops",
-    "DPDK_.*",
-    "RTE_MAX_LCORE",
-    "RTE_MAX_ETHPORTS",
-    "RTE_MAX_QUEUES_PER_PORT",
-    "RTE_PKTMBUF_HEADROOM",
-    "RTE_ETH_LINK_(UP|DOWN)",
-    "RTE_ETH_RETA_GROUP_SIZE",
-];
+const TYPES: &[&str] = &["rte_eth_(conf|dev_info|stats|link)", "rte_mbuf", "rte_ether_addr"];
+const CONSTANTS: &[&str] =
+    &["DPDK_.*", "RTE_MAX_ETHPORTS", "RTE_PKTMBUF_HEADROOM", "RTE_ETH_LINK_UP", "RTE_ETH_MQ_RX_(NONE|RSS)"];
 
 /// What the program calls itself.
 const LIBRARIES: &[&str] = &["ethdev", "mbuf", "mempool", "eal"];

@@ -1,5 +1,4 @@
-/* Functions for what DPDK has only as inline code or as thread-local variables, which bindgen cannot reach. Nothing here is
- * called more often than once per frame; receiving and sending bursts goes through rte_eth_fp_ops from Rust. */
+/* Functions for what DPDK has only as inline code or as thread-local variables, which bindgen cannot reach. */
 #ifndef DPDK_SYS_SHIM_H
 #define DPDK_SYS_SHIM_H
 
@@ -16,5 +15,9 @@ uint32_t dpdk_lcore_id(void);
 struct rte_mbuf *dpdk_mbuf_alloc(struct rte_mempool *pool);
 /* Gives all segments of a frame back to their pools. */
 void dpdk_mbuf_free(struct rte_mbuf *mbuf);
+/* Receives at most `count` frames from a queue; returns how many. */
+uint16_t dpdk_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
+/* Sends; the device owns the first so many frames as it returns. */
+uint16_t dpdk_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, uint16_t count);
 
 #endif

@@ -10,6 +10,5 @@
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
-// The fast path reaches into these; a header that disagrees must not compile.
+// The fast path reaches into it; a header that disagrees must not compile.
 const _: () = assert!(size_of::<rte_mbuf>() == 128 && align_of::<rte_mbuf>() == 64);
-const _: () = assert!(size_of::<rte_eth_fp_ops>() == 128);

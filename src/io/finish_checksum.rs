@@ -7,134 +7,75 @@
 //! the witness. A finished checksum may equal the pseudo-header's sum by chance; then finishing yields the same value again
 //! and changes nothing. A checksum that is wrong otherwise stays as it is: the receiver is to see that it is wrong.
 
-/// Finishes the TCP or UDP checksum of an Ethernet frame (IPv4 or IPv6, up to two VLAN tags) when it is unfinished, and tells
-/// whether it was. Everything else stays as it is: fragments, other protocols, and a frame shorter than its IP length.
+use std::ops::Range;
+
+use crate::wire::checksum::{Sum, udp_on_wire};
+use crate::wire::ethernet::{self, ethertype};
+use crate::wire::{ipv4, ipv6, protocol};
+
+/// Finishes the TCP or UDP checksum of an Ethernet frame (IPv4 or IPv6, with or without a VLAN tag) when it is unfinished, and
+/// tells whether it was. Everything else stays as it is: fragments, other protocols, a frame shorter than its IP length.
 pub fn finish_checksum(frame: &mut [u8]) -> bool {
     finish(frame).is_some()
 }
 
 fn finish(frame: &mut [u8]) -> Option<()> {
-    let packet = locate(frame)?;
-    let field = packet.field()?;
-    let segment = frame.get_mut(packet.start..packet.end)?;
-    let pseudo = fold(packet.addresses + u64::from(packet.protocol) + segment.len() as u64);
-    if word(segment, field)? != pseudo {
+    let Transport { protocol, place, pseudo } = locate(frame)?;
+    let field = match protocol {
+        protocol::TCP => 16..18,
+        protocol::UDP => 6..8,
+        _ => return None,
+    };
+    let segment = frame.get_mut(place)?;
+    if *segment.get(field.clone())? != pseudo.fold().to_be_bytes() {
         return None;
     }
-    // The field already holds the pseudo-header's part of the sum. Zero is written in its other form, as Linux does: in UDP
-    // it would mean that there is no checksum.
-    let checksum = match !fold(sum(segment)) {
-        0 => 0xffff,
-        checksum => checksum,
-    };
-    segment.get_mut(field..field + 2)?.copy_from_slice(&checksum.to_be_bytes());
+    // The field holds the pseudo-header's part of the sum already. A sum of zero is written in its other form, as Linux does:
+    // in UDP zero means that there is no checksum.
+    let checksum = udp_on_wire(Sum::new().bytes(segment).checksum());
+    segment.get_mut(field)?.copy_from_slice(&checksum.to_be_bytes());
     Some(())
 }
 
 /// A transport segment that is not a fragment.
 struct Transport {
     protocol: u8,
-    /// Where it begins and ends in the frame, by the IP header; `end` may lie beyond the frame.
-    start: usize,
-    end: usize,
-    /// Sum of the pseudo-header's addresses.
-    addresses: u64,
-}
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-impl Transport {
-    /// Offset of the checksum in the segment.
-    fn field(&self) -> Option<usize> {
-        match self.protocol {
-            TCP => Some(16),
-            UDP => Some(6),
-            _ => None,
-        }
-    }
+    /// Where it is in the frame.
+    place: Range<usize>,
+    pseudo: Sum,
 }
 
 fn locate(frame: &[u8]) -> Option<Transport> {
-    const VLAN: [u16; 2] = [0x8100, 0x88a8];
-    let mut at = 12;
-    for _ in 0..2 {
-        if VLAN.contains(&word(frame, at)?) {
-            at += 4;
-        }
-    }
-    match word(frame, at)? {
-        0x0800 => locate_ipv4(frame, at + 2),
-        0x86dd => locate_ipv6(frame, at + 2),
+    let ethernet = ethernet::Packet::new_checked(frame).ok()?;
+    let start = ethernet.payload_offset();
+    match ethernet.ethertype() {
+        ethertype::IPV4 => locate_ipv4(ethernet.payload(), start),
+        ethertype::IPV6 => locate_ipv6(ethernet.payload(), start),
         _ => None,
     }
 }
 
-fn locate_ipv4(frame: &[u8], at: usize) -> Option<Transport> {
-    const MORE_OR_OFFSET: u16 = 0x3fff;
-    let header = frame.get(at..at + 20)?;
-    let header_length = usize::from(header[0] & 15) * 4;
-    let total = usize::from(word(header, 2)?);
-    if header[0] >> 4 != 4 || header_length < 20 || total < header_length || word(header, 6)? & MORE_OR_OFFSET != 0 {
-        return None;
-    }
-    Some(Transport { protocol: header[9], start: at + header_length, end: at + total, addresses: sum(&header[12..20]) })
+fn locate_ipv4(packet: &[u8], start: usize) -> Option<Transport> {
+    let packet = ipv4::Packet::new_checked(packet).ok().filter(|packet| !packet.is_fragment())?;
+    let length = packet.payload().len();
+    let begin = start + packet.header_len();
+    let pseudo = packet.pseudo_header(u16::try_from(length).ok()?);
+    Some(Transport { protocol: packet.protocol(), place: begin..begin + length, pseudo })
 }
 
-fn locate_ipv6(frame: &[u8], at: usize) -> Option<Transport> {
-    let header = frame.get(at..at + 40)?;
-    if header[0] >> 4 != 6 {
-        return None;
-    }
-    let end = at + 40 + usize::from(word(header, 4)?);
-    let (protocol, start) = skip_extensions(frame, header[6], at + 40)?;
-    (start <= end).then(|| Transport { protocol, start, end, addresses: sum(&header[8..40]) })
-}
-
-/// The first header that is no extension, and where it is; none behind a fragment header, or a routing header that still
-/// leads elsewhere (its pseudo-header has another address).
-fn skip_extensions(frame: &[u8], mut next: u8, mut at: usize) -> Option<(u8, usize)> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const DESTINATION: u8 = 60;
-    const MOST: usize = 8;
-    for _ in 0..MOST {
-        match next {
-            HOP_BY_HOP | DESTINATION => {}
-            ROUTING if *frame.get(at + 3)? == 0 => {}
-            ROUTING | FRAGMENT => return None,
-            _ => return Some((next, at)),
-        }
-        let (following, eights) = (*frame.get(at)?, *frame.get(at + 1)?);
-        next = following;
-        at += 8 + usize::from(eights) * 8;
-    }
-    None
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-/// Sum of the big-endian words, an odd last byte padded with zero; at most 64 KiB go in, so it does not overflow.
-fn sum(bytes: &[u8]) -> u64 {
-    let (words, odd) = bytes.as_chunks::<2>();
-    let last = odd.first().map_or(0, |&byte| u64::from(byte) << 8);
-    words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum::<u64>() + last
-}
-
-/// Ones' complement sum in 16 bits.
-fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+fn locate_ipv6(packet: &[u8], start: usize) -> Option<Transport> {
+    let packet = ipv6::Packet::new_checked(packet).ok()?;
+    let upper = packet.upper().ok().filter(|upper| upper.fragment.is_none())?;
+    let length = packet.total_len().checked_sub(upper.offset)?;
+    let begin = start + upper.offset;
+    let pseudo = packet.pseudo_header(upper.protocol, u32::try_from(length).ok()?);
+    Some(Transport { protocol: upper.protocol, place: begin..begin + length, pseudo })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::protocol::{TCP, UDP};
     use proptest::prelude::*;
 
     #[derive(Clone, Copy, Debug)]
@@ -234,7 +175,7 @@ mod tests {
             (0..3usize).prop_map(|extensions| Ip::V6 { extensions })
         ];
         let payload = prop::collection::vec(any::<u8>(), 0..100);
-        (ip, 0..3usize, prop_oneof![Just(TCP), Just(UDP)], any::<[u8; 32]>(), payload)
+        (ip, 0..2usize, prop_oneof![Just(TCP), Just(UDP)], any::<[u8; 32]>(), payload)
             .prop_map(|(ip, vlans, protocol, addresses, payload)| Case::new(ip, vlans, protocol, addresses, &payload))
     }
 
@@ -288,7 +229,7 @@ mod tests {
             // Adding (finished - unfinished) to any word of the segment, here the source port, takes as much off the finished
             // checksum, which makes the two equal.
             let port = u16::from_be_bytes([case.frame[case.start], case.frame[case.start + 1]]);
-            let port = fold(u64::from(port) + u64::from(case.finished) + u64::from(!case.unfinished));
+            let port = Sum::new().word(port).word(case.finished).word(!case.unfinished).fold();
             case.frame[case.start..case.start + 2].copy_from_slice(&port.to_be_bytes());
             let right = case.with(case.unfinished);
             let mut frame = right.clone();

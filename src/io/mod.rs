@@ -1,5 +1,7 @@
 //! Devices: two calls on bursts, after ixy's. What a frame is belongs to the device; what becomes of it to the core.
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod finish_checksum;
 
 use serde::{Deserialize, Serialize};

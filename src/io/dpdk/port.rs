@@ -1,0 +1,208 @@
+//! Ports: a network device, from its name in the configuration to its queues. DPDK 22.11, "Poll Mode Driver" and the guides of
+//! the drivers.
+
+mod device;
+mod error;
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dpdk_sys::{rte_eth_conf, rte_eth_dev_info};
+
+pub(super) use device::Device;
+pub use error::PortError;
+
+use super::queue::{Queue, QueueCounters};
+use super::{Eal, MbufPool};
+use crate::addr::MacAddr;
+use crate::io::PortCounters;
+
+/// How to open a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortSettings {
+    /// The device: a PCI address (`0000:01:00.0`), or a virtual device with its arguments (`net_af_packet0,iface=eth1`).
+    pub device: String,
+    /// Receive queues, and as many transmit queues: one of each for every worker.
+    pub queues: u16,
+    /// Frames that a receive queue holds, as near as the device comes.
+    pub rx_descriptors: u16,
+    /// Frames that a transmit queue holds, as near as the device comes.
+    pub tx_descriptors: u16,
+    /// Largest IP packet in bytes; the device's own unless set.
+    pub mtu: Option<u16>,
+    /// Takes frames for any MAC address.
+    pub promiscuous: bool,
+    /// Finishes TCP and UDP checksums that senders left to a device. Unless set, on for the devices that the kernel stands
+    /// behind, which no hardware has completed them for.
+    pub verify_checksums: Option<bool>,
+}
+
+impl PortSettings {
+    /// The usual settings for a device, with one queue.
+    pub fn new(device: impl Into<String>) -> Self {
+        Self {
+            device: device.into(),
+            queues: 1,
+            rx_descriptors: 1024,
+            tx_descriptors: 1024,
+            mtu: None,
+            promiscuous: false,
+            verify_checksums: None,
+        }
+    }
+
+    /// Is it a PCI device? Then [`super::EalOptions::pci`] must name it.
+    pub fn is_pci(&self) -> bool {
+        device::is_pci(&self.device)
+    }
+}
+
+/// An open port. It closes when it and all its queues are dropped.
+#[derive(Debug)]
+pub struct Port {
+    device: Arc<Device>,
+    driver: String,
+    mac: MacAddr,
+    mtu: u16,
+    counters: Vec<Arc<QueueCounters>>,
+}
+
+impl Port {
+    /// Finds the device, sets up its queues and starts it. What it receives goes into buffers of `pool`. Each queue goes to the
+    /// thread that polls it.
+    ///
+    /// # Errors
+    /// When there is no such device or no driver for it, when it is open already, and when it cannot do what is asked.
+    pub fn open(_: &Eal, settings: &PortSettings, pool: &MbufPool) -> Result<(Self, Vec<Queue>), PortError> {
+        let mut device = Device::find(settings)?;
+        let info = device.info()?;
+        check_queues(settings, &info)?;
+        let mtu = choose_mtu(settings, device.mtu()?, &info, pool)?;
+        device.configure(settings.queues, &configuration(settings.queues, mtu, &info))?;
+        device.set_up_queues(settings, pool)?;
+        if settings.promiscuous {
+            device.enable_promiscuous()?;
+        }
+        device.start()?;
+        let driver = driver_name(&info);
+        device.set_verify_checksums(settings.verify_checksums.unwrap_or_else(|| leaves_checksums(&driver)));
+        let mac = device.mac()?;
+        let device = Arc::new(device);
+        let counters: Vec<Arc<QueueCounters>> = (0..settings.queues).map(|_| Arc::default()).collect();
+        let queue = |(index, counters): (u16, &Arc<QueueCounters>)| {
+            // SAFETY: the queue is set up; nobody else has this device open (see `Device::find`), and each index occurs once.
+            unsafe { Queue::new(device.clone(), index, counters.clone()) }
+        };
+        let queues = (0..settings.queues).zip(&counters).map(queue).collect();
+        Ok((Self { device, driver, mac, mtu, counters }, queues))
+    }
+
+    /// The name of DPDK's driver, as in `net_af_packet`.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// The device's own address.
+    pub fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Largest IP packet in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// Are unfinished checksums finished on receipt?
+    pub fn verifies_checksums(&self) -> bool {
+        self.device.verify_checksums()
+    }
+
+    /// Is the link up?
+    pub fn link_is_up(&self) -> bool {
+        self.device.link_is_up()
+    }
+
+    /// What the device and its queues have counted since it was opened.
+    pub fn counters(&self) -> PortCounters {
+        let mut counters = self.device.counters();
+        for queue in &self.counters {
+            counters.rx_multi_segment += queue.rx_multi_segment.load(Relaxed);
+            counters.checksums_finished += queue.checksums_finished.load(Relaxed);
+            counters.tx_full += queue.tx_full.load(Relaxed);
+        }
+        counters
+    }
+}
+
+fn check_queues(settings: &PortSettings, info: &rte_eth_dev_info) -> Result<(), PortError> {
+    let most = info.max_rx_queues.min(info.max_tx_queues);
+    if (1..=most).contains(&settings.queues) {
+        return Ok(());
+    }
+    Err(PortError::Queues { device: settings.device.clone(), asked: settings.queues, most })
+}
+
+/// Ethernet header, two VLAN tags and checksum: what a frame has beside the IP packet.
+const FRAME_OVERHEAD: usize = 14 + 8 + 4;
+
+fn choose_mtu(settings: &PortSettings, own: u16, info: &rte_eth_dev_info, pool: &MbufPool) -> Result<u16, PortError> {
+    let mtu = settings.mtu.unwrap_or(own);
+    let device = || settings.device.clone();
+    if settings.mtu.is_some() && !(info.min_mtu..=info.max_mtu).contains(&mtu) {
+        return Err(PortError::Mtu { device: device(), asked: mtu, least: info.min_mtu, most: info.max_mtu });
+    }
+    let needed = usize::from(mtu) + FRAME_OVERHEAD;
+    if needed > pool.data_room() {
+        return Err(PortError::BufferTooSmall { device: device(), mtu, needed, room: pool.data_room() });
+    }
+    Ok(mtu)
+}
+
+/// Bytes of the key that make the hash of a packet and of its answer the same.
+const SYMMETRIC: [u8; 2] = [0x6d, 0x5a];
+
+fn configuration(queues: u16, mtu: u16, info: &rte_eth_dev_info) -> rte_eth_conf {
+    use dpdk_sys::{DPDK_RSS_IP, DPDK_RSS_SCTP, DPDK_RSS_TCP, DPDK_RSS_UDP, RTE_ETH_MQ_RX_RSS};
+    // SAFETY: all zeroes is the plain configuration of DPDK's examples.
+    let mut configuration: rte_eth_conf = unsafe { std::mem::zeroed() };
+    configuration.rxmode.mtu = mtu.into();
+    let spread = info.flow_type_rss_offloads & (DPDK_RSS_IP | DPDK_RSS_TCP | DPDK_RSS_UDP | DPDK_RSS_SCTP);
+    if queues > 1 && spread != 0 {
+        let rss = &mut configuration.rx_adv_conf.rss_conf;
+        configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+        rss.rss_hf = spread;
+        rss.rss_key_len = info.hash_key_size;
+        if info.hash_key_size > 0 {
+            rss.rss_key = symmetric_key().as_ptr().cast_mut();
+        }
+    }
+    configuration
+}
+
+/// As long as any device's key may be; DPDK only reads it.
+fn symmetric_key() -> &'static [u8; 256] {
+    static KEY: [u8; 256] = {
+        let mut key = [0; 256];
+        let mut at = 0;
+        while at < key.len() {
+            key[at] = SYMMETRIC[at % 2];
+            at += 1;
+        }
+        key
+    };
+    &KEY
+}
+
+fn driver_name(info: &rte_eth_dev_info) -> String {
+    if info.driver_name.is_null() {
+        return String::new();
+    }
+    // SAFETY: the name is a static NUL-terminated string of the driver.
+    unsafe { CStr::from_ptr(info.driver_name) }.to_string_lossy().into_owned()
+}
+
+/// Does the device hand over frames from a kernel or a guest, whose checksums no hardware has finished?
+fn leaves_checksums(driver: &str) -> bool {
+    ["net_af_packet", "net_af_xdp", "net_tap", "net_virtio", "net_vhost"].iter().any(|name| driver.starts_with(name))
+}
