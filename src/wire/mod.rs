@@ -1,5 +1,6 @@
 //! Views of protocol headers, one protocol a file and all of one shape: a `Packet` over bytes, made by `new_checked`, whose
-//! accessors never panic afterwards; a `Repr` of the fields that matter where packets are built.
+//! accessors never panic afterwards; a `Repr` of the fields that matter where packets are built. Only [`sample`] and
+//! [`show`], which are for tests and people, allocate.
 
 pub mod arp;
 mod bytes;
@@ -12,7 +13,9 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ports;
+pub mod sample;
 pub mod sctp;
+pub mod show;
 pub mod tcp;
 pub mod udp;
 
