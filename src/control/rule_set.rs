@@ -1,0 +1,205 @@
+//! The rules as somebody wants them, by name and not by index: what a file holds, what is persisted, and what [`Store::apply`]
+//! takes.
+//!
+//! [`Store::apply`]: crate::control::store::Store::apply
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::control::reply::{ErrorCode, Failure};
+use crate::control::request::{DestinationSpec, ServiceSpec};
+use crate::service::ServiceKey;
+use crate::settings::Settings;
+
+/// Services, destinations and settings.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSet {
+    /// Switches and time-outs.
+    #[serde(default)]
+    pub settings: Settings,
+    /// In order of creation.
+    #[serde(default)]
+    pub services: Vec<ServiceRules>,
+}
+
+/// One service with its destinations.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRules {
+    /// The service.
+    pub service: ServiceSpec,
+    /// Oldest first, as they are to be added.
+    #[serde(default)]
+    pub destinations: Vec<DestinationSpec>,
+}
+
+impl RuleSet {
+    fn find(&self, key: &ServiceKey) -> Option<&ServiceRules> {
+        self.services.iter().find(|s| s.service.service == *key)
+    }
+
+    /// What `self` becomes when a file that said `old` now says `new`: only what changed in the file changes here, so that what
+    /// others have added by the socket stays.
+    #[must_use]
+    pub fn overlay(mut self, old: &Self, new: &Self) -> Self {
+        self.settings = overlay_settings(&self.settings, &old.settings, &new.settings);
+        let gone = |key: &ServiceKey| old.find(key).is_some() && new.find(key).is_none();
+        self.services.retain(|s| !gone(&s.service.service));
+        for wanted in &new.services {
+            let before = old.find(&wanted.service.service);
+            if before == Some(wanted) {
+                continue;
+            }
+            match self.services.iter_mut().find(|s| s.service.service == wanted.service.service) {
+                Some(here) => here.overlay(before, wanted),
+                None => self.services.push(wanted.clone()),
+            }
+        }
+        self
+    }
+}
+
+impl ServiceRules {
+    fn find(&self, address: SocketAddr) -> Option<&DestinationSpec> {
+        self.destinations.iter().find(|d| d.address == address)
+    }
+
+    fn overlay(&mut self, old: Option<&Self>, new: &Self) {
+        if old.is_none_or(|o| o.service != new.service) {
+            self.service.clone_from(&new.service);
+        }
+        let was = |address| old.and_then(|o| o.find(address));
+        self.destinations.retain(|d| was(d.address).is_none() || new.find(d.address).is_some());
+        for wanted in &new.destinations {
+            if was(wanted.address) == Some(wanted) {
+                continue;
+            }
+            match self.destinations.iter_mut().find(|d| d.address == wanted.address) {
+                Some(here) => here.clone_from(wanted),
+                None => self.destinations.push(wanted.clone()),
+            }
+        }
+    }
+}
+
+fn overlay_settings(here: &Settings, old: &Settings, new: &Settings) -> Settings {
+    let mut result = tree(here);
+    overlay_values(&mut result, &tree(old), &tree(new));
+    serde_json::from_value(result).expect("each value is one of a Settings")
+}
+
+fn tree(settings: &Settings) -> Value {
+    serde_json::to_value(settings).expect("numbers and truth values always have a JSON form")
+}
+
+fn overlay_values(here: &mut Value, old: &Value, new: &Value) {
+    match (here, old, new) {
+        (Value::Object(here), Value::Object(old), Value::Object(new)) => {
+            for (name, value) in here.iter_mut() {
+                overlay_values(value, &old[name], &new[name]);
+            }
+        }
+        (here, old, new) if old != new => *here = new.clone(),
+        _ => {}
+    }
+}
+
+/// The settings with one switch changed, by its sysctl name.
+///
+/// # Errors
+/// [`ErrorCode::UnknownSetting`], [`ErrorCode::OutOfRange`].
+pub fn with_setting(settings: &Settings, name: &str, value: i64) -> Result<Settings, Failure> {
+    let mut all = tree(settings);
+    let Some(slot) = all.get_mut(name).filter(|v| !v.is_object()) else {
+        return Err(Failure::new(ErrorCode::UnknownSetting, format!("no setting {name:?}; {}", names(settings))));
+    };
+    let range = || Failure::new(ErrorCode::OutOfRange, format!("{name} cannot be {value}"));
+    *slot = match (&*slot, value) {
+        (Value::Bool(_), 0 | 1) => Value::Bool(value == 1),
+        (Value::Bool(_), _) => return Err(range()),
+        _ => Value::from(value),
+    };
+    serde_json::from_value(all).map_err(|_| range())
+}
+
+fn names(settings: &Settings) -> String {
+    let all = tree(settings);
+    let names = all.as_object().into_iter().flatten().filter(|(_, v)| !v.is_object());
+    format!("there are {}", names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(text: &str) -> RuleSet {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn service(port: u16, destinations: &str) -> String {
+        format!(r#"{{"service":{{"service":"tcp:192.0.2.1:{port}"}},"destinations":[{destinations}]}}"#)
+    }
+
+    fn destination(last: u8, weight: u32) -> String {
+        format!(r#"{{"address":"10.0.0.{last}:80","weight":{weight}}}"#)
+    }
+
+    fn file(services: &[String]) -> RuleSet {
+        rules(&format!(r#"{{"services":[{}]}}"#, services.join(",")))
+    }
+
+    #[test]
+    fn only_what_changed_in_the_file_changes() {
+        let (a, b, c) = (destination(1, 1), destination(2, 1), destination(3, 1));
+        let old = file(&[service(80, &format!("{a},{b}")), service(81, "")]);
+        let new = file(&[service(80, &format!("{},{c}", destination(1, 9))), service(82, "")]);
+        // By the socket, 83 and the destination 4 were added and b was weighted 7.
+        let here = file(&[
+            service(80, &format!("{a},{},{}", destination(2, 7), destination(4, 1))),
+            service(81, ""),
+            service(83, ""),
+        ]);
+        let want = file(&[
+            service(80, &format!("{},{},{c}", destination(1, 9), destination(4, 1))),
+            service(83, ""),
+            service(82, ""),
+        ]);
+        assert_eq!(here.overlay(&old, &new), want);
+    }
+
+    #[test]
+    fn what_was_deleted_by_the_socket_stays_deleted_while_the_file_says_the_same() {
+        let old = file(&[service(80, ""), service(81, "")]);
+        assert_eq!(file(&[]).overlay(&old, &old), file(&[]));
+    }
+
+    #[test]
+    fn a_setting_is_taken_from_the_file_only_when_the_file_changed_it() {
+        let old = RuleSet::default();
+        let mut new = RuleSet::default();
+        new.settings.timeouts.tcp = 60;
+        let mut here = RuleSet::default();
+        here.settings.timeouts.udp = 7;
+        let merged = here.overlay(&old, &new).settings;
+        assert_eq!((merged.timeouts.tcp, merged.timeouts.udp), (60, 7));
+    }
+
+    #[test]
+    fn settings_are_known_by_their_sysctl_names() {
+        let settings = Settings::default();
+        assert_eq!(with_setting(&settings, "conn_reuse_mode", 0).unwrap().conn_reuse_mode, 0);
+        assert!(with_setting(&settings, "expire_nodest_conn", 1).unwrap().expire_nodest_conn);
+        for (name, value, code) in [
+            ("expire_nodest_conn", 2, ErrorCode::OutOfRange),
+            ("conn_reuse_mode", -1, ErrorCode::OutOfRange),
+            ("conn_reuse_mode", 256, ErrorCode::OutOfRange),
+            ("timeouts", 1, ErrorCode::UnknownSetting),
+            ("nosuch", 1, ErrorCode::UnknownSetting),
+        ] {
+            assert_eq!(with_setting(&settings, name, value).unwrap_err().code, code, "{name}={value}");
+        }
+    }
+}

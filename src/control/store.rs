@@ -1,0 +1,572 @@
+//! The authoritative rules. Pure: no I/O. Adds, edits and deletes have the semantics of the kernel's `ip_vs_ctl.c`.
+//!
+//! A removed destination stays, unavailable, until no worker refers to it ([`Store::forget_unused`]); added again to a service of
+//! the same key while it is there, it gets its connections and its counters back, as it does in the kernel.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::control::check;
+use crate::control::key::word;
+use crate::control::reply::{ErrorCode, Failure};
+use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
+use crate::control::rule_set::{RuleSet, ServiceRules};
+use crate::destination::{DestId, Destination, Method};
+use crate::service::{Service, ServiceId, ServiceKey};
+use crate::settings::{Settings, Timeouts};
+use crate::snapshot::Rules;
+
+/// How many there may be, of those in services and those that only live on for their connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Services.
+    pub services: usize,
+    /// Destinations.
+    pub destinations: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { services: 65_536, destinations: 65_536 }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    destination: Arc<Destination>,
+    /// The service object that its traffic is counted for.
+    service_uid: u64,
+}
+
+/// The rules, their indices and their versions.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    limits: Limits,
+    services: Vec<Option<Arc<Service>>>,
+    by_key: FxHashMap<ServiceKey, ServiceId>,
+    destinations: Vec<Option<Slot>>,
+    /// Unavailable destinations by the key of their former service.
+    removed: FxHashMap<(ServiceKey, SocketAddr), DestId>,
+    settings: Settings,
+    /// The last uid or version given out.
+    clock: u64,
+    rules: Option<Arc<Rules>>,
+}
+
+impl Store {
+    /// No rules, default settings.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// The rules as the workers take them; the same `Arc` until something changes.
+    pub fn rules(&mut self) -> Arc<Rules> {
+        let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
+        let build = || {
+            let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
+            Arc::new(Rules::new(services.clone(), destinations, settings))
+        };
+        self.rules.get_or_insert_with(build).clone()
+    }
+
+    /// The services, in order of creation.
+    pub fn services(&self) -> Vec<&Arc<Service>> {
+        let mut all: Vec<_> = self.services.iter().flatten().collect();
+        all.sort_by_key(|s| s.uid);
+        all
+    }
+
+    /// The service of that key.
+    pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.get(self.by_key.get(key)?.index())?.as_ref()
+    }
+
+    /// The settings and time-outs.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Every destination there is, removed ones among them, each with the uid of the service that its traffic is counted for.
+    pub fn counted(&self) -> impl Iterator<Item = (&Arc<Destination>, u64)> {
+        self.destinations.iter().flatten().map(|s| (&s.destination, s.service_uid))
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.rules = None;
+        self.clock
+    }
+
+    fn known(&self, key: &ServiceKey, code: ErrorCode) -> Result<Arc<Service>, Failure> {
+        self.find(key).cloned().ok_or_else(|| Failure::new(code, format!("there is no service {}", word(key))))
+    }
+
+    fn put_service(&mut self, mut service: Service) {
+        service.version = self.tick();
+        let slot = service.id.index();
+        self.services[slot] = Some(Arc::new(service));
+    }
+
+    fn put_destination(&mut self, destination: Destination, service_uid: u64) -> Arc<Destination> {
+        let destination = Arc::new(destination);
+        self.destinations[destination.id.index()] = Some(Slot { destination: destination.clone(), service_uid });
+        destination
+    }
+
+    /// Adds a service.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ServiceExists`], [`ErrorCode::UnknownScheduler`], [`ErrorCode::OutOfRange`], [`ErrorCode::Full`].
+    pub fn add_service(&mut self, spec: &ServiceSpec) -> Result<ServiceId, Failure> {
+        let key = spec.service;
+        if self.find(&key).is_some() {
+            return Err(Failure::new(ErrorCode::ServiceExists, format!("there is already a service {}", word(&key))));
+        }
+        let blank = Service {
+            id: ServiceId::default(),
+            uid: 0,
+            version: 0,
+            key,
+            scheduler: Default::default(),
+            persistence: None,
+            flags: Default::default(),
+            destinations: Vec::new(),
+        };
+        let mut service = described(blank, spec)?;
+        let index = free_index(&mut self.services, self.limits.services, "services")?;
+        service.id = ServiceId(index);
+        service.uid = self.tick();
+        self.by_key.insert(key, service.id);
+        self.put_service(service);
+        Ok(ServiceId(index))
+    }
+
+    /// Changes a service in place; its destinations, connections and templates stay. Returns false when it already was so.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NoSuchService`], [`ErrorCode::UnknownScheduler`], [`ErrorCode::OutOfRange`].
+    pub fn edit_service(&mut self, spec: &ServiceSpec) -> Result<bool, Failure> {
+        let old = self.known(&spec.service, ErrorCode::NoSuchService)?;
+        let new = described(Service::clone(&old), spec)?;
+        let changed = new != *old;
+        if changed {
+            self.put_service(new);
+        }
+        Ok(changed)
+    }
+
+    /// Removes a service. Its destinations live on for their connections.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NoSuchService`].
+    pub fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Failure> {
+        let service = self.known(key, ErrorCode::NoSuchService)?;
+        for destination in &service.destinations {
+            self.bury(key, destination);
+        }
+        self.by_key.remove(key);
+        self.services[service.id.index()] = None;
+        self.tick();
+        Ok(())
+    }
+
+    /// Removes every service.
+    pub fn flush(&mut self) {
+        let keys: Vec<_> = self.by_key.keys().copied().collect();
+        for key in keys {
+            self.delete_service(&key).expect("the key was just listed");
+        }
+    }
+
+    fn bury(&mut self, key: &ServiceKey, destination: &Destination) {
+        let address = SocketAddr::new(destination.address, destination.port);
+        self.removed.insert((*key, address), destination.id);
+        if let Some(Some(slot)) = self.destinations.get_mut(destination.id.index()) {
+            slot.destination = Arc::new(Destination { available: false, ..Destination::clone(destination) });
+        }
+    }
+
+    /// Adds a destination at the front of its service's list, or brings it back with its connections.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ServiceNotDefined`], [`ErrorCode::OutOfRange`], [`ErrorCode::DestinationExists`],
+    /// [`ErrorCode::InvalidArgument`], [`ErrorCode::Full`]: in the kernel's order.
+    pub fn add_destination(&mut self, key: &ServiceKey, spec: &DestinationSpec) -> Result<DestId, Failure> {
+        let service = self.known(key, ErrorCode::ServiceNotDefined)?;
+        check::numbers(spec)?;
+        let address = stored_address(key, spec);
+        if position(&service, address).is_some() {
+            let text = format!("{} has already a destination {address}", word(key));
+            return Err(Failure::new(ErrorCode::DestinationExists, text));
+        }
+        check::address(key, spec)?;
+        let (id, uid) = self.identity(key, address)?;
+        let destination = filled(id, uid, &service, address, spec);
+        let destination = self.put_destination(destination, service.uid);
+        let mut service = Service::clone(&service);
+        service.destinations.insert(0, destination);
+        self.put_service(service);
+        Ok(id)
+    }
+
+    /// Index and uid of a destination to be added: its former ones while it is remembered.
+    fn identity(&mut self, key: &ServiceKey, address: SocketAddr) -> Result<(DestId, u64), Failure> {
+        if let Some(id) = self.removed.remove(&(*key, address))
+            && let Some(Some(slot)) = self.destinations.get(id.index())
+        {
+            return Ok((id, slot.destination.uid));
+        }
+        let index = free_index(&mut self.destinations, self.limits.destinations, "destinations")?;
+        Ok((DestId(index), self.tick()))
+    }
+
+    /// Changes a destination in place.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ServiceNotDefined`], [`ErrorCode::OutOfRange`], [`ErrorCode::NoSuchDestination`],
+    /// [`ErrorCode::InvalidArgument`].
+    pub fn edit_destination(&mut self, key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> {
+        let service = self.known(key, ErrorCode::ServiceNotDefined)?;
+        check::numbers(spec)?;
+        let (at, old) = located(&service, stored_address(key, spec))?;
+        check::address(key, spec)?;
+        let destination = filled(old.id, old.uid, &service, stored_address(key, spec), spec);
+        let destination = self.put_destination(destination, service.uid);
+        let mut service = Service::clone(&service);
+        service.destinations[at] = destination;
+        self.put_service(service);
+        Ok(())
+    }
+
+    /// Removes a destination. It lives on for its connections.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ServiceNotDefined`], [`ErrorCode::NoSuchDestination`].
+    pub fn delete_destination(&mut self, key: &ServiceKey, address: SocketAddr) -> Result<(), Failure> {
+        let service = self.known(key, ErrorCode::ServiceNotDefined)?;
+        let (at, old) = located(&service, address)?;
+        self.bury(key, old);
+        let mut service = Service::clone(&service);
+        service.destinations.remove(at);
+        self.put_service(service);
+        Ok(())
+    }
+
+    /// Frees the removed destinations that no worker refers to any more. Returns how many.
+    pub fn forget_unused(&mut self, used: impl Fn(DestId) -> bool) -> usize {
+        let before = self.removed.len();
+        let destinations = &mut self.destinations;
+        self.removed.retain(|_, id| {
+            let keep = used(*id);
+            if !keep && let Some(slot) = destinations.get_mut(id.index()) {
+                *slot = None;
+            }
+            keep
+        });
+        let forgotten = before - self.removed.len();
+        if forgotten > 0 {
+            self.rules = None;
+        }
+        forgotten
+    }
+
+    /// Are there removed destinations that wait to be forgotten?
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
+    /// Replaces settings and time-outs.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfRange`].
+    pub fn set_settings(&mut self, settings: Settings) -> Result<(), Failure> {
+        let Timeouts { tcp, tcp_fin, udp } = settings.timeouts;
+        for (name, secs) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
+            if secs == 0 || secs > check::MAX_TIMEOUT_SECS {
+                let text = format!("the time-out {name} cannot be {secs} s; give 1 to {}", check::MAX_TIMEOUT_SECS);
+                return Err(Failure::new(ErrorCode::OutOfRange, text));
+            }
+        }
+        if settings != self.settings {
+            self.settings = settings;
+            self.tick();
+        }
+        Ok(())
+    }
+
+    /// The rules by name: what is saved.
+    pub fn rule_set(&self) -> RuleSet {
+        let services = self.services().into_iter().map(|s| service_rules(s)).collect();
+        RuleSet { settings: self.settings, services }
+    }
+}
+
+/// The service with the description's scheduler, persistence and flags.
+fn described(mut service: Service, spec: &ServiceSpec) -> Result<Service, Failure> {
+    service.scheduler = check::scheduler(&spec.scheduler)?;
+    service.persistence = spec.persistence.as_ref().map(|p| check::persistence(p, service.key.v6())).transpose()?;
+    service.flags = check::flags(spec);
+    Ok(service)
+}
+
+/// The lowest free index; the slot is made if need be.
+fn free_index<T>(slots: &mut Vec<Option<T>>, most: usize, what: &str) -> Result<u32, Failure> {
+    let index = slots.iter().position(Option::is_none).unwrap_or(slots.len());
+    if index >= most {
+        let text = format!("no room for more than {most} {what}; raise `{what}` in the configuration and restart");
+        return Err(Failure::new(ErrorCode::Full, text));
+    }
+    if index == slots.len() {
+        slots.push(None);
+    }
+    u32::try_from(index)
+        .map_err(|_| Failure::new(ErrorCode::Full, format!("no room for more than {} {what}", u32::MAX)))
+}
+
+/// The address under which a destination is kept: only NAT maps ports, so DR and TUN have the service's.
+pub fn stored_address(key: &ServiceKey, spec: &DestinationSpec) -> SocketAddr {
+    let mut address = spec.address;
+    if spec.method != Method::Nat && matches!(key, ServiceKey::Address { .. }) {
+        address.set_port(key.port());
+    }
+    address
+}
+
+fn position(service: &Service, address: SocketAddr) -> Option<usize> {
+    service.destinations.iter().position(|d| (d.address, d.port) == (address.ip(), address.port()))
+}
+
+fn located(service: &Service, address: SocketAddr) -> Result<(usize, &Arc<Destination>), Failure> {
+    let missing =
+        || Failure::new(ErrorCode::NoSuchDestination, format!("{} has no destination {address}", word(&service.key)));
+    let at = position(service, address).ok_or_else(missing)?;
+    Ok((at, &service.destinations[at]))
+}
+
+fn filled(id: DestId, uid: u64, service: &Service, address: SocketAddr, spec: &DestinationSpec) -> Destination {
+    Destination {
+        id,
+        uid,
+        service: service.id,
+        address: address.ip(),
+        port: address.port(),
+        weight: spec.weight,
+        method: spec.method,
+        tunnel: spec.tunnel,
+        upper: spec.upper,
+        lower: spec.lower,
+        available: true,
+    }
+}
+
+/// A service by name, its destinations oldest first.
+pub fn service_rules(service: &Service) -> ServiceRules {
+    let full = if service.key.v6() { 128 } else { 32 };
+    let persistence = service
+        .persistence
+        .map(|p| PersistenceSpec { timeout_secs: p.timeout_secs, prefix: (p.prefix != full).then_some(p.prefix) });
+    ServiceRules {
+        service: ServiceSpec {
+            service: service.key,
+            scheduler: service.scheduler.name().to_owned(),
+            persistence,
+            one_packet: service.flags.one_packet,
+            flags: check::flag_list(service.flags),
+        },
+        destinations: service.destinations.iter().rev().map(|d| destination_spec(d)).collect(),
+    }
+}
+
+/// A destination by name.
+pub fn destination_spec(d: &Destination) -> DestinationSpec {
+    DestinationSpec {
+        address: SocketAddr::new(d.address, d.port),
+        method: d.method,
+        weight: d.weight,
+        tunnel: d.tunnel,
+        upper: d.upper,
+        lower: d.lower,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::Tunnel;
+
+    fn key(port: u16) -> ServiceKey {
+        format!("tcp:192.0.2.10:{port}").parse().unwrap()
+    }
+
+    fn service(port: u16) -> ServiceSpec {
+        serde_json::from_value(serde_json::json!({ "service": key(port), "scheduler": "rr" })).unwrap()
+    }
+
+    fn nat(address: &str) -> DestinationSpec {
+        serde_json::from_value(serde_json::json!({ "address": address, "method": "nat" })).unwrap()
+    }
+
+    fn store() -> Store {
+        let mut store = Store::new(Limits { services: 8, destinations: 8 });
+        store.add_service(&service(80)).unwrap();
+        store.add_destination(&key(80), &nat("198.51.100.11:80")).unwrap();
+        store
+    }
+
+    fn addresses(store: &Store, port: u16) -> Vec<String> {
+        let service = store.find(&key(port)).unwrap();
+        service.destinations.iter().map(|d| format!("{}:{}", d.address, d.port)).collect()
+    }
+
+    fn code<T>(result: Result<T, Failure>) -> Option<ErrorCode> {
+        result.err().map(|f| f.code)
+    }
+
+    #[test]
+    fn the_newest_destination_is_first() {
+        let mut store = store();
+        store.add_destination(&key(80), &nat("198.51.100.12:80")).unwrap();
+        assert_eq!(addresses(&store, 80), ["198.51.100.12:80", "198.51.100.11:80"]);
+    }
+
+    #[test]
+    fn services_are_refused_as_the_kernel_does() {
+        let with = |change: fn(&mut ServiceSpec)| {
+            let mut spec = service(81);
+            change(&mut spec);
+            spec
+        };
+        let table: [(ServiceSpec, Option<ErrorCode>); 7] = [
+            (service(80), Some(ErrorCode::ServiceExists)),
+            (with(|s| s.scheduler = "nosuch".into()), Some(ErrorCode::UnknownScheduler)),
+            (
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 0, prefix: None })),
+                Some(ErrorCode::OutOfRange),
+            ),
+            (
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 99_999_999, prefix: None })),
+                Some(ErrorCode::OutOfRange),
+            ),
+            (
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 5, prefix: Some(33) })),
+                Some(ErrorCode::OutOfRange),
+            ),
+            (with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 5, prefix: Some(24) })), None),
+            (with(|s| s.one_packet = true), None),
+        ];
+        for (spec, want) in table {
+            assert_eq!(code(store().add_service(&spec)), want, "{spec:?}");
+        }
+        assert_eq!(code(store().edit_service(&service(90))), Some(ErrorCode::NoSuchService));
+        assert_eq!(code(store().delete_service(&key(91))), Some(ErrorCode::NoSuchService));
+    }
+
+    #[test]
+    fn destinations_are_refused_as_the_kernel_does() {
+        let with = |address: &str, change: fn(&mut DestinationSpec)| {
+            let mut spec = nat(address);
+            change(&mut spec);
+            spec
+        };
+        let keep = |_: &mut DestinationSpec| ();
+        let table: [(DestinationSpec, Option<ErrorCode>); 16] = [
+            (with("198.51.100.11:80", keep), Some(ErrorCode::DestinationExists)),
+            (with("198.51.100.11:8080", |d| d.method = Method::Dr), Some(ErrorCode::DestinationExists)),
+            (with("198.51.100.11:8080", keep), None),
+            (with("198.51.100.15:80", |d| d.weight = 65_536), None),
+            (with("198.51.100.15:80", |d| d.weight = MAX), None),
+            (with("198.51.100.15:80", |d| d.weight = MAX + 1), Some(ErrorCode::OutOfRange)),
+            (with("198.51.100.16:80", |d| (d.upper, d.lower) = (5, 9)), Some(ErrorCode::OutOfRange)),
+            (with("198.51.100.16:80", |d| (d.upper, d.lower) = (0, 9)), Some(ErrorCode::OutOfRange)),
+            (with("198.51.100.16:80", |d| (d.upper, d.lower) = (9, 9)), None),
+            (with("224.0.0.1:80", keep), Some(ErrorCode::InvalidArgument)),
+            (with("255.255.255.255:80", keep), Some(ErrorCode::InvalidArgument)),
+            (with("0.0.0.0:80", keep), Some(ErrorCode::InvalidArgument)),
+            (with("198.51.100.18:0", keep), None),
+            (with("[2001:db8:2::11]:80", keep), Some(ErrorCode::InvalidArgument)),
+            (with("[2001:db8:2::11]:80", |d| d.method = Method::Tun), None),
+            (
+                with("198.51.100.18:80", |d| {
+                    (d.method, d.tunnel) = (Method::Tun, Tunnel::Gue { port: 0, checksum: false });
+                }),
+                Some(ErrorCode::InvalidArgument),
+            ),
+        ];
+        const MAX: u32 = i32::MAX as u32;
+        for (spec, want) in table {
+            assert_eq!(code(store().add_destination(&key(80), &spec)), want, "{spec:?}");
+        }
+        let spec = nat("198.51.100.18:80");
+        assert_eq!(code(store().add_destination(&key(99), &spec)), Some(ErrorCode::ServiceNotDefined));
+        assert_eq!(code(store().edit_destination(&key(80), &spec)), Some(ErrorCode::NoSuchDestination));
+        assert_eq!(code(store().delete_destination(&key(80), spec.address)), Some(ErrorCode::NoSuchDestination));
+        assert_eq!(code(store().delete_destination(&key(99), spec.address)), Some(ErrorCode::ServiceNotDefined));
+    }
+
+    #[test]
+    fn dr_and_tun_take_the_port_of_the_service_but_not_of_a_mark() {
+        let mut store = store();
+        for (address, method) in [("198.51.100.12:8080", Method::Dr), ("198.51.100.13:8080", Method::Tun)] {
+            store.add_destination(&key(80), &DestinationSpec { method, ..nat(address) }).unwrap();
+        }
+        assert_eq!(addresses(&store, 80), ["198.51.100.13:80", "198.51.100.12:80", "198.51.100.11:80"]);
+        let mark: ServiceKey = "mark:5".parse().unwrap();
+        store.add_service(&ServiceSpec { service: mark, ..service(80) }).unwrap();
+        store.add_destination(&mark, &DestinationSpec { method: Method::Dr, ..nat("198.51.100.11:80") }).unwrap();
+        assert_eq!(store.find(&mark).unwrap().destinations[0].port, 80);
+    }
+
+    #[test]
+    fn a_destination_added_again_is_the_same_while_it_is_remembered() {
+        let mut store = store();
+        let address = "198.51.100.11:80".parse().unwrap();
+        let first = store.find(&key(80)).unwrap().destinations[0].clone();
+        store.delete_destination(&key(80), address).unwrap();
+        assert!(!store.rules().destination(first.id).unwrap().available);
+        let again = store.add_destination(&key(80), &nat("198.51.100.11:80")).unwrap();
+        assert_eq!(again, first.id);
+        let rules = store.rules();
+        let revived = rules.destination(again).unwrap();
+        assert!(revived.available && revived.uid == first.uid);
+
+        store.delete_service(&key(80)).unwrap();
+        store.add_service(&service(81)).unwrap();
+        let new = store.add_service(&service(80)).unwrap();
+        assert_eq!(store.add_destination(&key(80), &nat("198.51.100.11:80")).unwrap(), first.id);
+        assert_eq!(store.rules().destination(first.id).unwrap().service, new);
+    }
+
+    #[test]
+    fn a_forgotten_destination_is_a_new_one_when_added_again() {
+        let mut store = store();
+        let address = "198.51.100.11:80".parse().unwrap();
+        let first = store.find(&key(80)).unwrap().destinations[0].clone();
+        store.delete_destination(&key(80), address).unwrap();
+        assert_eq!(store.forget_unused(|id| id == first.id), 0);
+        assert_eq!(store.forget_unused(|_| false), 1);
+        assert!(store.rules().destination(first.id).is_none());
+        let again = store.add_destination(&key(80), &nat("198.51.100.11:80")).unwrap();
+        assert_ne!(store.rules().destination(again).unwrap().uid, first.uid);
+    }
+
+    #[test]
+    fn an_edit_to_the_same_leaves_the_service_alone() {
+        let mut store = store();
+        let before = store.rules();
+        assert!(!store.edit_service(&service(80)).unwrap());
+        assert!(Arc::ptr_eq(&before, &store.rules()));
+        assert!(store.edit_service(&ServiceSpec { scheduler: "wlc".into(), ..service(80) }).unwrap());
+        assert!(!Arc::ptr_eq(&before, &store.rules()));
+    }
+
+    #[test]
+    fn there_is_an_end_to_the_room() {
+        let mut store = store();
+        for last in 12..19 {
+            store.add_destination(&key(80), &nat(&format!("198.51.100.{last}:80"))).unwrap();
+        }
+        assert_eq!(code(store.add_destination(&key(80), &nat("198.51.100.19:80"))), Some(ErrorCode::Full));
+    }
+}
