@@ -11,6 +11,7 @@ pub mod family;
 pub mod frame;
 pub mod hash;
 pub mod io;
+pub mod mailbox;
 pub mod network;
 pub mod proto;
 pub mod scheduler;

@@ -1,0 +1,320 @@
+//! What control and one worker say to each other. Commands go through a bounded channel and are taken between bursts; answers come
+//! back through one-shot channels. Every buffer is made by control and comes back to it, and so does the old snapshot: a worker
+//! neither allocates nor frees.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tokio::sync::oneshot;
+
+use crate::destination::DestId;
+use crate::snapshot::Snapshot;
+use crate::stats::{Counters, Traffic};
+use crate::verdict::WorkerId;
+
+/// How long a worker may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+/// Commands that may wait for one worker.
+const ROOM: usize = 64;
+/// Rows that control asks for at a time.
+pub const PAGE: usize = 256;
+
+/// Where an answer goes. Sending it never blocks; that nobody waits any more is no error.
+pub type Answer<T> = oneshot::Sender<T>;
+
+/// One command to one worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Work by this snapshot from now on; the answer is the old one.
+    Apply(Arc<Snapshot>, Answer<Arc<Snapshot>>),
+    /// Lists connections or templates.
+    Connections(ConnectionQuery, Answer<ConnectionPage>),
+    /// Lists the counters of the destinations.
+    Stats(StatsPage, Answer<StatsPage>),
+    /// The worker's own counters.
+    Report(Answer<WorkerReport>),
+    /// Ends every connection and template.
+    FlushConnections(Answer<()>),
+    /// Answers, and ends the poll loop.
+    Stop(Answer<()>),
+}
+
+/// Which rows of which table.
+#[derive(Debug)]
+pub struct ConnectionQuery {
+    /// Templates instead of connections.
+    pub templates: bool,
+    /// Of which family.
+    pub v6: bool,
+    /// The first entry to look at: 0, or where the last page ended.
+    pub cursor: u32,
+    /// Empty; to be filled up to its capacity and no further.
+    pub rows: Vec<ConnectionRow>,
+}
+
+/// Rows of a table.
+#[derive(Debug)]
+pub struct ConnectionPage {
+    /// The rows.
+    pub rows: Vec<ConnectionRow>,
+    /// Where to go on; `None` at the end of the table.
+    pub next: Option<u32>,
+}
+
+/// One connection or template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionRow {
+    /// IP protocol number; 0 for the template of a mark.
+    pub protocol: u8,
+    /// Client.
+    pub caddr: IpAddr,
+    /// Client's port; 0 for a template.
+    pub cport: u16,
+    /// Virtual address; of a mark's template the mark as an address.
+    pub vaddr: IpAddr,
+    /// Virtual port.
+    pub vport: u16,
+    /// Real server.
+    pub daddr: IpAddr,
+    /// Real server's port.
+    pub dport: u16,
+    /// State, as `ipvsadm -Lc` names it.
+    pub state: &'static str,
+    /// Ticks of 10 ms until it ends.
+    pub expires: u32,
+    /// Its destination.
+    pub destination: DestId,
+}
+
+/// Counters of destinations from an index on, one row for each index.
+#[derive(Debug)]
+pub struct StatsPage {
+    /// The index that the first row is of.
+    pub first: u32,
+    /// To be filled up to its capacity and no further; fewer rows mean the end.
+    pub rows: Vec<DestinationRow>,
+}
+
+/// What one worker knows of one destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DestinationRow {
+    /// The destination that the row is of; another uid than control's means that the counters are a former destination's.
+    pub uid: u64,
+    /// Traffic since the destination was made.
+    pub traffic: Traffic,
+    /// Active connections.
+    pub active: u32,
+    /// All other connections.
+    pub inactive: u32,
+    /// Templates.
+    pub persistent: u32,
+    /// Above its threshold.
+    pub overloaded: bool,
+}
+
+/// What one worker says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WorkerReport {
+    /// Drop reasons and events.
+    pub counters: Counters,
+    /// Turns of the poll loop.
+    pub turns: u64,
+    /// Turns that found a packet.
+    pub busy_turns: u64,
+    /// Connections, both families.
+    pub connections: u64,
+    /// Room for connections.
+    pub connections_max: u64,
+    /// Templates, both families.
+    pub templates: u64,
+    /// Room for templates.
+    pub templates_max: u64,
+    /// Version of the snapshot in force.
+    pub snapshot: u64,
+}
+
+/// A worker's end.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    commands: Receiver<Command>,
+}
+
+impl Mailbox {
+    /// The next command, if there is one. Never blocks.
+    #[inline]
+    pub fn poll(&self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+
+    /// Waits for a command, for a worker that has nothing else to do.
+    pub fn wait(&self, most: Duration) -> Option<Command> {
+        self.commands.recv_timeout(most).ok()
+    }
+}
+
+/// A worker that does not answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("worker {} does not answer; if this lasts, restart the director", .0.0)]
+pub struct Silent(pub WorkerId);
+
+/// Control's end of one worker.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    /// Its index.
+    pub id: WorkerId,
+    /// The core it is pinned to, if it is.
+    pub cpu: Option<u32>,
+    commands: Sender<Command>,
+}
+
+/// Makes the two ends for one worker.
+pub fn mailbox(id: WorkerId, cpu: Option<u32>) -> (WorkerHandle, Mailbox) {
+    let (sender, receiver) = bounded(ROOM);
+    (WorkerHandle { id, cpu, commands: sender }, Mailbox { commands: receiver })
+}
+
+impl WorkerHandle {
+    /// Puts a command in line; `None` when the worker takes no more.
+    fn send<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Option<oneshot::Receiver<T>> {
+        let (answer, reply) = oneshot::channel();
+        self.commands.try_send(command(answer)).ok().map(|()| reply)
+    }
+
+    async fn receive<T>(&self, reply: Option<oneshot::Receiver<T>>) -> Result<T, Silent> {
+        let reply = reply.ok_or(Silent(self.id))?;
+        tokio::time::timeout(PATIENCE, reply).await.ok().and_then(Result::ok).ok_or(Silent(self.id))
+    }
+
+    /// Sends a command and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Silent`] after [`PATIENCE`], or at once when the worker has ended.
+    pub async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Silent> {
+        let reply = self.send(command);
+        self.receive(reply).await
+    }
+
+    /// One page of a table.
+    ///
+    /// # Errors
+    /// [`Silent`].
+    pub async fn connections(&self, templates: bool, v6: bool, cursor: u32) -> Result<ConnectionPage, Silent> {
+        let query = ConnectionQuery { templates, v6, cursor, rows: Vec::with_capacity(PAGE) };
+        self.ask(|answer| Command::Connections(query, answer)).await
+    }
+
+    /// The counters of destinations 0 to `count` - 1.
+    ///
+    /// # Errors
+    /// [`Silent`].
+    pub async fn stats(&self, count: usize) -> Result<Vec<DestinationRow>, Silent> {
+        let mut all = Vec::with_capacity(count);
+        while all.len() < count {
+            let first = u32::try_from(all.len()).expect("destinations are numbered by u32");
+            let rows = Vec::with_capacity(PAGE.min(count - all.len()));
+            let page = self.ask(|answer| Command::Stats(StatsPage { first, rows }, answer)).await?;
+            if page.rows.is_empty() {
+                break;
+            }
+            all.extend(page.rows);
+        }
+        Ok(all)
+    }
+}
+
+/// All workers.
+#[derive(Clone, Debug, Default)]
+pub struct Workers(Arc<[WorkerHandle]>);
+
+impl Workers {
+    /// These workers, by index.
+    pub fn new(handles: Vec<WorkerHandle>) -> Self {
+        Self(handles.into())
+    }
+
+    /// Each worker.
+    pub fn iter(&self) -> std::slice::Iter<'_, WorkerHandle> {
+        self.0.iter()
+    }
+
+    /// Sends a command to all at once and waits for all answers, by index.
+    ///
+    /// # Errors
+    /// [`Silent`], of the first that does not answer.
+    pub async fn ask_all<T>(&self, command: impl Fn(Answer<T>) -> Command) -> Result<Vec<T>, Silent> {
+        let replies: Vec<_> = self.iter().map(|w| (w, w.send(&command))).collect();
+        let mut answers = Vec::with_capacity(replies.len());
+        for (worker, reply) in replies {
+            answers.push(worker.receive(reply).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Puts a snapshot in force: returns when every worker works by it, with the old ones, to be freed here.
+    ///
+    /// # Errors
+    /// [`Silent`]; the others work by the new snapshot then.
+    pub async fn apply(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Arc<Snapshot>>, Silent> {
+        self.ask_all(|answer| Command::Apply(snapshot.clone(), answer)).await
+    }
+
+    /// Puts a snapshot in line without waiting.
+    pub fn apply_later(&self, snapshot: &Arc<Snapshot>) {
+        for worker in self.iter() {
+            worker.send(|answer| Command::Apply(snapshot.clone(), answer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Workers, Mailbox) {
+        let (handle, mailbox) = mailbox(WorkerId(3), None);
+        (Workers::new(vec![handle]), mailbox)
+    }
+
+    #[tokio::test]
+    async fn the_old_snapshot_comes_back() {
+        let (workers, mailbox) = pair();
+        let old = Arc::new(Snapshot::default());
+        let mut now = old.clone();
+        let worker = std::thread::spawn(move || {
+            if let Some(Command::Apply(new, answer)) = mailbox.wait(PATIENCE) {
+                answer.send(std::mem::replace(&mut now, new)).unwrap();
+            }
+            now
+        });
+        let new = Arc::new(Snapshot { version: 7, ..Snapshot::default() });
+        let back = workers.apply(&new).await.unwrap();
+        assert!(Arc::ptr_eq(&back[0], &old));
+        assert_eq!(worker.join().unwrap().version, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_does_not_answer_is_named() {
+        let (workers, _mailbox) = pair();
+        let error = workers.apply(&Arc::default()).await.unwrap_err();
+        assert_eq!(error.to_string(), "worker 3 does not answer; if this lasts, restart the director");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_ended_is_noticed_at_once() {
+        let (workers, mailbox) = pair();
+        drop(mailbox);
+        assert!(workers.apply(&Arc::default()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn commands_do_not_pile_up_without_end() {
+        let (workers, mailbox) = pair();
+        for _ in 0..1000 {
+            workers.apply_later(&Arc::default());
+        }
+        assert!(workers.apply(&Arc::default()).await.is_err());
+        assert_eq!(std::iter::from_fn(|| mailbox.poll()).count(), ROOM);
+    }
+}
