@@ -135,12 +135,25 @@ pub enum SchedulerName {
     Ovf,
     /// Destination hashing.
     Dh,
+    /// Maglev hashing.
+    Mh,
 }
 
 impl SchedulerName {
     /// Every scheduler there is.
-    pub const ALL: &'static [Self] =
-        &[Self::Rr, Self::Wrr, Self::Lc, Self::Wlc, Self::Sh, Self::Sed, Self::Nq, Self::Fo, Self::Ovf, Self::Dh];
+    pub const ALL: &'static [Self] = &[
+        Self::Rr,
+        Self::Wrr,
+        Self::Lc,
+        Self::Wlc,
+        Self::Sh,
+        Self::Sed,
+        Self::Nq,
+        Self::Fo,
+        Self::Ovf,
+        Self::Dh,
+        Self::Mh,
+    ];
 
     /// The name that ipvsadm uses.
     pub fn name(self) -> &'static str {
@@ -155,6 +168,7 @@ impl SchedulerName {
             Self::Fo => "fo",
             Self::Ovf => "ovf",
             Self::Dh => "dh",
+            Self::Mh => "mh",
         }
     }
 

@@ -14,6 +14,7 @@ pub mod dh;
 pub mod fo;
 pub mod lc;
 mod least;
+pub mod mh;
 pub mod nq;
 pub mod ovf;
 pub mod rr;
@@ -172,6 +173,8 @@ pub enum AnyScheduler {
     Ovf(ovf::Overflow),
     /// Destination hashing.
     Dh(dh::DestinationHashing),
+    /// Maglev hashing.
+    Mh(mh::Maglev),
 }
 
 impl AnyScheduler {
@@ -188,6 +191,7 @@ impl AnyScheduler {
             SchedulerName::Fo => Self::Fo(fo::Failover),
             SchedulerName::Ovf => Self::Ovf(ovf::Overflow),
             SchedulerName::Dh => Self::Dh(dh::DestinationHashing::default()),
+            SchedulerName::Mh => Self::Mh(mh::Maglev::default()),
         };
         scheduler.inner_mut().update(&[], candidates, flags);
         scheduler
@@ -207,6 +211,10 @@ impl AnyScheduler {
             Self::Fo(s) => s,
             Self::Ovf(s) => s,
             Self::Dh(s) => s,
+            Self::Mh(s) => s,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
