@@ -1,6 +1,9 @@
 //! Connections through the director as clients see them.
 use super::testbed::TestBed;
 
+/// curl's exit status.
+const CURL_COULD_NOT_CONNECT: i32 = 7;
+
 #[test]
 fn checksums_that_the_client_and_server_leave_to_hardware_are_finished() {
     let Some(bed) = TestBed::with_workers(1) else { return };
@@ -35,5 +38,48 @@ fn two_workers_give_each_client_the_whole_of_a_file() {
         let words = ["curl", "-sS", "--max-time", "10", "--interface", client, "http://192.0.2.10/big"];
         let received = bed.inside("client", &words).output().unwrap().stdout;
         assert!(received == sent, "{client} received {} of {} bytes, or others", received.len(), sent.len());
+    }
+}
+
+/// AF_PACKET only copies frames. Were the director's kernel to see the originals as well as the twin's, it would answer twice.
+#[test]
+fn the_kernel_behind_the_twin_answers_exactly_once() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    for address in ["192.0.2.1", "192.0.2.10"] {
+        let report = bed.run("client", &["ping", "-c", "3", "-i", "0.1", "-W", "2", address]);
+        assert!(report.contains(" 3 received,") && !report.contains("DUP!"), "{report}");
+    }
+    let refused = bed.inside("client", &["curl", "-s", "--max-time", "5", "http://192.0.2.10:81/"]).status().unwrap();
+    assert_eq!(refused.code(), Some(CURL_COULD_NOT_CONNECT));
+}
+
+/// Tunnelled, a full packet would be 20 bytes too long for the way to the server; the client is told, and sends smaller ones.
+#[test]
+fn an_upload_through_a_tunnel_finds_packets_that_fit() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&["-A -t 192.0.2.12:80 -s rr", "-a -t 192.0.2.12:80 -r 198.51.100.11:80 -i"]);
+    let body = format!("@{}", bed.folder().join("big").display());
+    let words = ["curl", "-sS", "--max-time", "10", "--data-binary", &body, "http://192.0.2.12/"];
+    assert_eq!(bed.run("client", &words), "rs1\n");
+}
+
+#[test]
+fn datagrams_go_to_the_servers_in_turn_and_their_answers_come_back() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/datagrams.py");
+    let servers =
+        ["rs1", "rs2"].map(|role| bed.inside(role, &["python3", script, "answer", "5300", role]).spawn().unwrap());
+    bed.rules(&[
+        "-A -u 192.0.2.10:53 -s rr",
+        "-a -u 192.0.2.10:53 -r 198.51.100.11:5300 -m",
+        "-a -u 192.0.2.10:53 -r 198.51.100.12:5300 -m",
+    ]);
+    let answers = bed.run("client", &["python3", script, "ask", "192.0.2.10", "53", "4"]);
+    let mut answers: Vec<_> = answers.split_whitespace().collect();
+    answers.sort_unstable();
+    assert_eq!(answers, ["rs1", "rs1", "rs2", "rs2"]);
+    for mut server in servers {
+        server.kill().unwrap();
+        server.wait().unwrap();
     }
 }
