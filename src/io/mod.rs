@@ -3,6 +3,8 @@
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod finish_checksum;
+pub mod memory;
+pub mod pcap;
 
 use serde::{Deserialize, Serialize};
 
