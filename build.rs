@@ -1,4 +1,5 @@
-//! Gives the program its version (`POLLVS_VERSION`): what git describes, else the package's. Runs again only when HEAD moves.
+//! Gives the program its version (`POLLVS_VERSION`): what git describes, else the package's. Runs again only when HEAD moves. With
+//! the feature `static`, also links DPDK's archives into the programs that forward packets, and not into the client.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +16,11 @@ fn main() {
         .or_else(|| git(&["rev-parse", "--short", "HEAD"]).map(|commit| format!("{package}+{commit}")))
         .unwrap_or_else(|| package.to_owned());
     println!("cargo::rustc-env=POLLVS_VERSION={version}");
+    for argument in std::env::var("DEP_DPDK_LINK_ARGUMENTS").unwrap_or_default().split_whitespace() {
+        for target in ["bin=pollvsd", "tests"] {
+            println!("cargo::rustc-link-arg-{target}={argument}");
+        }
+    }
 }
 
 /// The files that change when HEAD moves: HEAD itself and the branch it names, loose or packed.

@@ -30,8 +30,8 @@ const CONSTANTS: &[&str] =
 /// What the program calls itself.
 const LIBRARIES: &[&str] = &["ethdev", "mbuf", "mempool", "eal"];
 
-/// All drivers a static program carries, and what they stand on. The drivers announce themselves in constructors that nothing
-/// calls by name, hence whole archives.
+/// All drivers that a static program carries, and what they stand on. The drivers announce themselves in constructors that
+/// nothing calls by name, hence whole archives.
 const ARCHIVES: &str = "net_null net_ring net_pcap net_af_packet net_af_xdp net_tap net_memif net_vhost net_virtio bus_vdev \
     bus_pci mempool_ring vhost cryptodev dmadev pdump pcapng bpf gso ip_frag timer hash rcu metrics ethdev meter net mbuf \
     mempool pci ring security telemetry kvargs eal";
@@ -124,23 +124,26 @@ fn compile_shim(cflags: &[String]) -> Result<()> {
     build.try_compile("dpdk_shim").map_err(|error| format!("C compiler: {}", one_line(&error.to_string())))
 }
 
-/// The order matters to a static link: the shim (emitted by cc before) needs DPDK, and DPDK the system's libraries.
+/// Shared libraries go to whichever program calls them: rustc links as needed, and its linker counts live code only, so the
+/// client gets none. Whole archives would go to every program; their arguments are handed to pollvs's build script, which
+/// gives them to the programs that forward packets (`DEP_DPDK_LINK_ARGUMENTS`).
 fn link(folders: &[PathBuf]) {
-    for folder in folders {
-        println!("cargo::rustc-link-search=native={}", folder.display());
-    }
     if env::var_os("CARGO_FEATURE_STATIC").is_none() {
+        for folder in folders {
+            println!("cargo::rustc-link-search=native={}", folder.display());
+        }
         for library in LIBRARIES {
             println!("cargo::rustc-link-lib=dylib=rte_{library}");
         }
         return;
     }
-    for archive in ARCHIVES.split_whitespace() {
-        println!("cargo::rustc-link-lib=static:+whole-archive,-bundle=rte_{archive}");
-    }
-    for library in SYSTEM_LIBRARIES.split_whitespace() {
-        println!("cargo::rustc-link-lib=dylib={library}");
-    }
+    let folders = folders.iter().map(|folder| format!("-L{}", folder.display()));
+    let archives = ARCHIVES.split_whitespace().map(|archive| format!("-l:librte_{archive}.a"));
+    let libraries = SYSTEM_LIBRARIES.split_whitespace().map(|library| format!("-l{library}"));
+    let whole = ["-Wl,--whole-archive".to_owned()];
+    let no_longer = ["-Wl,--no-whole-archive".to_owned()];
+    let arguments: Vec<String> = folders.chain(whole).chain(archives).chain(no_longer).chain(libraries).collect();
+    println!("cargo::metadata=LINK_ARGUMENTS={}", arguments.join(" "));
 }
 
 fn one_line(text: &str) -> String {
