@@ -193,6 +193,7 @@ fn the_main_thread_may_run_where_it_could_before() {
 fn what_is_wrong_with_a_device_is_told_in_words() {
     let table = [
         ("net_bogus0", 1, "no driver for `net_bogus0`"),
+        ("eth0", 1, "no driver for `eth0`"),
         ("", 1, "no driver for ``"),
         ("net_af_packet9", 1, "`net_af_packet9` does not open"),
         ("net_af_packet9,iface=nowhere0", 1, "is there an interface nowhere0"),

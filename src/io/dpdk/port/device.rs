@@ -41,6 +41,10 @@ impl Device {
         if id_of(bare).is_some() {
             return Err(PortError::InUse { device: name.clone() });
         }
+        // Some bus takes an empty name for a device of its own that is not there.
+        if bare.is_empty() {
+            return Err(PortError::NoDriver { device: name.clone() });
+        }
         make_virtual(&with_queues(name, settings.queues)).map_err(|errno| match errno.abs() {
             EFAULT | ENOENT => PortError::NoDriver { device: name.clone() },
             EEXIST => PortError::InUse { device: name.clone() },
