@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod burst;
+pub mod cli;
 pub mod control;
 pub mod destination;
 pub mod family;

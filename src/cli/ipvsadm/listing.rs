@@ -1,0 +1,274 @@
+//! The listings of ipvsadm 1.31, byte for byte, blanks at the ends of lines included.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::cli::ipvsadm::address::{protocol_of, show};
+use crate::cli::ipvsadm::names::Names;
+use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
+use crate::control::request::SchedulerFlag;
+use crate::destination::{Method, Tunnel};
+use crate::service::{Protocol, SchedulerName, ServiceKey};
+use crate::settings::Timeouts;
+use crate::stats::Traffic;
+use crate::time::HZ;
+
+/// The first line of a listing of all services: the version of the kernel's interface and of its table.
+pub(crate) const BANNER: &str = "IP Virtual Server version 1.2.1 (size=4096)\n";
+
+/// What a listing of services shows of each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Columns {
+    /// Method, weight, connections.
+    Plain,
+    /// The same with the tunnel.
+    Tunnel,
+    /// `--stats`.
+    Stats,
+    /// `--rate`.
+    Rate,
+    /// `--thresholds`.
+    Thresholds,
+    /// `--persistent-conn`.
+    Persistent,
+}
+
+/// How a listing is to look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style<'a> {
+    /// Which columns.
+    pub(crate) columns: Columns,
+    /// Whole numbers, however long.
+    pub(crate) exact: bool,
+    /// Names of ports, or none for numbers.
+    pub(crate) names: Option<&'a Names>,
+}
+
+impl Style<'_> {
+    /// The two lines above the services.
+    fn title(&self) -> String {
+        let local = "Prot LocalAddress:Port";
+        let remote = "  -> RemoteAddress:Port";
+        match self.columns {
+            Columns::Plain => {
+                format!("{local} Scheduler Flags\n{remote}           Forward Weight ActiveConn InActConn\n")
+            }
+            Columns::Tunnel => {
+                format!(
+                    "{local} Scheduler Flags\n{remote}           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+                )
+            }
+            Columns::Stats => format!(
+                "{local:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{remote}\n",
+                "Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"
+            ),
+            Columns::Rate => format!(
+                "{local:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{remote}\n",
+                "CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"
+            ),
+            Columns::Thresholds => format!(
+                "{local:<33} {:<10} {:<10} {:<10} {:<10}\n{remote}\n",
+                "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
+            ),
+            Columns::Persistent => format!(
+                "{local:<33} {:<9} {:<11} {:<10} {:<10}\n{remote}\n",
+                "Weight", "PersistConn", "ActiveConn", "InActConn"
+            ),
+        }
+    }
+
+    fn number(&self, value: u64) -> String {
+        let width = |value: u64| value.to_string().len() + 1;
+        match value {
+            _ if self.exact => format!("{value:>0$}", width(value).max(9)),
+            0..=99_999_999 => format!("{value:>9}"),
+            100_000_000..=999_999_999 => format!("{:>8}K", value / 1000),
+            1_000_000_000..=99_999_999_999 => format!("{:>8}M", value / 1_000_000),
+            100_000_000_000..=99_999_999_999_999 => format!("{:>8}G", value / 1_000_000_000),
+            _ => format!("{:>8}T", value / 1_000_000_000_000),
+        }
+    }
+
+    fn traffic(&self, t: &Traffic) -> String {
+        [t.connections, t.in_packets, t.out_packets, t.in_bytes, t.out_bytes].map(|n| self.number(n)).concat()
+    }
+
+    fn rates(&self, r: &Rates) -> String {
+        let small = [r.connections, r.in_packets, r.out_packets].map(|n| format!(" {n:>8}")).concat();
+        small + &[r.in_bytes, r.out_bytes].map(|n| self.number(n)).concat()
+    }
+
+    fn service(&self, service: &ServiceView) -> String {
+        let name = service_name(&service.service, self.names);
+        match self.columns {
+            Columns::Stats => format!("{name:<33}{}\n", self.traffic(&service.traffic)),
+            Columns::Rate => format!("{name:<33}{}\n", self.rates(&service.rates)),
+            _ => format!("{name} {}{}\n", service.scheduler.name(), properties(service)),
+        }
+    }
+
+    fn destination(&self, service: &ServiceView, d: &DestinationView) -> String {
+        let name = show(d.address, protocol_of(&service.service), self.names);
+        let name = if d.address.is_ipv4() { name.chars().take(28).collect() } else { name };
+        let head = format!("  -> {name:<28}");
+        let (method, weight, active, inactive) = (method_name(d.method), d.weight, d.active, d.inactive);
+        match self.columns {
+            Columns::Plain => format!("{head} {method:<7} {weight:<6} {active:<10} {inactive:<10}\n"),
+            Columns::Tunnel => {
+                let tunnel = tunnel_info(d);
+                format!("{head} {method:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}\n")
+            }
+            Columns::Stats => format!("{head}{}\n", self.traffic(&d.traffic)),
+            Columns::Rate => format!("{head}{}\n", self.rates(&d.rates)),
+            Columns::Thresholds => {
+                format!("{head} {:<10} {:<10} {active:<10} {inactive:<10}\n", d.upper, d.lower)
+            }
+            Columns::Persistent => {
+                format!("{head} {weight:<9} {:<11} {active:<10} {inactive:<10}\n", d.persistent)
+            }
+        }
+    }
+}
+
+/// Lists services in the order in which they are given.
+pub(crate) fn services(services: &[ServiceView], style: Style<'_>) -> String {
+    let mut text = style.title();
+    for service in services {
+        text += &style.service(service);
+        text.extend(service.destinations.iter().map(|d| style.destination(service, d)));
+    }
+    text
+}
+
+fn service_name(key: &ServiceKey, names: Option<&Names>) -> String {
+    match key {
+        ServiceKey::Address { protocol, address, port } => {
+            let name = format!("{:<4} {}", protocol.to_string(), show((*address, *port).into(), *protocol, names));
+            if address.is_ipv4() { name.chars().take(33).collect() } else { name }
+        }
+        ServiceKey::Mark { mark, v6: false } => format!("FWM  {mark}"),
+        ServiceKey::Mark { mark, v6: true } => format!("FWM  {mark} IPv6"),
+    }
+}
+
+/// What follows the scheduler.
+fn properties(service: &ServiceView) -> String {
+    let mut text = String::new();
+    if !service.flags.is_empty() {
+        let _ = write!(text, " ({})", flag_names(service.scheduler, &service.flags));
+    }
+    if let Some(persistence) = service.persistence {
+        let _ = write!(text, " persistent {}", persistence.timeout_secs);
+        if let Some(mask) = mask(&service.service, persistence.prefix) {
+            let _ = write!(text, " mask {mask}");
+        }
+    }
+    if service.one_packet {
+        text += " ops";
+    }
+    text
+}
+
+/// The mask of a persistent service, unless it is one client's.
+pub(crate) fn mask(key: &ServiceKey, prefix: u8) -> Option<String> {
+    match (key.v6(), prefix) {
+        (false, 32..) | (true, 128..) => None,
+        (false, _) => Some(crate::family::Address::ip(mask4(prefix)).to_string()),
+        (true, _) => Some(prefix.to_string()),
+    }
+}
+
+/// The IPv4 mask of a prefix.
+pub(crate) fn mask4(prefix: u8) -> u32 {
+    crate::family::Address::masked(u32::MAX, prefix)
+}
+
+/// Flags of a scheduler by name, in the order of their bits.
+pub(crate) fn flag_names(scheduler: SchedulerName, flags: &[SchedulerFlag]) -> String {
+    let (first, second) = match scheduler.name() {
+        "sh" => ("sh-fallback", "sh-port"),
+        "mh" => ("mh-fallback", "mh-port"),
+        _ => ("flag-1", "flag-2"),
+    };
+    let name = |flag: &SchedulerFlag| match flag {
+        SchedulerFlag::Flag1 => first,
+        SchedulerFlag::Flag2 => second,
+        SchedulerFlag::Flag3 => "flag-3",
+    };
+    flags.iter().map(name).collect::<Vec<_>>().join(",")
+}
+
+/// A forwarding method, as listings name it.
+pub(crate) fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Nat => "Masq",
+        Method::Dr => "Route",
+        Method::Tun => "Tunnel",
+    }
+}
+
+fn tunnel_info(destination: &DestinationView) -> String {
+    let sum = |checksum| if checksum { "+c" } else { "-c" };
+    match (destination.method, destination.tunnel) {
+        (Method::Nat | Method::Dr, _) => "n/a".to_owned(),
+        (Method::Tun, Tunnel::Ipip) => "ipip".to_owned(),
+        (Method::Tun, Tunnel::Gue { port, checksum }) => format!("gue:{port}:{}", sum(checksum)),
+        (Method::Tun, Tunnel::Gre { checksum }) => format!("gre:{}", sum(checksum)),
+    }
+}
+
+/// Brings services and their destinations into the order of ipvsadm: marks last, IPv4 before IPv6, by protocol, address and port.
+pub(crate) fn sort(services: &mut [ServiceView]) {
+    services.sort_by(|a, b| by_key(&a.service, &b.service));
+    for service in services {
+        service
+            .destinations
+            .sort_by(|a, b| by_address(a.address.ip(), b.address.ip()).then(a.address.port().cmp(&b.address.port())));
+    }
+}
+
+fn by_key(a: &ServiceKey, b: &ServiceKey) -> Ordering {
+    use ServiceKey::{Address, Mark};
+    match (a, b) {
+        (Address { .. }, Mark { .. }) => Ordering::Less,
+        (Mark { .. }, Address { .. }) => Ordering::Greater,
+        (Mark { mark: a, v6: a6 }, Mark { mark: b, v6: b6 }) => (a, a6).cmp(&(b, b6)),
+        (Address { protocol: p, address: a, port: i }, Address { protocol: q, address: b, port: j }) => {
+            (a.is_ipv6(), p.number()).cmp(&(b.is_ipv6(), q.number())).then(by_address(*a, *b)).then(i.cmp(j))
+        }
+    }
+}
+
+fn by_address(a: IpAddr, b: IpAddr) -> Ordering {
+    a.cmp(&b)
+}
+
+/// Lists connections and templates in the order in which they are given.
+pub(crate) fn connections(connections: &[ConnectionView], with_engine: bool, names: Option<&Names>) -> String {
+    let mut text = "IPVS connection entries\n".to_owned();
+    text += if with_engine {
+        "pro expire state       source             virtual            destination        pe name          pe_data\n"
+    } else {
+        "pro expire state       source             virtual            destination\n"
+    };
+    text.extend(connections.iter().map(|c| connection(c, names)));
+    text
+}
+
+fn connection(c: &ConnectionView, names: Option<&Names>) -> String {
+    let protocol = match c.protocol.as_str() {
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    };
+    let [client, vip, destination] = [c.client, c.vip, c.destination].map(|a| show(a, protocol, names));
+    let secs = c.expires_ticks / HZ;
+    let expire = format!("{:02}:{:02}", secs / 60, secs % 60);
+    format!("{:<3} {expire:<6} {:<11} {client:<18} {vip:<18} {destination}\n", c.protocol, c.state)
+}
+
+/// `--timeout`.
+pub(crate) fn timeouts(t: Timeouts) -> String {
+    format!("Timeout (tcp tcpfin udp): {} {} {}\n", t.tcp, t.tcp_fin, t.udp)
+}

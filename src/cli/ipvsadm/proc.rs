@@ -1,0 +1,113 @@
+//! The texts of `/proc/net/ip_vs*`: services, connections, counters, in the kernel's own columns and upper-case hex.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cli::ipvsadm::listing::{BANNER, mask4, method_name};
+use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
+use crate::service::ServiceKey;
+use crate::stats::Traffic;
+use crate::time::HZ;
+
+/// `/proc/net/ip_vs`. Persistence is in jiffies (10 ms).
+pub fn services(services: &[ServiceView]) -> String {
+    let mut text = format!(
+        "{BANNER}Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+    );
+    for service in services {
+        text += &head(service);
+        match service.persistence {
+            Some(p) => {
+                let _ = writeln!(text, "persistent {} {:08X}", p.timeout_secs * HZ, mask(&service.service, p.prefix));
+            }
+            None => text.push('\n'),
+        }
+        text.extend(service.destinations.iter().map(destination));
+    }
+    text
+}
+
+fn head(service: &ServiceView) -> String {
+    let scheduler = service.scheduler.name();
+    let ops = if service.one_packet { "ops " } else { "" };
+    match service.service {
+        ServiceKey::Address { protocol, address: address @ IpAddr::V4(_), port } => {
+            format!("{protocol}  {} {scheduler} {ops} ", endpoint((address, port).into()))
+        }
+        ServiceKey::Address { protocol, address, port } => {
+            format!("{protocol}  {} {scheduler} ", endpoint((address, port).into()))
+        }
+        ServiceKey::Mark { mark, .. } => format!("FWM  {mark:08X} {scheduler} {ops}"),
+    }
+}
+
+/// The mask as the kernel keeps it: of IPv6 the prefix length, seen in network byte order.
+fn mask(key: &ServiceKey, prefix: u8) -> u32 {
+    if key.v6() { u32::from(prefix).swap_bytes() } else { mask4(prefix) }
+}
+
+fn destination(d: &DestinationView) -> String {
+    let (method, address) = (method_name(d.method), endpoint(d.address));
+    format!("  -> {address}      {method:<7} {:<6} {:<10} {:<10}\n", d.weight, d.active, d.inactive)
+}
+
+fn endpoint(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(_) => format!("{}:{:04X}", self::address(address.ip()), address.port()),
+        SocketAddr::V6(_) => format!("[{}]:{:04X}", self::address(address.ip()), address.port()),
+    }
+}
+
+fn address(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(a) => format!("{:08X}", a.to_bits()),
+        IpAddr::V6(a) => a.segments().map(|s| format!("{s:04x}")).join(":"),
+    }
+}
+
+/// `/proc/net/ip_vs_conn`.
+pub fn connections(connections: &[ConnectionView]) -> String {
+    let mut text = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n".to_owned();
+    text.extend(connections.iter().map(connection));
+    text
+}
+
+fn connection(c: &ConnectionView) -> String {
+    let [client, vip, dest] = [c.client, c.vip, c.destination].map(|a| format!("{} {:04X}", address(a.ip()), a.port()));
+    format!("{:<3} {client} {vip} {dest} {:<11} {:>7}\n", c.protocol, c.state, c.expires_ticks / HZ)
+}
+
+fn row(t: &Traffic) -> String {
+    format!(
+        "{:>8X} {:>8X} {:>8X} {:>16X} {:>16X}\n",
+        t.connections, t.in_packets, t.out_packets, t.in_bytes, t.out_bytes
+    )
+}
+
+fn rate_row(r: &Rates) -> String {
+    let Rates { connections, in_packets, out_packets, in_bytes, out_bytes } = *r;
+    row(&Traffic { connections, in_packets, out_packets, in_bytes, out_bytes })
+}
+
+/// `/proc/net/ip_vs_stats`: all services together.
+pub fn stats(traffic: &Traffic, rates: &Rates) -> String {
+    format!(
+        "   Total Incoming Outgoing         Incoming         Outgoing\n   Conns  Packets  Packets            Bytes            Bytes\n\
+         {}\n Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n{}",
+        row(traffic),
+        rate_row(rates)
+    )
+}
+
+/// `/proc/net/ip_vs_stats_percpu`: the raw counters of each worker (never zeroed), and what is shown of all.
+pub fn stats_percpu(raw: &[Traffic], traffic: &Traffic, rates: &Rates) -> String {
+    let mut text = "       Total Incoming Outgoing         Incoming         Outgoing\n\
+                    CPU    Conns  Packets  Packets            Bytes            Bytes\n"
+        .to_owned();
+    for (cpu, worker) in raw.iter().enumerate() {
+        let _ = write!(text, "{cpu:>3X} {}", row(worker));
+    }
+    let _ = write!(text, "  ~ {}\n     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n", row(traffic));
+    let _ = write!(text, "    {}", rate_row(rates));
+    text
+}

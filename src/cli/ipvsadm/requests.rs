@@ -1,0 +1,118 @@
+//! From what was typed to what is asked of the director: the rules of ipvsadm on top of the options (DR and TUN take the service's
+//! port, a missing port is the service's), and the words in which it tells a refusal.
+
+use std::net::SocketAddr;
+
+use crate::cli::ipvsadm::typed::{Command, Forward, Mask, Refused, Slot, TunType, Typed, sched_flags};
+use crate::control::reply::{ErrorCode, Failure};
+use crate::control::request::{DestinationSpec, PersistenceSpec, Request, ServiceSpec};
+use crate::destination::{Method, Tunnel};
+use crate::service::ServiceKey;
+
+/// The scheduler of a service that names none.
+const DEFAULT_SCHEDULER: &str = "wlc";
+/// What the kernel answers to whatever it does not like about a request.
+const INVALID: &str = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
+/// A service is added twice.
+pub(crate) const SERVICE_EXISTS: &str = "Service already exists";
+/// An engine or a scheduler that there is not.
+const NOT_FOUND: &str = "Scheduler or persistence engine not found";
+
+/// The request that changes something, if the command is one of these.
+pub(crate) fn change(typed: &Typed) -> Result<Option<Request>, Refused> {
+    let key = || typed.service.ok_or_else(|| Refused::failed(INVALID));
+    Ok(Some(match typed.command {
+        Command::AddService => Request::AddService(service(typed, key()?)?),
+        Command::EditService => Request::EditService(service(typed, key()?)?),
+        Command::DeleteService => Request::DeleteService { service: key()? },
+        Command::AddServer => Request::AddDestination { service: key()?, destination: destination(typed, key()?)? },
+        Command::EditServer => Request::EditDestination { service: key()?, destination: destination(typed, key()?)? },
+        Command::DeleteServer => Request::DeleteDestination { service: key()?, address: server(typed, key()?)? },
+        Command::Flush => Request::Flush {},
+        Command::Zero => Request::Zero { service: typed.service },
+        Command::Set => {
+            let [tcp, tcp_fin, udp] = typed.timeouts;
+            Request::SetTimeouts { tcp, tcp_fin, udp }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn service(typed: &Typed, service: ServiceKey) -> Result<ServiceSpec, Refused> {
+    let scheduler = typed.scheduler.clone().unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned());
+    let flags = typed.sched_flags.as_ref().map_or(Ok(Vec::new()), |text| sched_flags(&scheduler, text))?;
+    if typed.engine.is_some() {
+        return Err(Refused::failed(NOT_FOUND));
+    }
+    let persistence = match typed.persistent {
+        Some(timeout_secs) => Some(PersistenceSpec { timeout_secs, prefix: prefix(typed.netmask)? }),
+        None => None,
+    };
+    Ok(ServiceSpec { service, scheduler, persistence, one_packet: typed.has(Slot::Ops), flags })
+}
+
+fn prefix(mask: Option<Mask>) -> Result<Option<u8>, Refused> {
+    match mask {
+        None => Ok(None),
+        Some(Mask::V6(prefix)) => Ok(Some(prefix)),
+        Some(Mask::V4(mask)) if mask.to_bits().leading_ones() == mask.to_bits().count_ones() => {
+            Ok(u8::try_from(mask.to_bits().leading_ones()).ok())
+        }
+        Some(Mask::V4(mask)) => {
+            Err(Refused::failed(format!("netmask {mask} has a hole, which pollvs does not support")))
+        }
+    }
+}
+
+/// The address of the real server; a missing port is the service's.
+fn server(typed: &Typed, service: ServiceKey) -> Result<SocketAddr, Refused> {
+    let server = typed.server.ok_or_else(|| Refused::failed(INVALID))?;
+    Ok((server.address, server.port.unwrap_or(service.port())).into())
+}
+
+fn destination(typed: &Typed, service: ServiceKey) -> Result<DestinationSpec, Refused> {
+    let mut address = server(typed, service)?;
+    let method = match typed.forward {
+        Some(Forward::Masquerading) => Method::Nat,
+        Some(Forward::Ipip) => Method::Tun,
+        Some(Forward::Gatewaying) | None => Method::Dr,
+    };
+    if method != Method::Nat && matches!(service, ServiceKey::Address { .. }) {
+        address.set_port(service.port());
+    }
+    let (weight, upper, lower) = (typed.weight, typed.upper, typed.lower);
+    Ok(DestinationSpec { address, method, weight, tunnel: tunnel(typed), upper, lower })
+}
+
+fn tunnel(typed: &Typed) -> Tunnel {
+    let checksum = typed.has(Slot::TunCsum) || typed.has(Slot::TunRemcsum);
+    match typed.tun_type {
+        TunType::Ipip => Tunnel::Ipip,
+        TunType::Gue => Tunnel::Gue { port: typed.tun_port, checksum },
+        TunType::Gre => Tunnel::Gre { checksum },
+    }
+}
+
+/// The words for a refusal.
+pub(crate) fn words(failure: &Failure) -> &str {
+    match failure.code {
+        ErrorCode::NoSuchService => "No such service",
+        ErrorCode::ServiceExists => SERVICE_EXISTS,
+        ErrorCode::ServiceNotDefined => "Service not defined",
+        ErrorCode::NoSuchDestination => "No such destination",
+        ErrorCode::DestinationExists => "Destination already exists",
+        ErrorCode::UnknownScheduler => NOT_FOUND,
+        ErrorCode::InvalidArgument | ErrorCode::BadRequest => INVALID,
+        ErrorCode::OutOfRange => "Numerical result out of range",
+        ErrorCode::Full => "Memory allocation problem",
+        _ => &failure.message,
+    }
+}
+
+/// The synchronisation daemon cannot be had: the words for somebody who asks for it.
+pub(crate) fn daemon(typed: &Typed) -> Refused {
+    match typed.command {
+        Command::StopDaemon => Refused::failed("No daemon is running"),
+        _ => Refused::failed(INVALID),
+    }
+}

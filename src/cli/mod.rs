@@ -1,0 +1,3 @@
+//! The command lines that people know, on top of the control protocol.
+
+pub mod ipvsadm;
