@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod burst;
 pub mod cli;
+pub mod conn;
 pub mod control;
 pub mod destination;
 pub mod family;
@@ -14,6 +15,7 @@ pub mod hash;
 pub mod io;
 pub mod mailbox;
 pub mod network;
+pub mod prefetch;
 pub mod proto;
 pub mod scheduler;
 pub mod service;

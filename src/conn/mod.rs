@@ -1,0 +1,288 @@
+//! Connections: the entry that binds one client flow to a destination (the kernel's `struct ip_vs_conn`), the table that finds
+//! it in both directions, and the wheel that expires it. Templates of persistence are entries of a second table.
+
+pub mod table;
+pub mod timer;
+
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
+
+pub use table::{InsertError, Table};
+use timer::{Link, Timed};
+
+use crate::destination::DestId;
+use crate::family::Address;
+use crate::time::Tick;
+
+/// Index of a connection in its table, good until it is removed; another connection may then get it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u32);
+
+impl ConnId {
+    /// No connection.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// The index as a `usize`.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns false for [`ConnId::NONE`].
+    #[inline]
+    pub fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+}
+
+impl Default for ConnId {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_some() { write!(f, "ConnId({})", self.0) } else { f.write_str("ConnId::NONE") }
+    }
+}
+
+/// What is so about a connection, a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnFlags(pub u16);
+
+impl ConnFlags {
+    /// Forwarded by rewriting addresses (masquerade); the only method whose replies come back through the director.
+    pub const NAT: Self = Self(1);
+    /// Forwarded by direct routing.
+    pub const DR: Self = Self(1 << 1);
+    /// Forwarded through a tunnel.
+    pub const TUN: Self = Self(1 << 2);
+    /// Delivered to the director itself.
+    pub const LOCAL: Self = Self(1 << 3);
+    /// Sent on to the address the client asked for, past every destination.
+    pub const BYPASS: Self = Self(1 << 4);
+    /// All of the bits that say how packets are forwarded.
+    pub const METHOD: Self = Self(0b1_1111);
+    /// Counted as inactive at its destination.
+    pub const INACTIVE: Self = Self(1 << 5);
+    /// A template of persistence, not a connection.
+    pub const TEMPLATE: Self = Self(1 << 6);
+    /// A packet of the server has been seen.
+    pub const SEEN_OUTPUT: Self = Self(1 << 7);
+    /// Its state was judged by the client's packets alone (the kernel's NOOUTPUT, "input only").
+    pub const NO_OUTPUT: Self = Self(1 << 8);
+    /// Lives for one packet (one-packet scheduling).
+    pub const ONE_PACKET: Self = Self(1 << 9);
+    /// A template one of whose connections was established.
+    pub const ASSURED: Self = Self(1 << 10);
+    /// The client's port is not known yet (FTP data).
+    pub const NO_CPORT: Self = Self(1 << 11);
+
+    /// Returns true when all bits of `other` are set.
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Returns true when a bit of `other` is set.
+    #[inline]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These flags with the bits of `other` set.
+    #[inline]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These flags with the bits of `other` cleared.
+    #[inline]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Sets the bits of `other`.
+    #[inline]
+    pub fn insert(&mut self, other: Self) {
+        *self = self.with(other);
+    }
+
+    /// Clears the bits of `other`.
+    #[inline]
+    pub fn remove(&mut self, other: Self) {
+        *self = self.without(other);
+    }
+}
+
+impl BitOr for ConnFlags {
+    type Output = Self;
+    fn bitor(self, rhs: Self) -> Self {
+        self.with(rhs)
+    }
+}
+
+impl BitOrAssign for ConnFlags {
+    fn bitor_assign(&mut self, rhs: Self) {
+        self.insert(rhs);
+    }
+}
+
+impl fmt::Debug for ConnFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(ConnFlags, &str); 12] = [
+            (ConnFlags::NAT, "NAT"),
+            (ConnFlags::DR, "DR"),
+            (ConnFlags::TUN, "TUN"),
+            (ConnFlags::LOCAL, "LOCAL"),
+            (ConnFlags::BYPASS, "BYPASS"),
+            (ConnFlags::INACTIVE, "INACTIVE"),
+            (ConnFlags::TEMPLATE, "TEMPLATE"),
+            (ConnFlags::SEEN_OUTPUT, "SEEN_OUTPUT"),
+            (ConnFlags::NO_OUTPUT, "NO_OUTPUT"),
+            (ConnFlags::ONE_PACKET, "ONE_PACKET"),
+            (ConnFlags::ASSURED, "ASSURED"),
+            (ConnFlags::NO_CPORT, "NO_CPORT"),
+        ];
+        let set = NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name);
+        f.debug_set().entries(set).finish()
+    }
+}
+
+/// One client flow bound to a destination, or one template. A cache line for IPv4, two for IPv6.
+///
+/// While it is in a [`Table`], `protocol`, `caddr` and `cport` are where it is found: change them with [`Table::rekey`] only.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection<A> {
+    /// Client address; of a template, the client's network.
+    pub caddr: A,
+    /// Virtual address.
+    pub vaddr: A,
+    /// Destination address.
+    pub daddr: A,
+    /// Client port.
+    pub cport: u16,
+    /// Virtual port.
+    pub vport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// State of the protocol's table.
+    pub state: u8,
+    /// What is so about it.
+    pub flags: ConnFlags,
+    /// When it expires. Moving it later costs nothing; after moving it earlier call [`Table::rearm`].
+    pub expires: Tick,
+    /// Ticks of 10 ms that it is given with each packet.
+    pub timeout: u32,
+    /// Its destination.
+    pub dest: DestId,
+    /// The template (or the FTP control connection) that controls it.
+    pub template: ConnId,
+    /// Connections that it controls.
+    pub controlled: u32,
+    /// Packets of the client seen.
+    pub packets: u32,
+    /// For the director's use.
+    pub extra: u32,
+    /// Its place in the timer wheel; the table's own, leave it at its default.
+    pub link: Link,
+}
+
+const _: () = assert!(size_of::<Connection<u32>>() == 64, "an IPv4 connection is one cache line");
+const _: () = assert!(size_of::<Connection<u128>>() <= 128, "an IPv6 connection is at most two cache lines");
+
+impl<A> Timed for Connection<A> {
+    #[inline]
+    fn link(&self) -> Link {
+        self.link
+    }
+
+    #[inline]
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    #[inline]
+    fn expires(&self) -> Tick {
+        self.expires
+    }
+}
+
+/// What a client's packet says about its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct RequestKey<A> {
+    /// IP protocol.
+    pub protocol: u8,
+    /// Client address: the source.
+    pub caddr: A,
+    /// Client port.
+    pub cport: u16,
+    /// Virtual address: the destination.
+    pub vaddr: A,
+    /// Virtual port.
+    pub vport: u16,
+}
+
+impl<A: Address> RequestKey<A> {
+    /// Returns true when `connection` is the one that this packet belongs to.
+    #[inline]
+    pub fn matches(&self, connection: &Connection<A>) -> bool {
+        (self.caddr == connection.caddr)
+            & (self.vaddr == connection.vaddr)
+            & (self.cport == connection.cport)
+            & (self.vport == connection.vport)
+            & (self.protocol == connection.protocol)
+    }
+}
+
+/// What a server's packet says about its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ReplyKey<A> {
+    /// IP protocol.
+    pub protocol: u8,
+    /// Client address: the destination.
+    pub caddr: A,
+    /// Client port.
+    pub cport: u16,
+    /// Destination's address: the source.
+    pub daddr: A,
+    /// Destination's port.
+    pub dport: u16,
+}
+
+impl<A: Address> ReplyKey<A> {
+    /// Returns true when `connection` is the one that this packet belongs to: replies are those of NAT only.
+    #[inline]
+    pub fn matches(&self, connection: &Connection<A>) -> bool {
+        (self.caddr == connection.caddr)
+            & (self.daddr == connection.daddr)
+            & (self.cport == connection.cport)
+            & (self.dport == connection.dport)
+            & (self.protocol == connection.protocol)
+            & connection.flags.contains(ConnFlags::NAT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_told_by_name() {
+        let flags = ConnFlags::NAT | ConnFlags::INACTIVE;
+        assert_eq!(format!("{flags:?}"), "{\"NAT\", \"INACTIVE\"}");
+        assert!(flags.contains(ConnFlags::NAT) && !flags.contains(ConnFlags::NAT | ConnFlags::DR));
+        assert!(flags.intersects(ConnFlags::METHOD));
+        assert_eq!(flags.without(ConnFlags::METHOD), ConnFlags::INACTIVE);
+    }
+
+    #[test]
+    fn an_entry_is_as_many_lines_as_promised() {
+        assert_eq!((size_of::<Connection<u32>>(), align_of::<Connection<u32>>()), (64, 64));
+        assert_eq!((size_of::<Connection<u128>>(), align_of::<Connection<u128>>()), (128, 64));
+    }
+}

@@ -1,0 +1,240 @@
+//! The timer wheel: entries in lists by the tick at which they are to be looked at, four levels of 128 slots after Varghese and
+//! Lauck, "Hashed and Hierarchical Timing Wheels" (1987). A slot of the first level is one tick of 10 ms, a slot of the next is
+//! 128 of those, and so on; when the clock enters an upper slot its entries move down. The links live in the entries, so that
+//! the wheel allocates nothing, and a bitmap a level finds the next occupied slot however far the clock has jumped.
+//!
+//! An entry whose expiry moves later stays where it is and moves when its slot comes up. An expiry beyond the last slot waits
+//! in the last slot and moves on from there.
+
+use crate::time::Tick;
+
+const LEVELS: usize = 4;
+/// Bits of a tick that a level takes.
+const BITS: u32 = 7;
+/// Slots of a level.
+const SLOTS: usize = 1 << BITS;
+const MASK: u32 = SLOTS as u32 - 1;
+/// The top level's slots lie on a circle; further ahead than this an entry would come to lie in the present slot.
+const FURTHEST: u32 = MASK << ((LEVELS as u32 - 1) * BITS);
+/// End of a list.
+const END: u32 = u32::MAX;
+
+/// Place of an entry in the wheel.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    pub(super) next: u32,
+    prev: u32,
+    slot: u16,
+}
+
+impl Link {
+    /// `slot` of what is not in use.
+    const FREE: u16 = u16::MAX;
+    /// `slot` of what is in use and in no list.
+    const UNARMED: u16 = u16::MAX - 1;
+
+    /// The link of an entry in use that is in no list yet.
+    pub(super) const fn unarmed() -> Self {
+        Self { next: END, prev: END, slot: Self::UNARMED }
+    }
+
+    /// The link of a free entry, on to the next free one.
+    pub(super) const fn free(next: u32) -> Self {
+        Self { next, prev: END, slot: Self::FREE }
+    }
+
+    /// Returns false for a free entry.
+    #[inline]
+    pub(super) const fn in_use(self) -> bool {
+        self.slot != Self::FREE
+    }
+
+    const fn armed(self) -> bool {
+        self.slot < Self::UNARMED
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self::free(END)
+    }
+}
+
+/// What the wheel needs of an entry.
+pub trait Timed {
+    /// Its place in the wheel.
+    fn link(&self) -> Link;
+    /// Its place in the wheel, to be changed by the wheel only.
+    fn link_mut(&mut self) -> &mut Link;
+    /// When it expires.
+    fn expires(&self) -> Tick;
+}
+
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
+}
+
+/// The wheel. Entries are named by their index in the slice that every call is given, always the same one.
+#[derive(Debug)]
+pub struct Wheel {
+    lists: Box<[List; LEVELS * SLOTS]>,
+    occupied: [u128; LEVELS],
+    /// The present: every earlier tick has been dealt with, this one may still hold entries.
+    cursor: Tick,
+    armed: u32,
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        let lists = Box::new([List { head: END, tail: END }; LEVELS * SLOTS]);
+        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0 }
+    }
+}
+
+impl Wheel {
+    /// Entries in the wheel.
+    pub fn len(&self) -> u32 {
+        self.armed
+    }
+
+    /// Returns true when no entry is in the wheel.
+    pub fn is_empty(&self) -> bool {
+        self.armed == 0
+    }
+
+    /// Bytes that the wheel takes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.lists)
+    }
+
+    /// Puts entry `index` where its `expires` belongs, wherever it was.
+    pub fn arm<T: Timed>(&mut self, entries: &mut [T], index: u32, now: Tick) {
+        self.disarm(entries, index);
+        if self.armed == 0 {
+            self.cursor = now;
+        }
+        if let Some(entry) = entries.get(index as usize) {
+            let slot = self.place(entry.expires());
+            self.push(entries, index, slot);
+        }
+    }
+
+    /// Takes entry `index` out; nothing happens when it is in no list.
+    pub fn disarm<T: Timed>(&mut self, entries: &mut [T], index: u32) {
+        let Some(entry) = entries.get_mut(index as usize) else { return };
+        let link = entry.link();
+        if !link.armed() {
+            return;
+        }
+        *entry.link_mut() = Link::unarmed();
+        self.unlink(entries, link);
+    }
+
+    /// Returns the next entry that has expired by `now`, out of the wheel. Each entry looked at, also one that is only moved,
+    /// takes one off `budget`; at 0 the work stops and the next call resumes it. `None` with budget left: nothing more is due.
+    pub fn due<T: Timed>(&mut self, entries: &mut [T], now: Tick, budget: &mut u32) -> Option<u32> {
+        while *budget > 0 {
+            let slot = self.advance(now)?;
+            *budget -= 1;
+            let index = self.lists.get(slot)?.head;
+            self.disarm(entries, index);
+            let expires = entries.get(index as usize)?.expires();
+            if expires.reached(self.cursor) {
+                return Some(index);
+            }
+            let slot = self.place(expires);
+            self.push(entries, index, slot);
+        }
+        None
+    }
+
+    /// Moves the clock to the next occupied slot that starts by `now` and returns that slot, or moves it to `now`.
+    fn advance(&mut self, now: Tick) -> Option<usize> {
+        if let Some(slot) = self.entered() {
+            return self.cursor.reached(now).then_some(slot);
+        }
+        match self.next_start() {
+            Some(start) if start.reached(now) => {
+                self.cursor = start;
+                self.entered()
+            }
+            _ => {
+                if self.cursor.reached(now) {
+                    self.cursor = now;
+                }
+                None
+            }
+        }
+    }
+
+    /// The slot that the clock is in and that still holds entries, upper levels first: they are to move down.
+    fn entered(&self) -> Option<usize> {
+        (0..LEVELS).rev().find_map(|level| {
+            let at = self.position(level);
+            (self.occupied[level] >> at & 1 == 1).then_some(level * SLOTS + at as usize)
+        })
+    }
+
+    /// The first tick of the next occupied slot. A lower level lies within the present slot of the level above it, so the first
+    /// level that has any slot ahead has the next; only the top level goes round.
+    fn next_start(&self) -> Option<Tick> {
+        (0..LEVELS).find_map(|level| {
+            let (at, top) = (self.position(level), level == LEVELS - 1);
+            let occupied = self.occupied[level];
+            let ahead = if top { occupied.rotate_right(at) } else { occupied >> at };
+            let shift = level_shift(level);
+            let start = (self.cursor.0 >> shift).wrapping_add(ahead.trailing_zeros()) << shift;
+            (ahead != 0).then_some(Tick(start))
+        })
+    }
+
+    /// The slot of `level` that the clock is in.
+    fn position(&self, level: usize) -> u32 {
+        self.cursor.0 >> level_shift(level) & MASK
+    }
+
+    /// The slot for an expiry: of the level of the highest bit in which it differs from the clock.
+    fn place(&self, expires: Tick) -> usize {
+        let when = self.cursor.plus(expires.since(self.cursor).min(FURTHEST)).0;
+        let level = (((when ^ self.cursor.0) | 1).ilog2() / BITS).min(LEVELS as u32 - 1) as usize;
+        level * SLOTS + (when >> level_shift(level) & MASK) as usize
+    }
+
+    fn push<T: Timed>(&mut self, entries: &mut [T], index: u32, slot: usize) {
+        let Some(list) = self.lists.get_mut(slot) else { return };
+        let prev = std::mem::replace(&mut list.tail, index);
+        match entries.get_mut(prev as usize) {
+            Some(entry) => entry.link_mut().next = index,
+            None => list.head = index,
+        }
+        if let Some(entry) = entries.get_mut(index as usize) {
+            *entry.link_mut() = Link { next: END, prev, slot: slot as u16 };
+        }
+        self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
+        self.armed += 1;
+    }
+
+    fn unlink<T: Timed>(&mut self, entries: &mut [T], link: Link) {
+        let slot = usize::from(link.slot);
+        let Some(list) = self.lists.get_mut(slot) else { return };
+        match entries.get_mut(link.prev as usize) {
+            Some(entry) => entry.link_mut().next = link.next,
+            None => list.head = link.next,
+        }
+        match entries.get_mut(link.next as usize) {
+            Some(entry) => entry.link_mut().prev = link.prev,
+            None => list.tail = link.prev,
+        }
+        if list.head == END {
+            self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
+        }
+        self.armed -= 1;
+    }
+}
+
+/// Bits of a tick below those that `level` takes.
+const fn level_shift(level: usize) -> u32 {
+    level as u32 * BITS
+}
