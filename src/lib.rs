@@ -22,6 +22,7 @@ pub mod service;
 pub mod settings;
 pub mod snapshot;
 pub mod stats;
+pub mod steering;
 pub mod time;
 pub mod verdict;
 pub mod wire;
