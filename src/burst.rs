@@ -1,5 +1,6 @@
 //! A burst: the frames that one turn of a worker looks at together, with what each stage has learnt of them.
 
+use crate::conn::ConnId;
 use crate::verdict::{Origin, PortId, Verdict};
 
 /// Most frames in a burst; [`Burst::with_limit`] sets how many are used.
@@ -21,14 +22,7 @@ pub(crate) enum Kind {
     Request6,
     /// IPv6, a server's reply, perhaps.
     Reply6,
-    /// ICMP, by what it quotes.
-    Icmp4,
-    /// ICMPv6, by what it quotes.
-    Icmp6,
 }
-
-/// No candidate in the connection table.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// What the stages know of one packet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +30,7 @@ pub(crate) struct Meta {
     /// Hash of the client.
     pub(crate) hash: u64,
     /// First entry whose tag matches.
-    pub(crate) candidate: u32,
+    pub(crate) candidate: ConnId,
     /// Offset of the transport header.
     pub(crate) l4: u16,
     /// IP length in bytes.

@@ -41,6 +41,8 @@ pub struct Settings {
     pub cache_bypass: bool,
     /// ICMP errors of unknown connections are scheduled.
     pub schedule_icmp: bool,
+    /// ICMP errors that the director makes in a second, on each worker; 0 for any number.
+    pub icmp_msgs_per_sec: u32,
     /// Time-outs.
     pub timeouts: Timeouts,
 }
@@ -56,6 +58,7 @@ impl Default for Settings {
             pmtu_disc: true,
             cache_bypass: false,
             schedule_icmp: false,
+            icmp_msgs_per_sec: 1000,
             timeouts: Timeouts::default(),
         }
     }

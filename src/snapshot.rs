@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::destination::{DestId, Destination};
+use crate::destination::{DestId, Destination, Tunnel};
 use crate::network::{AddressSet, Hop, Network};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
 use crate::settings::Settings;
@@ -103,6 +103,12 @@ pub struct Path {
     pub hop: Hop,
     /// Source of the outer header (TUN), if the family and the route allow one.
     pub source: Option<IpAddr>,
+    /// The destination's own address.
+    pub address: Option<IpAddr>,
+    /// Encapsulation (TUN).
+    pub tunnel: Tunnel,
+    /// False once the destination has been removed.
+    pub available: bool,
 }
 
 /// Rules and network at one moment.
@@ -132,5 +138,11 @@ fn path(network: &Network, dest: &Destination) -> Path {
         IpAddr::V4(a) => network.v4.source(a.to_bits()).map(|s| IpAddr::V4(s.into())),
         IpAddr::V6(a) => network.v6.source(a.to_bits()).map(|s| IpAddr::V6(s.into())),
     };
-    Path { hop: network.hop(dest.address), source }
+    Path {
+        hop: network.hop(dest.address),
+        source,
+        address: Some(dest.address),
+        tunnel: dest.tunnel,
+        available: dest.available,
+    }
 }

@@ -48,7 +48,7 @@ counters! {
         Unresolved "unresolved" "the next hop's MAC is not known and the hold queue is full",
         ResolveFailed "resolve_failed" "held for a next hop that did not answer",
         NoRoom "no_room" "no room in the buffer for an outer header",
-        NotScheduled "not_scheduled" "a packet that starts no connection (SYN with RST, port 20)",
+        NotForUs "not_for_us" "addressed to another station's MAC",
         HandoffFull "handoff_full" "the ring to the client's worker is full",
         TwinFull "twin_full" "the ring to the kernel twin is full",
         TwinOff "twin_off" "not for a service of ours, and the port has no twin",

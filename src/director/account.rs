@@ -1,0 +1,207 @@
+//! Counting: packets and bytes of a destination, its active and inactive connections, thresholds; and the state of a connection, which
+//! decides between the two (`ip_vs_bind_dest`, `set_tcp_state`).
+
+use crate::conn::{ConnFlags, ConnId, Connection};
+use crate::destination::{DestId, Destination};
+use crate::director::family::Family;
+use crate::director::{Lane, Limits, Packet, Shared};
+use crate::proto::{self, Direction, Segment, State, TimeoutTable};
+use crate::scheduler::Load;
+use crate::settings::Settings;
+use crate::stats::{Counters, Event, Traffic};
+use crate::time::{HZ, Tick};
+use crate::verdict::WorkerId;
+
+/// A bucket of tokens for the ICMP errors that the director makes, as the kernel limits its own (`icmp_msgs_per_sec`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bucket {
+    tokens: u32,
+    filled: Tick,
+}
+
+/// Errors that may leave at once after a pause.
+const ICMP_BURST: u32 = 50;
+
+impl Bucket {
+    /// Takes a token; `per_second` 0 means that there is no limit.
+    pub(super) fn take(&mut self, now: Tick, per_second: u32) -> bool {
+        if per_second == 0 {
+            return true;
+        }
+        let passed = now.0.wrapping_sub(self.filled.0).min(HZ);
+        let gained = passed * per_second.min(u32::MAX / HZ) / HZ;
+        if gained > 0 {
+            self.tokens = (self.tokens + gained).min(ICMP_BURST);
+            self.filled = now;
+        }
+        let granted = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        granted
+    }
+}
+
+impl Shared {
+    pub(super) fn new(limits: &Limits, worker: WorkerId, workers: u16) -> Self {
+        let destinations = limits.destinations as usize;
+        Self {
+            loads: Vec::with_capacity(destinations),
+            traffic: Vec::with_capacity(destinations),
+            owners: Vec::with_capacity(destinations),
+            schedulers: Vec::new(),
+            timeouts: TimeoutTable::new(&Settings::default()),
+            counters: Counters::default(),
+            ident: 0,
+            icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
+            worker,
+            workers,
+        }
+    }
+}
+
+impl<A: Family> Lane<'_, A> {
+    /// Counts the packet and moves the connection's state and timer on.
+    #[inline]
+    pub(super) fn advance(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction, segment: Segment) {
+        let Some(connection) = self.tables.connections.get_mut(id) else { return };
+        if let Some(traffic) = self.shared.traffic.get_mut(connection.dest.index()) {
+            match direction {
+                Direction::Output => {
+                    traffic.out_packets += 1;
+                    traffic.out_bytes += u64::from(packet.length);
+                }
+                _ => {
+                    traffic.in_packets += 1;
+                    traffic.in_bytes += u64::from(packet.length);
+                    connection.packets = connection.packets.wrapping_add(1);
+                }
+            }
+        }
+        let direction = sides(connection, direction);
+        let before = State(connection.state);
+        let after = proto::next(connection.protocol, before, direction, segment);
+        let timeout = self.shared.timeouts.of(connection.protocol, after);
+        let expires = packet.now.plus(timeout);
+        let earlier = connection.expires.since(packet.now) > timeout;
+        (connection.timeout, connection.expires) = (timeout, expires);
+        if earlier {
+            self.tables.connections.rearm(id, packet.now);
+        }
+        if before != after {
+            self.changed(id, after);
+        }
+        self.assure(id, direction, after);
+    }
+
+    /// The state changed: is the connection active now, or no longer?
+    fn changed(&mut self, id: ConnId, after: State) {
+        let Some(connection) = self.tables.connections.get_mut(id) else { return };
+        connection.state = after.0;
+        let active = proto::is_active(connection.protocol, after);
+        if active != connection.flags.contains(ConnFlags::INACTIVE) {
+            return;
+        }
+        let dest = connection.dest;
+        connection.flags = if active {
+            connection.flags.without(ConnFlags::INACTIVE)
+        } else {
+            connection.flags.with(ConnFlags::INACTIVE)
+        };
+        self.load_mut(dest, |load| {
+            let (from, to) =
+                if active { (&mut load.inactive, &mut load.active) } else { (&mut load.active, &mut load.inactive) };
+            *from = from.saturating_sub(1);
+            *to += 1;
+        });
+    }
+
+    /// A template is assured once a connection of it is established (TCP) or answered (others).
+    #[inline]
+    fn assure(&mut self, id: ConnId, direction: Direction, state: State) {
+        let Some(connection) = self.tables.connections.get(id) else { return };
+        if !connection.template.is_some() {
+            return;
+        }
+        let (protocol, template) = (connection.protocol, connection.template);
+        if proto::assures(protocol, direction, state)
+            && let Some(template) = self.tables.templates.get_mut(template)
+        {
+            template.flags.insert(ConnFlags::ASSURED);
+        }
+    }
+
+    /// Counts a connection scheduled.
+    #[inline]
+    pub(super) fn count_connection(&mut self, dest: DestId) {
+        if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
+            traffic.connections += 1;
+        }
+    }
+
+    /// Counts a client's packet that no connection remembers.
+    pub(super) fn count_in(&mut self, dest: DestId, length: u16) {
+        if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
+            traffic.in_packets += 1;
+            traffic.in_bytes += u64::from(length);
+        }
+    }
+
+    #[inline]
+    pub(super) fn load_mut(&mut self, dest: DestId, change: impl FnOnce(&mut Load)) {
+        if let Some(load) = self.shared.loads.get_mut(dest.index()) {
+            change(load);
+        }
+    }
+
+    /// Counts a new connection at its destination, inactive as all are at first, and at its template.
+    pub(super) fn bind(&mut self, dest: &Destination, template: ConnId) {
+        self.shared.event(Event::Created);
+        self.count_connection(dest.id);
+        self.load_mut(dest.id, |load| {
+            load.inactive += 1;
+            if dest.upper != 0 && load.total() >= dest.upper {
+                load.overloaded = true;
+            }
+        });
+        if let Some(template) = self.tables.templates.get_mut(template) {
+            template.controlled += 1;
+        }
+    }
+
+    /// Takes a connection that has ended out of the counts.
+    pub(super) fn unbind(&mut self, connection: &Connection<A>) {
+        self.shared.event(Event::Expired);
+        let thresholds = self.snapshot.rules.destination(connection.dest).map_or((0, 0), |d| (d.upper, d.lower));
+        let inactive = connection.flags.contains(ConnFlags::INACTIVE);
+        self.load_mut(connection.dest, |load| {
+            let count = if inactive { &mut load.inactive } else { &mut load.active };
+            *count = count.saturating_sub(1);
+            relieve(load, thresholds);
+        });
+        if let Some(template) = self.tables.templates.get_mut(connection.template) {
+            template.controlled = template.controlled.saturating_sub(1);
+        }
+    }
+}
+
+/// Clears the overload once the connections are fewer than the lower threshold, or than three quarters of the upper one.
+fn relieve(load: &mut Load, (upper, lower): (u32, u32)) {
+    let low = if lower == 0 { upper - upper / 4 } else { lower };
+    if (upper, lower) == (0, 0) || load.total() < low {
+        load.overloaded = false;
+    }
+}
+
+/// Which table of states holds: while no server packet has been seen (always so for DR and TUN), the client's alone decide.
+#[inline]
+fn sides<A>(connection: &mut Connection<A>, direction: Direction) -> Direction {
+    if !connection.flags.contains(ConnFlags::NO_OUTPUT) {
+        return direction;
+    }
+    match direction {
+        Direction::Output => {
+            connection.flags.remove(ConnFlags::NO_OUTPUT);
+            direction
+        }
+        _ => Direction::InputOnly,
+    }
+}

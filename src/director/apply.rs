@@ -1,0 +1,90 @@
+//! Taking new rules: counters follow their destination, a scheduler's state survives everything but a change of its own service.
+
+use std::sync::Arc;
+
+use crate::destination::Destination;
+use crate::director::Shared;
+use crate::proto::TimeoutTable;
+use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
+use crate::service::Service;
+use crate::snapshot::Snapshot;
+use crate::stats::Traffic;
+
+/// The scheduler of one service, and the service as it last saw it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    service: Arc<Service>,
+    pub(super) scheduler: AnyScheduler,
+}
+
+impl Shared {
+    /// Makes counters and schedulers fit the rules.
+    pub(super) fn apply(&mut self, snapshot: &Snapshot) {
+        let rules = &snapshot.rules;
+        self.timeouts = TimeoutTable::new(&rules.settings);
+        let most = rules.destinations.len().max(self.loads.len());
+        self.loads.resize(most, Load::default());
+        self.traffic.resize(most, Traffic::default());
+        self.owners.resize(most, 0);
+        rules.destinations.iter().flatten().for_each(|dest| self.adopt(dest));
+        self.schedulers.resize_with(rules.services.len().max(self.schedulers.len()), || None);
+        for index in 0..self.schedulers.len() {
+            let service = rules.services.get(index).and_then(Option::as_ref);
+            self.reschedule(index, service);
+        }
+    }
+
+    /// Clears what was counted for the destination that had this index before.
+    fn adopt(&mut self, dest: &Destination) {
+        let index = dest.id.index();
+        if self.owners[index] != dest.uid {
+            self.owners[index] = dest.uid;
+            self.loads[index] = Load::default();
+            self.traffic[index] = Traffic::default();
+        }
+    }
+
+    fn reschedule(&mut self, index: usize, service: Option<&Arc<Service>>) {
+        let Some(service) = service else {
+            self.schedulers[index] = None;
+            return;
+        };
+        match self.schedulers[index].take() {
+            Some(slot) if slot.service.uid == service.uid => self.update(index, slot, service),
+            _ => self.schedulers[index] = Some(self.start(service)),
+        }
+    }
+
+    fn update(&mut self, index: usize, mut slot: Slot, service: &Arc<Service>) {
+        if slot.service.version != service.version {
+            self.ease(&slot.service, service);
+            if slot.service.scheduler == service.scheduler {
+                let candidates = Candidates { destinations: &service.destinations, loads: &self.loads };
+                slot.scheduler.inner_mut().update(&slot.service.destinations, &candidates, service.flags);
+                slot.service = Arc::clone(service);
+            } else {
+                slot = self.start(service);
+            }
+        }
+        self.schedulers[index] = Some(slot);
+    }
+
+    /// A raised or removed upper threshold ends the overload at once, as the kernel has it.
+    fn ease(&mut self, before: &Service, after: &Service) {
+        for dest in &after.destinations {
+            let old = before.destinations.iter().find(|d| d.id == dest.id);
+            if old.is_some_and(|old| dest.upper == 0 || dest.upper > old.upper)
+                && let Some(load) = self.loads.get_mut(dest.id.index())
+            {
+                load.overloaded = false;
+            }
+        }
+    }
+
+    fn start(&self, service: &Arc<Service>) -> Slot {
+        let candidates = Candidates { destinations: &service.destinations, loads: &self.loads };
+        let start = WorkerStart { index: self.worker.0, count: self.workers.max(1) };
+        let scheduler = AnyScheduler::new(service.scheduler, service.flags, &candidates, start);
+        Slot { service: Arc::clone(service), scheduler }
+    }
+}

@@ -1,0 +1,44 @@
+//! The end of connections and templates. A template that still controls connections lives on for a minute at a time
+//! (`ip_vs_conn_expire`).
+
+use crate::conn::ConnId;
+use crate::director::Lane;
+use crate::director::family::Family;
+use crate::stats::Event;
+use crate::time::{HZ, Tick};
+
+/// What a template that still controls connections is given, for good.
+const HELD: u32 = 60 * HZ;
+
+impl<A: Family> Lane<'_, A> {
+    /// Ends what is due, each look at an entry costing one of the budget.
+    pub(super) fn expire(&mut self, now: Tick, budget: &mut u32) {
+        while let Some(id) = self.tables.connections.due(now, budget) {
+            self.end(id);
+        }
+        while let Some(id) = self.tables.templates.due(now, budget) {
+            self.end_template(id, now);
+        }
+    }
+
+    /// Ends a connection now.
+    pub(super) fn end(&mut self, id: ConnId) {
+        if let Some(connection) = self.tables.connections.remove(id) {
+            self.unbind(&connection);
+        }
+    }
+
+    fn end_template(&mut self, id: ConnId, now: Tick) {
+        let Some(template) = self.tables.templates.get_mut(id) else { return };
+        if template.controlled > 0 {
+            template.timeout = HELD;
+            template.expires = now.plus(HELD);
+            self.tables.templates.rearm(id, now);
+            return;
+        }
+        let dest = template.dest;
+        self.tables.templates.remove(id);
+        self.shared.event(Event::TemplateExpired);
+        self.load_mut(dest, |load| load.persistent = load.persistent.saturating_sub(1));
+    }
+}

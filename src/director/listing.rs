@@ -1,0 +1,104 @@
+//! Reading the tables for people, a bounded piece at a time.
+
+use std::net::IpAddr;
+
+use crate::conn::{ConnFlags, Connection};
+use crate::destination::DestId;
+use crate::director::Director;
+use crate::director::family::Family;
+use crate::proto;
+use crate::time::Instant;
+
+/// Which table to list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    /// IPv6?
+    pub v6: bool,
+    /// Templates, or connections?
+    pub templates: bool,
+}
+
+/// One connection or template as people see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionInfo {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Client.
+    pub caddr: IpAddr,
+    /// Client's port; 0 of a template.
+    pub cport: u16,
+    /// Virtual address.
+    pub vaddr: IpAddr,
+    /// Virtual port.
+    pub vport: u16,
+    /// Destination.
+    pub daddr: IpAddr,
+    /// Destination's port.
+    pub dport: u16,
+    /// Name of the state, as `ipvsadm -Lcn` prints it.
+    pub state: &'static str,
+    /// Ticks of 10 ms until it expires.
+    pub expires: u32,
+    /// Its flags.
+    pub flags: ConnFlags,
+    /// Its destination.
+    pub dest: DestId,
+    /// Client packets seen.
+    pub packets: u32,
+    /// Of a template: the connections that it controls.
+    pub controlled: u32,
+}
+
+impl Director {
+    /// Calls `show` for up to `max` entries from `cursor` on. Returns where to go on, or `None` at the end.
+    pub fn list(
+        &self,
+        which: Listing,
+        cursor: u32,
+        max: usize,
+        now: Instant,
+        show: impl FnMut(ConnectionInfo),
+    ) -> Option<u32> {
+        if which.v6 {
+            self.list_of::<u128>(which.templates, cursor, max, now, show)
+        } else {
+            self.list_of::<u32>(which.templates, cursor, max, now, show)
+        }
+    }
+
+    fn list_of<A: Family>(
+        &self,
+        templates: bool,
+        cursor: u32,
+        max: usize,
+        now: Instant,
+        mut show: impl FnMut(ConnectionInfo),
+    ) -> Option<u32> {
+        let tables = A::tables(&self.core);
+        let table = if templates { &tables.templates } else { &tables.connections };
+        let (entries, next) = table.scan(cursor, max);
+        entries.for_each(|(_, entry)| show(self.info(entry, now)));
+        next
+    }
+
+    fn info<A: Family>(&self, entry: &Connection<A>, now: Instant) -> ConnectionInfo {
+        let other_family = || self.snapshot.rules.destination(entry.dest).map(|d| d.address);
+        let tunnelled = entry.flags.contains(ConnFlags::TUN);
+        let daddr = if tunnelled { other_family() } else { None }.unwrap_or_else(|| entry.daddr.ip());
+        ConnectionInfo {
+            protocol: entry.protocol,
+            caddr: entry.caddr.ip(),
+            cport: entry.cport,
+            vaddr: entry.vaddr.ip(),
+            vport: entry.vport,
+            daddr,
+            dport: entry.dport,
+            state: proto::name(entry),
+            expires: entry.expires.since(now.tick()),
+            flags: entry.flags,
+            dest: entry.dest,
+            packets: entry.packets,
+            controlled: entry.controlled,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The core: packets in, verdicts out, time passed in. Deterministic: the same calls give the same result. One director belongs to
+//! one worker and holds what that worker's clients are: connections, templates, scheduler state, counters.
+//!
+//! A burst goes through three stages so that memory latency overlaps (VPP's way): parse, hash and prefetch the bucket; match the
+//! tag and prefetch the entry; decide, change state, rewrite, count. [`Director::process`] runs them in turn; a worker may run stage
+//! k of one burst beside stage k-1 of the next.
+
+mod account;
+mod apply;
+mod expire;
+mod family;
+mod listing;
+mod parse;
+mod persist;
+mod reply;
+mod request;
+mod schedule;
+
+use std::sync::Arc;
+
+use crate::burst::{Burst, Kind};
+use crate::conn::table::Table;
+use crate::conn::{ConnId, Connection};
+use crate::destination::DestId;
+use crate::forward::Offsets;
+use crate::frame::Frame;
+use crate::hash::HashKey;
+use crate::proto::TimeoutTable;
+use crate::scheduler::Load;
+use crate::service::ServiceId;
+use crate::snapshot::Snapshot;
+use crate::stats::{Counters, DropReason, Event, Traffic};
+use crate::steering::Steering;
+use crate::time::{Instant, Tick};
+use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+
+pub use listing::{ConnectionInfo, Listing};
+
+use family::Family;
+
+/// Sizes of one director's tables, in entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// IPv4 connections.
+    pub connections: u32,
+    /// IPv6 connections.
+    pub connections6: u32,
+    /// IPv4 templates.
+    pub templates: u32,
+    /// IPv6 templates.
+    pub templates6: u32,
+    /// Destinations that counters are prepared for.
+    pub destinations: u32,
+}
+
+impl Limits {
+    /// Memory of the tables of one director with these limits, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
+        let destination = (size_of::<Load>() + size_of::<Traffic>() + size_of::<u64>()) as u64;
+        let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
+        tables + destination * u64::from(self.destinations)
+    }
+}
+
+/// Connections and templates of one family.
+#[derive(Debug)]
+pub(crate) struct Tables<A> {
+    pub(crate) connections: Table<A>,
+    pub(crate) templates: Table<A>,
+}
+
+/// What both families share.
+#[derive(Debug)]
+struct Shared {
+    /// By [`DestId`].
+    loads: Vec<Load>,
+    /// By [`DestId`].
+    traffic: Vec<Traffic>,
+    /// By [`DestId`]: which destination the counters are of.
+    owners: Vec<u64>,
+    /// By [`ServiceId`].
+    schedulers: Vec<Option<apply::Slot>>,
+    timeouts: TimeoutTable,
+    counters: Counters,
+    /// Identification of outer headers that may be fragmented.
+    ident: u16,
+    icmp: account::Bucket,
+    worker: WorkerId,
+    workers: u16,
+}
+
+#[derive(Debug)]
+struct Core {
+    v4: Tables<u32>,
+    v6: Tables<u128>,
+    shared: Shared,
+}
+
+/// One family's way through the core for one packet.
+struct Lane<'a, A> {
+    tables: &'a mut Tables<A>,
+    shared: &'a mut Shared,
+    snapshot: &'a Snapshot,
+}
+
+/// What is known of the packet at hand.
+#[derive(Clone, Copy, Debug)]
+struct Packet<A> {
+    src: A,
+    dst: A,
+    sport: u16,
+    dport: u16,
+    at: Offsets,
+    hash: u64,
+    candidate: ConnId,
+    /// IP length in bytes.
+    length: u16,
+    port: PortId,
+    origin: Origin,
+    now: Tick,
+}
+
+/// The director of one worker.
+#[derive(Debug)]
+pub struct Director {
+    core: Core,
+    snapshot: Arc<Snapshot>,
+    steering: Steering,
+}
+
+impl Director {
+    /// A director with empty tables and no rules. `seed` keys the hashes; `worker` of `steering.workers()`.
+    pub fn new(limits: &Limits, seed: u64, worker: WorkerId, steering: Steering) -> Self {
+        let key = HashKey::new(seed);
+        let v4 = Tables { connections: Table::new(limits.connections, key), templates: Table::new(limits.templates, key) };
+        let v6 =
+            Tables { connections: Table::new(limits.connections6, key), templates: Table::new(limits.templates6, key) };
+        let shared = Shared::new(limits, worker, steering.workers());
+        Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering }
+    }
+
+    /// Gives every packet of the burst its verdict, rewritten as needed.
+    pub fn process<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
+        self.parse(burst);
+        self.seek(burst);
+        self.decide(burst, now);
+    }
+
+    /// Stage 1: what is each packet, whose is it, and where would its connection be.
+    pub fn parse<F: Frame>(&mut self, burst: &mut Burst<F>) {
+        for index in 0..burst.len() {
+            self.parse_one(burst, index);
+        }
+    }
+
+    /// Stage 2: which entry matches, by its tag.
+    pub fn seek<F: Frame>(&mut self, burst: &mut Burst<F>) {
+        let (v4, v6) = (&self.core.v4.connections, &self.core.v6.connections);
+        for meta in burst.metas.iter_mut().take(burst.len()) {
+            meta.candidate = match meta.kind {
+                Kind::Request4 | Kind::Reply4 => v4.candidate(meta.hash),
+                Kind::Request6 | Kind::Reply6 => v6.candidate(meta.hash),
+                Kind::Done => ConnId::NONE,
+            };
+        }
+    }
+
+    /// Stage 3: state, counters, rewriting, verdict.
+    pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
+        let now = now.tick();
+        for index in 0..burst.len() {
+            let meta = burst.metas[index];
+            let (port, origin) = (burst.ports[index], burst.origins[index]);
+            let Some(frame) = burst.frames[index].as_mut() else { continue };
+            let verdict = match meta.kind {
+                Kind::Request4 => {
+                    let packet = Packet::<u32>::read(frame.bytes(), &meta, port, origin, now);
+                    u32::lane(&mut self.core, &self.snapshot).request(frame, &packet)
+                }
+                Kind::Reply4 => {
+                    let packet = Packet::<u32>::read(frame.bytes(), &meta, port, origin, now);
+                    u32::lane(&mut self.core, &self.snapshot).reply(frame, &packet)
+                }
+                Kind::Request6 => {
+                    let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
+                    u128::lane(&mut self.core, &self.snapshot).request(frame, &packet)
+                }
+                Kind::Reply6 => {
+                    let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
+                    u128::lane(&mut self.core, &self.snapshot).reply(frame, &packet)
+                }
+                Kind::Done => burst.verdicts[index],
+            };
+            burst.verdicts[index] = self.core.shared.settle(verdict);
+        }
+    }
+
+    /// Takes new rules and a new network, between bursts; gives the old ones back to be freed elsewhere.
+    pub fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.core.shared.apply(&snapshot);
+        std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// The rules and network in force.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Ends what has timed out, looking at `budget` entries at most. Returns how many were looked at.
+    pub fn expire(&mut self, now: Instant, budget: u32) -> u32 {
+        let mut left = budget;
+        u32::lane(&mut self.core, &self.snapshot).expire(now.tick(), &mut left);
+        u128::lane(&mut self.core, &self.snapshot).expire(now.tick(), &mut left);
+        budget - left
+    }
+
+    /// Counters of the data path.
+    pub fn counters(&self) -> &Counters {
+        &self.core.shared.counters
+    }
+
+    /// For what the worker around the core counts.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.core.shared.counters
+    }
+
+    /// Counters of a destination.
+    pub fn traffic(&self, dest: DestId) -> Traffic {
+        self.core.shared.traffic.get(dest.index()).copied().unwrap_or_default()
+    }
+
+    /// Connections of a destination.
+    pub fn load(&self, dest: DestId) -> Load {
+        self.core.shared.loads.get(dest.index()).copied().unwrap_or_default()
+    }
+
+    /// Tells how many connections other workers hold to a destination.
+    pub fn set_foreign_load(&mut self, dest: DestId, active: u32, inactive: u32) {
+        if let Some(load) = self.core.shared.loads.get_mut(dest.index()) {
+            (load.foreign_active, load.foreign_inactive) = (active, inactive);
+        }
+    }
+
+    /// Entries in use: IPv4 and IPv6 connections, IPv4 and IPv6 templates.
+    pub fn used(&self) -> [u32; 4] {
+        let Core { v4, v6, .. } = &self.core;
+        [v4.connections.len(), v6.connections.len(), v4.templates.len(), v6.templates.len()]
+    }
+}
+
+impl<A: Family> Packet<A> {
+    #[inline]
+    fn read(bytes: &[u8], meta: &crate::burst::Meta, port: PortId, origin: Origin, now: Tick) -> Self {
+        let (l3, l4) = (usize::from(meta.l3), usize::from(meta.l4));
+        let at = Offsets { l3, l4, end: l3 + usize::from(meta.length), protocol: meta.protocol };
+        let (src, dst) = A::addresses(bytes, l3);
+        let ports = crate::wire::ports::Packet::new_unchecked(bytes.get(l4..).unwrap_or_default());
+        let (sport, dport) = (ports.src_port(), ports.dst_port());
+        let (hash, candidate, length) = (meta.hash, meta.candidate, meta.length);
+        Self { src, dst, sport, dport, at, hash, candidate, length, port, origin, now }
+    }
+}
+
+impl Shared {
+    /// Counts what became of a packet.
+    #[inline]
+    fn settle(&mut self, verdict: Verdict) -> Verdict {
+        if let Verdict::Drop(reason) = verdict {
+            self.counters.drop(reason);
+        }
+        verdict
+    }
+
+    /// The verdict for a packet that is the kernel's: up the twin, or, when it came from there, out as the kernel addressed it.
+    #[inline]
+    fn kernels(&self, snapshot: &Snapshot, port: PortId, origin: Origin) -> Verdict {
+        match origin {
+            Origin::Twin => Verdict::Transmit(port),
+            Origin::Wire if snapshot.network.ports.get(usize::from(port.0)).is_some_and(|p| p.twin) => Verdict::Pass(port),
+            Origin::Wire => Verdict::Drop(DropReason::TwinOff),
+        }
+    }
+
+    #[inline]
+    fn event(&mut self, event: Event) {
+        self.counters.event(event);
+    }
+}

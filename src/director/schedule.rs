@@ -1,0 +1,125 @@
+//! A client's packet without a connection: which service, may it start one, which destination (`ip_vs_schedule`).
+
+use std::sync::Arc;
+
+use crate::conn::{ConnFlags, ConnId, Connection, InsertError};
+use crate::destination::{Destination, Method};
+use crate::director::family::Family;
+use crate::director::request::Bound;
+use crate::director::{Lane, Packet};
+use crate::forward::answer::Fault;
+use crate::frame::Frame;
+use crate::proto::{Direction, Segment, State};
+use crate::scheduler::{Candidates, Flow};
+use crate::service::{Protocol, Service};
+use crate::stats::{DropReason, Event};
+use crate::verdict::Verdict;
+
+/// FTP's data port: an active data connection is never scheduled.
+const FTP_DATA: u16 = 20;
+
+/// What a new connection is bound to.
+pub(super) struct Choice<'s> {
+    pub(super) dest: &'s Arc<Destination>,
+    pub(super) template: ConnId,
+    pub(super) dport: u16,
+}
+
+impl<A: Family> Lane<'_, A> {
+    /// Judges a packet to a virtual address that belongs to no connection.
+    pub(super) fn unknown<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, segment: Segment) -> Verdict {
+        let snapshot = self.snapshot;
+        let service = Protocol::from_number(packet.at.protocol)
+            .and_then(|protocol| snapshot.rules.service_of(protocol, packet.dst.ip(), packet.dport));
+        let Some(service) = service else {
+            self.shared.event(Event::NoService);
+            return self.shared.kernels(snapshot, packet.port, packet.origin);
+        };
+        if !segment.starts(snapshot.rules.settings.sloppy_tcp) || packet.sport == FTP_DATA {
+            self.shared.event(Event::NoConnection);
+            return self.shared.kernels(snapshot, packet.port, packet.origin);
+        }
+        let choice = match &service.persistence {
+            Some(persistence) => self.follow(packet, service, *persistence),
+            None => self.pick(service, packet).map(|dest| Choice {
+                dest,
+                template: ConnId::NONE,
+                dport: if dest.port == 0 { packet.dport } else { dest.port },
+            }),
+        };
+        match choice {
+            Some(choice) => self.open(frame, packet, segment, service, &choice),
+            None => self.refuse(frame, packet, Fault::PortUnreachable, DropReason::NoDestination),
+        }
+    }
+
+    /// Asks the service's scheduler.
+    pub(super) fn pick<'s>(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
+        let slot = self.shared.schedulers.get_mut(service.id.index())?.as_mut()?;
+        let candidates = Candidates { destinations: &service.destinations, loads: &self.shared.loads };
+        let flow = Flow {
+            source: packet.src.ip(),
+            destination: packet.dst.ip(),
+            source_port: packet.sport,
+            destination_port: packet.dport,
+        };
+        let id = slot.scheduler.inner_mut().schedule(&candidates, &flow, packet.now)?;
+        service.destinations.iter().find(|d| d.id == id)
+    }
+
+    /// Makes the connection and sends its first packet.
+    fn open<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        segment: Segment,
+        service: &Service,
+        choice: &Choice<'_>,
+    ) -> Verdict {
+        let dest = &**choice.dest;
+        let path = self.snapshot.paths.get(dest.id.index()).copied().unwrap_or_default();
+        let connection = self.connection(packet, choice);
+        let bound = Bound { flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
+        if service.flags.one_packet && packet.at.protocol == Protocol::Udp.number() {
+            self.count_connection(dest.id);
+            self.count_in(dest.id, packet.length);
+            return self.deliver(frame, packet, &bound);
+        }
+        match self.tables.connections.insert(packet.hash, connection, packet.now) {
+            Ok(id) => {
+                self.bind(dest, choice.template);
+                self.advance(id, packet, Direction::Input, segment);
+                self.deliver(frame, packet, &bound)
+            }
+            Err(InsertError::Full) => Verdict::Drop(DropReason::TableFull),
+            Err(InsertError::ChainFull) => Verdict::Drop(DropReason::ChainFull),
+        }
+    }
+
+    fn connection(&self, packet: &Packet<A>, choice: &Choice<'_>) -> Connection<A> {
+        let dest = choice.dest;
+        let method = match dest.method {
+            Method::Nat => ConnFlags::NAT,
+            Method::Dr => ConnFlags::DR | ConnFlags::NO_OUTPUT,
+            Method::Tun => ConnFlags::TUN | ConnFlags::NO_OUTPUT,
+        };
+        let timeout = self.shared.timeouts.of(packet.at.protocol, State::NONE);
+        Connection {
+            caddr: packet.src,
+            cport: packet.sport,
+            vaddr: packet.dst,
+            vport: packet.dport,
+            // A tunnel may lead to a server of the other family; its address is then read from the destination.
+            daddr: A::from_ip(dest.address).unwrap_or_default(),
+            dport: choice.dport,
+            protocol: packet.at.protocol,
+            state: State::NONE.0,
+            flags: method | ConnFlags::INACTIVE,
+            expires: packet.now.plus(timeout),
+            timeout,
+            dest: dest.id,
+            template: choice.template,
+            ..Connection::default()
+        }
+    }
+}

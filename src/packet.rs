@@ -1,0 +1,109 @@
+//! Where the fields stand that the director reads and rewrites, in IPv4 and IPv6 headers (RFC 791, RFC 8200). What is written over
+//! [`Header`] is compiled once for each family.
+
+use crate::family::Address;
+use crate::wire::checksum::{Delta, Sum, pseudo_ipv4, pseudo_ipv6};
+use crate::wire::{ipv4, ipv6};
+
+/// Which end of the packet is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Source: of a server's reply.
+    Source,
+    /// Destination: of a client's request.
+    Destination,
+}
+
+/// One address family on the packet path. `l3` is the offset of the IP header, whose presence the first stage has checked.
+pub trait Header: Address {
+    /// Source and destination.
+    fn addresses(bytes: &[u8], l3: usize) -> (Self, Self);
+    /// TTL or hop limit.
+    fn ttl(bytes: &[u8], l3: usize) -> u8;
+    /// Takes one from the TTL, with the header checksum where there is one.
+    fn decrement_ttl(bytes: &mut [u8], l3: usize);
+    /// Must routers not fragment the packet? Always so for IPv6.
+    fn dont_fragment(bytes: &[u8], l3: usize) -> bool;
+    /// Writes one address; returns the change for the transport checksum.
+    fn rewrite_address(bytes: &mut [u8], l3: usize, end: End, address: Self) -> Delta;
+    /// The pseudo header's sum for a transport packet of `length` bytes.
+    fn pseudo_header(bytes: &[u8], l3: usize, protocol: u8, length: usize) -> Sum;
+}
+
+impl Header for u32 {
+    #[inline]
+    fn addresses(bytes: &[u8], l3: usize) -> (Self, Self) {
+        let ip = ipv4::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default());
+        (ip.src_bits(), ip.dst_bits())
+    }
+
+    #[inline]
+    fn ttl(bytes: &[u8], l3: usize) -> u8 {
+        ipv4::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default()).ttl()
+    }
+
+    #[inline]
+    fn decrement_ttl(bytes: &mut [u8], l3: usize) {
+        if let Some(header) = bytes.get_mut(l3..) {
+            ipv4::Packet::new_unchecked(header).decrement_ttl();
+        }
+    }
+
+    #[inline]
+    fn dont_fragment(bytes: &[u8], l3: usize) -> bool {
+        ipv4::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default()).dont_fragment()
+    }
+
+    #[inline]
+    fn rewrite_address(bytes: &mut [u8], l3: usize, end: End, address: Self) -> Delta {
+        let mut ip = ipv4::Packet::new_unchecked(bytes.get_mut(l3..).unwrap_or_default());
+        match end {
+            End::Source => ip.set_src(address.into()),
+            End::Destination => ip.set_dst(address.into()),
+        }
+    }
+
+    fn pseudo_header(bytes: &[u8], l3: usize, protocol: u8, length: usize) -> Sum {
+        let (src, dst) = Self::addresses(bytes, l3);
+        pseudo_ipv4(src.into(), dst.into(), protocol, u16::try_from(length).unwrap_or(u16::MAX))
+    }
+}
+
+impl Header for u128 {
+    #[inline]
+    fn addresses(bytes: &[u8], l3: usize) -> (Self, Self) {
+        let ip = ipv6::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default());
+        (ip.src().to_bits(), ip.dst().to_bits())
+    }
+
+    #[inline]
+    fn ttl(bytes: &[u8], l3: usize) -> u8 {
+        ipv6::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default()).hop_limit()
+    }
+
+    #[inline]
+    fn decrement_ttl(bytes: &mut [u8], l3: usize) {
+        if let Some(header) = bytes.get_mut(l3..) {
+            ipv6::Packet::new_unchecked(header).decrement_hop_limit();
+        }
+    }
+
+    #[inline]
+    fn dont_fragment(_bytes: &[u8], _l3: usize) -> bool {
+        true
+    }
+
+    #[inline]
+    fn rewrite_address(bytes: &mut [u8], l3: usize, end: End, address: Self) -> Delta {
+        let mut ip = ipv6::Packet::new_unchecked(bytes.get_mut(l3..).unwrap_or_default());
+        match end {
+            End::Source => ip.set_src(address.into()),
+            End::Destination => ip.set_dst(address.into()),
+        }
+    }
+
+    fn pseudo_header(bytes: &[u8], l3: usize, protocol: u8, length: usize) -> Sum {
+        let (src, dst) = Self::addresses(bytes, l3);
+        pseudo_ipv6(src.into(), dst.into(), protocol, u32::try_from(length).unwrap_or(u32::MAX))
+    }
+}
