@@ -123,6 +123,12 @@ impl<F> Burst<F> {
         self.verdicts.get(index).copied().unwrap_or_default()
     }
 
+    /// Where frame `index` came from.
+    #[inline]
+    pub fn origin(&self, index: usize) -> Origin {
+        self.origins.get(index).copied().unwrap_or_default()
+    }
+
     /// Forgets what is left.
     #[inline]
     pub fn clear(&mut self) {

@@ -2,14 +2,12 @@
 //! back through one-shot channels. Every buffer is made by control and comes back to it, and so does the old snapshot: a worker
 //! neither allocates nor frees.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 
-use crate::destination::DestId;
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, Traffic};
 use crate::verdict::WorkerId;
@@ -64,29 +62,7 @@ pub struct ConnectionPage {
 }
 
 /// One connection or template.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ConnectionRow {
-    /// IP protocol number; 0 for the template of a mark.
-    pub protocol: u8,
-    /// Client.
-    pub caddr: IpAddr,
-    /// Client's port; 0 for a template.
-    pub cport: u16,
-    /// Virtual address; of a mark's template the mark as an address.
-    pub vaddr: IpAddr,
-    /// Virtual port.
-    pub vport: u16,
-    /// Real server.
-    pub daddr: IpAddr,
-    /// Real server's port.
-    pub dport: u16,
-    /// State, as `ipvsadm -Lc` names it.
-    pub state: &'static str,
-    /// Ticks of 10 ms until it ends.
-    pub expires: u32,
-    /// Its destination.
-    pub destination: DestId,
-}
+pub type ConnectionRow = crate::director::ConnectionInfo;
 
 /// Counters of destinations from an index on, one row for each index.
 #[derive(Debug)]

@@ -258,6 +258,15 @@ pub struct Network {
 }
 
 impl Network {
+    /// The MAC of a neighbour, once it is resolved.
+    pub fn neighbour(&self, port: PortId, address: IpAddr) -> Option<MacAddr> {
+        match address {
+            IpAddr::V4(a) => self.v4.neighbours.get(&(port, a.to_bits())),
+            IpAddr::V6(a) => self.v6.neighbours.get(&(port, a.to_bits())),
+        }
+        .copied()
+    }
+
     /// How to reach `address`.
     pub fn hop(&self, address: IpAddr) -> Hop {
         match address {

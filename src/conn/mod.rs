@@ -12,6 +12,7 @@ use timer::{Link, Timed};
 
 use crate::destination::DestId;
 use crate::family::Address;
+use crate::proto::State;
 use crate::time::Tick;
 
 /// Index of a connection in its table, good until it is removed; another connection may then get it.
@@ -171,7 +172,7 @@ pub struct Connection<A> {
     /// IP protocol.
     pub protocol: u8,
     /// State of the protocol's table.
-    pub state: u8,
+    pub state: State,
     /// What is so about it.
     pub flags: ConnFlags,
     /// When it expires. Moving it later costs nothing; after moving it earlier call [`Table::rearm`].

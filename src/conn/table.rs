@@ -132,6 +132,12 @@ impl<A: Address> Table<A> {
         self.entries.len() as u32
     }
 
+    /// Bytes that a table for `capacity` connections takes, but for the wheel's fixed part.
+    pub fn bytes_for(capacity: u32) -> usize {
+        let buckets = (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two();
+        buckets * size_of::<Bucket>() + capacity as usize * size_of::<Connection<A>>()
+    }
+
     /// Bytes that the table takes, everything counted.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() - size_of::<Wheel>()

@@ -5,10 +5,10 @@ use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::destination::{DestId, Destination};
 use crate::director::family::Family;
 use crate::director::{Lane, Limits, Packet, Shared};
-use crate::proto::{self, Direction, Segment, State, TimeoutTable};
+use crate::proto::segment::{self, Segment};
+use crate::proto::{Direction, State, TimeoutTable};
 use crate::scheduler::Load;
-use crate::settings::Settings;
-use crate::stats::{Counters, Event, Traffic};
+use crate::stats::{Counters, Event};
 use crate::time::{HZ, Tick};
 use crate::verdict::WorkerId;
 
@@ -48,7 +48,7 @@ impl Shared {
             traffic: Vec::with_capacity(destinations),
             owners: Vec::with_capacity(destinations),
             schedulers: Vec::new(),
-            timeouts: TimeoutTable::new(&Settings::default()),
+            timeouts: TimeoutTable::default(),
             counters: Counters::default(),
             ident: 0,
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
@@ -77,9 +77,9 @@ impl<A: Family> Lane<'_, A> {
             }
         }
         let direction = sides(connection, direction);
-        let before = State(connection.state);
-        let after = proto::next(connection.protocol, before, direction, segment);
-        let timeout = self.shared.timeouts.of(connection.protocol, after);
+        let before = connection.state;
+        let after = segment::next(before, direction, segment);
+        let timeout = self.shared.timeouts.ticks(after);
         let expires = packet.now.plus(timeout);
         let earlier = connection.expires.since(packet.now) > timeout;
         (connection.timeout, connection.expires) = (timeout, expires);
@@ -89,14 +89,14 @@ impl<A: Family> Lane<'_, A> {
         if before != after {
             self.changed(id, after);
         }
-        self.assure(id, direction, after);
+        self.assure(id, direction, segment, after);
     }
 
     /// The state changed: is the connection active now, or no longer?
     fn changed(&mut self, id: ConnId, after: State) {
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
-        connection.state = after.0;
-        let active = proto::is_active(connection.protocol, after);
+        connection.state = after;
+        let active = after.is_active();
         if active != connection.flags.contains(ConnFlags::INACTIVE) {
             return;
         }
@@ -116,13 +116,13 @@ impl<A: Family> Lane<'_, A> {
 
     /// A template is assured once a connection of it is established (TCP) or answered (others).
     #[inline]
-    fn assure(&mut self, id: ConnId, direction: Direction, state: State) {
+    fn assure(&mut self, id: ConnId, direction: Direction, segment: Segment, state: State) {
         let Some(connection) = self.tables.connections.get(id) else { return };
         if !connection.template.is_some() {
             return;
         }
-        let (protocol, template) = (connection.protocol, connection.template);
-        if proto::assures(protocol, direction, state)
+        let template = connection.template;
+        if segment::assures(segment, direction, state)
             && let Some(template) = self.tables.templates.get_mut(template)
         {
             template.flags.insert(ConnFlags::ASSURED);

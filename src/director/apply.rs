@@ -21,7 +21,7 @@ impl Shared {
     /// Makes counters and schedulers fit the rules.
     pub(super) fn apply(&mut self, snapshot: &Snapshot) {
         let rules = &snapshot.rules;
-        self.timeouts = TimeoutTable::new(&rules.settings);
+        self.timeouts = TimeoutTable::new(&rules.settings.timeouts);
         let most = rules.destinations.len().max(self.loads.len());
         self.loads.resize(most, Load::default());
         self.traffic.resize(most, Traffic::default());

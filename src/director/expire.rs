@@ -28,6 +28,14 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
+    /// Ends everything.
+    pub(super) fn flush(&mut self) {
+        (0..self.tables.connections.capacity()).for_each(|index| self.end(ConnId(index)));
+        for index in 0..self.tables.templates.capacity() {
+            self.forget(ConnId(index));
+        }
+    }
+
     fn end_template(&mut self, id: ConnId, now: Tick) {
         let Some(template) = self.tables.templates.get_mut(id) else { return };
         if template.controlled > 0 {
@@ -36,9 +44,13 @@ impl<A: Family> Lane<'_, A> {
             self.tables.templates.rearm(id, now);
             return;
         }
-        let dest = template.dest;
-        self.tables.templates.remove(id);
-        self.shared.event(Event::TemplateExpired);
-        self.load_mut(dest, |load| load.persistent = load.persistent.saturating_sub(1));
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: ConnId) {
+        if let Some(template) = self.tables.templates.remove(id) {
+            self.shared.event(Event::TemplateExpired);
+            self.load_mut(template.dest, |load| load.persistent = load.persistent.saturating_sub(1));
+        }
     }
 }

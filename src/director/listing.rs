@@ -6,7 +6,7 @@ use crate::conn::{ConnFlags, Connection};
 use crate::destination::DestId;
 use crate::director::Director;
 use crate::director::family::Family;
-use crate::proto;
+use crate::proto::State;
 use crate::time::Instant;
 
 /// Which table to list.
@@ -42,7 +42,7 @@ pub struct ConnectionInfo {
     /// Its flags.
     pub flags: ConnFlags,
     /// Its destination.
-    pub dest: DestId,
+    pub destination: DestId,
     /// Client packets seen.
     pub packets: u32,
     /// Of a template: the connections that it controls.
@@ -93,12 +93,20 @@ impl Director {
             vport: entry.vport,
             daddr,
             dport: entry.dport,
-            state: proto::name(entry),
+            state: shown(entry).name(),
             expires: entry.expires.since(now.tick()),
             flags: entry.flags,
-            dest: entry.dest,
+            destination: entry.dest,
             packets: entry.packets,
             controlled: entry.controlled,
         }
+    }
+}
+
+/// What the state column shows: a template is assured or nothing.
+fn shown<A>(entry: &Connection<A>) -> State {
+    match (entry.flags.contains(ConnFlags::TEMPLATE), entry.flags.contains(ConnFlags::ASSURED)) {
+        (true, true) => State::Assured,
+        _ => entry.state,
     }
 }

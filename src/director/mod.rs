@@ -19,15 +19,14 @@ mod schedule;
 use std::sync::Arc;
 
 use crate::burst::{Burst, Kind};
+use crate::conn::ConnId;
 use crate::conn::table::Table;
-use crate::conn::{ConnId, Connection};
 use crate::destination::DestId;
 use crate::forward::Offsets;
 use crate::frame::Frame;
 use crate::hash::HashKey;
 use crate::proto::TimeoutTable;
 use crate::scheduler::Load;
-use crate::service::ServiceId;
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, DropReason, Event, Traffic};
 use crate::steering::Steering;
@@ -55,11 +54,11 @@ pub struct Limits {
 
 impl Limits {
     /// Memory of the tables of one director with these limits, in bytes.
-    pub fn memory_bytes(&self) -> u64 {
+    pub fn memory_bytes(&self) -> usize {
         let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
-        let destination = (size_of::<Load>() + size_of::<Traffic>() + size_of::<u64>()) as u64;
+        let destination = size_of::<Load>() + size_of::<Traffic>() + size_of::<u64>();
         let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
-        tables + destination * u64::from(self.destinations)
+        tables + destination * self.destinations as usize
     }
 }
 
@@ -133,7 +132,8 @@ impl Director {
     /// A director with empty tables and no rules. `seed` keys the hashes; `worker` of `steering.workers()`.
     pub fn new(limits: &Limits, seed: u64, worker: WorkerId, steering: Steering) -> Self {
         let key = HashKey::new(seed);
-        let v4 = Tables { connections: Table::new(limits.connections, key), templates: Table::new(limits.templates, key) };
+        let v4 =
+            Tables { connections: Table::new(limits.connections, key), templates: Table::new(limits.templates, key) };
         let v6 =
             Tables { connections: Table::new(limits.connections6, key), templates: Table::new(limits.templates6, key) };
         let shared = Shared::new(limits, worker, steering.workers());
@@ -157,7 +157,8 @@ impl Director {
     /// Stage 2: which entry matches, by its tag.
     pub fn seek<F: Frame>(&mut self, burst: &mut Burst<F>) {
         let (v4, v6) = (&self.core.v4.connections, &self.core.v6.connections);
-        for meta in burst.metas.iter_mut().take(burst.len()) {
+        let len = burst.len();
+        for meta in burst.metas.iter_mut().take(len) {
             meta.candidate = match meta.kind {
                 Kind::Request4 | Kind::Reply4 => v4.candidate(meta.hash),
                 Kind::Request6 | Kind::Reply6 => v6.candidate(meta.hash),
@@ -242,6 +243,22 @@ impl Director {
         }
     }
 
+    /// Which destination the counters at this index are of: its `uid`; 0 for none.
+    pub fn owner(&self, dest: DestId) -> u64 {
+        self.core.shared.owners.get(dest.index()).copied().unwrap_or_default()
+    }
+
+    /// Destinations that counters are kept for: indices below this.
+    pub fn destinations(&self) -> u32 {
+        u32::try_from(self.core.shared.loads.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Ends every connection and template.
+    pub fn flush(&mut self) {
+        u32::lane(&mut self.core, &self.snapshot).flush();
+        u128::lane(&mut self.core, &self.snapshot).flush();
+    }
+
     /// Entries in use: IPv4 and IPv6 connections, IPv4 and IPv6 templates.
     pub fn used(&self) -> [u32; 4] {
         let Core { v4, v6, .. } = &self.core;
@@ -277,7 +294,9 @@ impl Shared {
     fn kernels(&self, snapshot: &Snapshot, port: PortId, origin: Origin) -> Verdict {
         match origin {
             Origin::Twin => Verdict::Transmit(port),
-            Origin::Wire if snapshot.network.ports.get(usize::from(port.0)).is_some_and(|p| p.twin) => Verdict::Pass(port),
+            Origin::Wire if snapshot.network.ports.get(usize::from(port.0)).is_some_and(|p| p.twin) => {
+                Verdict::Pass(port)
+            }
             Origin::Wire => Verdict::Drop(DropReason::TwinOff),
         }
     }

@@ -35,8 +35,10 @@ impl Director {
         let judged = if origin == Origin::Wire { self.not_for_us(bytes, port) } else { None };
         let (meta, verdict) = match (judged, ethertype(bytes)) {
             (Some(verdict), _) => (Meta::default(), verdict),
-            (None, ethernet::IPV4) => self.family(look4(bytes), bytes, port, origin, [Kind::Request4, Kind::Reply4]),
-            (None, ethernet::IPV6) => self.family6(bytes, port, origin),
+            (None, ethernet::ethertype::IPV4) => {
+                self.family(look4(bytes), bytes, port, origin, [Kind::Request4, Kind::Reply4])
+            }
+            (None, ethernet::ethertype::IPV6) => self.family6(bytes, port, origin),
             (None, _) => (Meta::default(), self.core.shared.kernels(&self.snapshot, port, origin)),
         };
         burst.metas[index] = meta;
@@ -92,7 +94,7 @@ impl Director {
         if self.steering.workers() <= 1 {
             return None;
         }
-        let owner = self.steering.owner(client);
+        let owner = self.steering.owner(client.ip());
         (owner != self.core.shared.worker).then_some(Verdict::Handoff(owner))
     }
 

@@ -41,7 +41,10 @@ impl<A: Family> Lane<'_, A> {
     {
         let wanted = self.wanted(packet, service, persistence);
         let id = self.tables.templates.find(wanted.hash, |t| {
-            (t.caddr == wanted.network) & (t.vaddr == wanted.vaddr) & (t.vport == wanted.vport) & (t.protocol == wanted.protocol)
+            (t.caddr == wanted.network)
+                & (t.vaddr == wanted.vaddr)
+                & (t.vport == wanted.vport)
+                & (t.protocol == wanted.protocol)
         });
         let (dest, template) = match id.and_then(|id| self.still_valid(id, packet, service)) {
             Some(found) => found,
@@ -94,7 +97,7 @@ impl<A: Family> Lane<'_, A> {
             daddr: A::from_ip(dest.address).unwrap_or_default(),
             dport: if packet.dport == service.key.port() { dest.port } else { 0 },
             protocol: wanted.protocol,
-            state: State::NONE.0,
+            state: State::None,
             flags: ConnFlags::TEMPLATE,
             expires: packet.now.plus(timeout),
             timeout,

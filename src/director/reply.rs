@@ -9,7 +9,8 @@ use crate::forward::{self, nat};
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::packet::End;
-use crate::proto::{Direction, Segment};
+use crate::proto::Direction;
+use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, Verdict};
 
@@ -60,7 +61,13 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Answers a server's packet with an error from the director's own address on that side, quoting it untranslated.
-    fn tell_server<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, fault: Fault, reason: DropReason) -> Verdict {
+    fn tell_server<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        fault: Fault,
+        reason: DropReason,
+    ) -> Verdict {
         match A::network(self.snapshot).source(packet.src) {
             Some(from) => self.answer(frame, packet, fault, reason, from),
             None => Verdict::Drop(reason),

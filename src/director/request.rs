@@ -8,7 +8,8 @@ use crate::forward::{self, nat, tun};
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::packet::End;
-use crate::proto::{Direction, Segment, State};
+use crate::proto::segment::Segment;
+use crate::proto::{Direction, State};
 use crate::snapshot::Path;
 use crate::stats::{DropReason, Event};
 use crate::verdict::Verdict;
@@ -64,11 +65,9 @@ impl<A: Family> Lane<'_, A> {
         if settings.conn_reuse_mode == 0 || connection.template.is_some() || connection.protocol != protocol::TCP {
             return false;
         }
-        match State(connection.state) {
-            State::TIME_WAIT | State::CLOSE => true,
-            State::FIN_WAIT => {
-                settings.conn_reuse_mode & 2 != 0 && connection.flags.contains(ConnFlags::NO_OUTPUT)
-            }
+        match connection.state {
+            State::TimeWait | State::Close => true,
+            State::FinWait => settings.conn_reuse_mode & 2 != 0 && connection.flags.contains(ConnFlags::NO_OUTPUT),
             _ => false,
         }
     }

@@ -9,7 +9,8 @@ use crate::director::request::Bound;
 use crate::director::{Lane, Packet};
 use crate::forward::answer::Fault;
 use crate::frame::Frame;
-use crate::proto::{Direction, Segment, State};
+use crate::proto::segment::Segment;
+use crate::proto::{Direction, State};
 use crate::scheduler::{Candidates, Flow};
 use crate::service::{Protocol, Service};
 use crate::stats::{DropReason, Event};
@@ -103,7 +104,7 @@ impl<A: Family> Lane<'_, A> {
             Method::Dr => ConnFlags::DR | ConnFlags::NO_OUTPUT,
             Method::Tun => ConnFlags::TUN | ConnFlags::NO_OUTPUT,
         };
-        let timeout = self.shared.timeouts.of(packet.at.protocol, State::NONE);
+        let timeout = self.shared.timeouts.ticks(State::None);
         Connection {
             caddr: packet.src,
             cport: packet.sport,
@@ -113,7 +114,7 @@ impl<A: Family> Lane<'_, A> {
             daddr: A::from_ip(dest.address).unwrap_or_default(),
             dport: choice.dport,
             protocol: packet.at.protocol,
-            state: State::NONE.0,
+            state: State::None,
             flags: method | ConnFlags::INACTIVE,
             expires: packet.now.plus(timeout),
             timeout,

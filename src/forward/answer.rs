@@ -65,7 +65,7 @@ pub fn turn_into<A: Header, F: Frame>(frame: &mut F, at: &Offsets, fault: Fault,
     if !frame.resize(at.l3 + quoted) || !frame.prepend((ETHERNET + header + ICMP).saturating_sub(at.l3)) {
         return None;
     }
-    let ethertype = if A::V6 { crate::wire::ethernet::IPV6 } else { crate::wire::ethernet::IPV4 };
+    let ethertype = if A::V6 { crate::wire::ethernet::ethertype::IPV6 } else { crate::wire::ethernet::ethertype::IPV4 };
     frame.bytes_mut().get_mut(12..ETHERNET)?.copy_from_slice(&ethertype.to_be_bytes());
     let packet = frame.bytes_mut().get_mut(ETHERNET..)?;
     match (from.ip(), to.ip()) {

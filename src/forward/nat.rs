@@ -4,7 +4,7 @@
 
 use crate::forward::Offsets;
 use crate::packet::{End, Header};
-use crate::wire::checksum::{Delta, Sum, udp_on_wire};
+use crate::wire::checksum::Delta;
 use crate::wire::{protocol, sctp, tcp, udp};
 
 /// Rewrites address and port of one end.
@@ -21,14 +21,17 @@ fn transport<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, del
     match at.protocol {
         protocol::TCP => {
             let mut tcp = tcp::Packet::new_unchecked(segment);
-            let old = if end == End::Source { tcp.src_port() } else { tcp.dst_port() };
-            if end == End::Source { tcp.set_src_port(port) } else { tcp.set_dst_port(port) }
-            tcp.set_checksum(delta.u16(old, port).apply(tcp.checksum()));
+            let port = if end == End::Source { tcp.set_src_port(port) } else { tcp.set_dst_port(port) };
+            tcp.update_checksum(delta.and(port));
         }
         protocol::UDP => datagram::<A>(bytes, at, end, port, delta),
         protocol::SCTP => {
             let mut sctp = sctp::Packet::new_unchecked(segment);
-            if end == End::Source { sctp.set_src_port(port) } else { sctp.set_dst_port(port) }
+            if end == End::Source {
+                sctp.set_src_port(port)
+            } else {
+                sctp.set_dst_port(port)
+            }
             sctp.fill_checksum();
         }
         _ => {}
@@ -38,19 +41,18 @@ fn transport<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, del
 fn datagram<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, delta: Delta) {
     let Some(segment) = bytes.get_mut(at.l4..at.end) else { return };
     let mut udp = udp::Packet::new_unchecked(segment);
-    let old = if end == End::Source { udp.src_port() } else { udp.dst_port() };
-    if end == End::Source { udp.set_src_port(port) } else { udp.set_dst_port(port) }
-    match udp.checksum() {
-        0 => compute::<A>(bytes, at),
-        checksum => udp.set_checksum(udp_on_wire(delta.u16(old, port).apply(checksum))),
+    let port = if end == End::Source { udp.set_src_port(port) } else { udp.set_dst_port(port) };
+    if udp.has_checksum() {
+        udp.update_checksum(delta.and(port));
+    } else {
+        compute::<A>(bytes, at);
     }
 }
 
 /// Computes the checksum of a datagram that has none.
 fn compute<A: Header>(bytes: &mut [u8], at: &Offsets) {
     let length = at.end.saturating_sub(at.l4);
-    let pseudo: Sum = A::pseudo_header(bytes, at.l3, protocol::UDP, length);
+    let pseudo = A::pseudo_header(bytes, at.l3, protocol::UDP, length);
     let Some(segment) = bytes.get_mut(at.l4..at.end) else { return };
-    let checksum = udp_on_wire(pseudo.bytes(segment).checksum());
-    udp::Packet::new_unchecked(segment).set_checksum(checksum);
+    udp::Packet::new_unchecked(segment).fill_checksum(pseudo);
 }

@@ -64,7 +64,7 @@ pub fn encapsulate<F: Frame>(frame: &mut F, at: &Offsets, from: IpAddr, to: IpAd
 
 fn in_ipv4<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, from: Ipv4Addr, to: Ipv4Addr, ident: u16) -> bool {
     let Ok(total_len) = u16::try_from(inner.length + ipv4::HEADER_LEN) else { return false };
-    if !open(frame, at, ipv4::HEADER_LEN, ethernet::IPV4) {
+    if !open(frame, at, ipv4::HEADER_LEN, ethernet::ethertype::IPV4) {
         return false;
     }
     let fixed = if inner.dont_fragment { 0x4000_u16 } else { 0 };
@@ -87,7 +87,7 @@ fn in_ipv4<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, from: Ipv4Addr, 
 
 fn in_ipv6<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, from: Ipv6Addr, to: Ipv6Addr) -> bool {
     let Ok(payload_len) = u16::try_from(inner.length) else { return false };
-    if !open(frame, at, ipv6::HEADER_LEN, ethernet::IPV6) {
+    if !open(frame, at, ipv6::HEADER_LEN, ethernet::ethertype::IPV6) {
         return false;
     }
     let mut header = [0; ipv6::HEADER_LEN];

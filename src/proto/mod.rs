@@ -6,16 +6,17 @@ use crate::settings::Timeouts;
 use crate::time::HZ;
 
 pub mod sctp;
+pub mod segment;
 pub mod tcp;
 pub mod udp;
 
 macro_rules! states {
-    ($($variant:ident $number:literal $name:literal $seconds:literal $active:literal,)*) => {
+    ($($(#[$attribute:meta])* $variant:ident $number:literal $name:literal $seconds:literal $active:literal,)*) => {
         /// State of a connection or template, of any protocol.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
         #[repr(u8)]
         pub enum State {
-            $(#[doc = concat!("Printed as `", $name, "`; lives ", $seconds, " s by default.")] $variant,)*
+            $($(#[$attribute])*#[doc = concat!("Printed as `", $name, "`; lives ", $seconds, " s by default.")] $variant,)*
         }
 
         impl State {
@@ -43,6 +44,7 @@ macro_rules! states {
 }
 
 states! {
+    #[default]
     None 0 "NONE" 2 false,
     Established 1 "ESTABLISHED" 900 true,
     SynSent 2 "SYN_SENT" 120 true,

@@ -1,0 +1,371 @@
+//! The poll loop of one worker, run to completion: it pulls a burst from its queues, its rings and the twin, walks it through the
+//! director's stages, carries the verdicts out, and takes commands between bursts. Stage k of one burst runs beside stage k-1 of the
+//! next, so that the memory of one is fetched while another is worked on; as soon as nothing is received all stages run out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::burst::Burst;
+use crate::destination::DestId;
+use crate::director::{Director, Limits, Listing};
+use crate::handoff::{Handoff, Parcel};
+use crate::hold::Hold;
+use crate::io::PacketIo;
+use crate::load_board::LoadBoard;
+use crate::mailbox::{Command, ConnectionPage, ConnectionQuery, DestinationRow, Mailbox, StatsPage, WorkerReport};
+use crate::snapshot::Snapshot;
+use crate::stats::{DropReason, Event};
+use crate::time::Instant;
+use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+
+/// Entries of the timer wheel that one turn looks at, so that a million expiries do not hold up a burst.
+const EXPIRY_BUDGET: u32 = 64;
+/// Turns between two looks at what is slow: held frames, published loads.
+const CHORES_EVERY: Duration = Duration::from_millis(4);
+
+/// A clock that the worker reads once a turn.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Instant;
+}
+
+/// The system's monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock(std::time::Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(std::time::Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    #[inline]
+    fn now(&self) -> Instant {
+        Instant(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The worker's side of the kernel twins.
+pub trait TwinLink<F> {
+    /// Gives a frame to the kernel.
+    ///
+    /// # Errors
+    /// The frame, when there is no room.
+    fn pass(&mut self, port: PortId, frame: F) -> Result<(), F>;
+    /// The next frame that the kernel sent by a port.
+    fn receive(&mut self) -> Option<(PortId, F)>;
+    /// Wakes the other side, if anything was given.
+    fn flush(&mut self);
+}
+
+/// A port that has no twin: nothing passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTwin;
+
+impl<F> TwinLink<F> for NoTwin {
+    fn pass(&mut self, _port: PortId, frame: F) -> Result<(), F> {
+        Err(frame)
+    }
+
+    fn receive(&mut self) -> Option<(PortId, F)> {
+        None
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// What a worker does when there is nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Idle {
+    /// Polls on: for a director of its own.
+    #[default]
+    Spin,
+    /// Sleeps a little, and longer the longer it lasts: for shared machines.
+    Sleep,
+}
+
+/// Empty turns before a worker that may sleep does.
+const PATIENT_TURNS: u32 = 64;
+/// The first sleep.
+const SHORTEST: Duration = Duration::from_micros(20);
+/// The longest sleep.
+const LONGEST: Duration = Duration::from_micros(500);
+
+/// Asks the kernel to resolve a neighbour; must not block. Returns false when the line is full.
+pub type Resolver = Box<dyn FnMut(PortId, IpAddr) -> bool + Send>;
+
+/// What a worker is made of.
+pub struct Parts<I: PacketIo, T> {
+    /// Its index.
+    pub id: WorkerId,
+    /// Its queues.
+    pub io: I,
+    /// Its core.
+    pub director: Director,
+    /// The sizes of its tables, for reports.
+    pub limits: Limits,
+    /// Its commands.
+    pub mailbox: Mailbox,
+    /// Its ends of the rings.
+    pub handoff: Handoff<I::Frame>,
+    /// Its end of the twins.
+    pub twin: T,
+    /// How it asks for neighbours.
+    pub resolver: Resolver,
+    /// Where workers tell each other their loads.
+    pub board: Arc<LoadBoard>,
+    /// Frames in a burst.
+    pub burst: usize,
+    /// What it does when idle.
+    pub idle: Idle,
+}
+
+impl<I: PacketIo, T> std::fmt::Debug for Parts<I, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker<I: PacketIo, T, C> {
+    parts: Parts<I, T>,
+    clock: C,
+    /// The burst that is being received, the one whose entries are being fetched, the one that is being decided.
+    pipeline: [Burst<I::Frame>; 3],
+    hold: Hold<I::Frame>,
+    chores_at: Instant,
+    turns: u64,
+    busy_turns: u64,
+    stopped: bool,
+}
+
+impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
+    /// A worker that has not begun.
+    pub fn new(parts: Parts<I, T>, clock: C) -> Self {
+        let pipeline = std::array::from_fn(|_| Burst::with_limit(parts.burst));
+        let hold = Hold::default();
+        Self { parts, clock, pipeline, hold, chores_at: Instant(0), turns: 0, busy_turns: 0, stopped: false }
+    }
+
+    /// Polls until it is told to stop.
+    pub fn run(&mut self) {
+        let mut empty = 0_u32;
+        while !self.stopped {
+            empty = if self.turn() { 0 } else { empty.saturating_add(1) };
+            if empty > 0 {
+                self.rest(empty);
+            }
+        }
+    }
+
+    /// Does as it may when there is nothing to do.
+    fn rest(&self, empty: u32) {
+        match self.parts.idle {
+            Idle::Spin => std::hint::spin_loop(),
+            Idle::Sleep if empty > PATIENT_TURNS => {
+                std::thread::sleep((SHORTEST * (empty - PATIENT_TURNS)).min(LONGEST));
+            }
+            Idle::Sleep => std::hint::spin_loop(),
+        }
+    }
+
+    /// One turn. Returns true when there was something to do.
+    pub fn turn(&mut self) -> bool {
+        let now = self.clock.now();
+        self.turns += 1;
+        let commanded = self.obey(now);
+        let received = self.receive();
+        if received > 0 {
+            self.busy_turns += 1;
+            self.step(now);
+        } else {
+            self.drain(now);
+        }
+        let expired = self.parts.director.expire(now, EXPIRY_BUDGET) > 0;
+        if now >= self.chores_at {
+            self.chores(now);
+        }
+        self.parts.io.flush();
+        self.parts.twin.flush();
+        commanded || received > 0 || expired
+    }
+
+    /// Takes one command, with no burst under way.
+    fn obey(&mut self, now: Instant) -> bool {
+        let Some(command) = self.parts.mailbox.poll() else { return false };
+        self.drain(now);
+        self.execute(command, now);
+        true
+    }
+
+    fn receive(&mut self) -> usize {
+        let burst = &mut self.pipeline[0];
+        let wire = self.parts.io.receive(burst);
+        self.parts.director.counters_mut().events[Event::Received as usize] += wire as u64;
+        while burst.room() > 0
+            && let Some(Parcel { frame, port, origin }) = self.parts.handoff.receive()
+        {
+            self.parts.director.counters_mut().event(Event::FromHandoff);
+            drop(burst.push(frame, port, origin));
+        }
+        while burst.room() > 0
+            && let Some((port, frame)) = self.parts.twin.receive()
+        {
+            self.parts.director.counters_mut().event(Event::FromTwin);
+            drop(burst.push(frame, port, Origin::Twin));
+        }
+        burst.len()
+    }
+
+    /// Moves every burst one stage on.
+    fn step(&mut self, now: Instant) {
+        let [received, sought, decided] = &mut self.pipeline;
+        let director = &mut self.parts.director;
+        director.parse(received);
+        director.seek(sought);
+        director.decide(decided, now);
+        self.carry_out(now);
+        self.pipeline.rotate_right(1);
+    }
+
+    /// Runs out all stages.
+    fn drain(&mut self, now: Instant) {
+        while self.pipeline.iter().any(|burst| !burst.is_empty()) {
+            self.step(now);
+        }
+    }
+
+    /// Carries out the verdicts of the burst that has been decided, and empties it.
+    fn carry_out(&mut self, now: Instant) {
+        for index in 0..self.pipeline[2].len() {
+            if let Some((frame, verdict, port)) = self.pipeline[2].take(index) {
+                let origin = self.pipeline[2].origin(index);
+                self.dispatch(frame, verdict, port, origin, now);
+            }
+        }
+        self.pipeline[2].clear();
+    }
+
+    #[inline]
+    fn dispatch(&mut self, frame: I::Frame, verdict: Verdict, port: PortId, origin: Origin, now: Instant) {
+        match verdict {
+            Verdict::Transmit(out) => {
+                self.parts.director.counters_mut().event(Event::Transmitted);
+                self.parts.io.transmit(out, frame);
+            }
+            Verdict::Pass(twin) => self.pass(frame, twin),
+            Verdict::Handoff(owner) => self.hand_off(frame, owner, port, origin),
+            Verdict::Hold(out, neighbour) => self.hold(frame, out, neighbour, now),
+            Verdict::Drop(_) => drop(frame),
+            Verdict::Pending => self.parts.director.counters_mut().drop(DropReason::Aborted),
+        }
+    }
+
+    fn pass(&mut self, frame: I::Frame, port: PortId) {
+        let passed = self.parts.twin.pass(port, frame).is_ok();
+        let counters = self.parts.director.counters_mut();
+        if passed { counters.event(Event::Passed) } else { counters.drop(DropReason::TwinFull) }
+    }
+
+    fn hand_off(&mut self, frame: I::Frame, owner: WorkerId, port: PortId, origin: Origin) {
+        let sent = self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_ok();
+        let counters = self.parts.director.counters_mut();
+        if sent { counters.event(Event::HandedOff) } else { counters.drop(DropReason::HandoffFull) }
+    }
+
+    fn hold(&mut self, frame: I::Frame, port: PortId, neighbour: IpAddr, now: Instant) {
+        let outcome = self.hold.hold(frame, port, neighbour, now);
+        let counters = self.parts.director.counters_mut();
+        if outcome.held {
+            counters.event(Event::Held)
+        } else {
+            counters.drop(DropReason::Unresolved)
+        }
+        if outcome.ask {
+            (self.parts.resolver)(port, neighbour);
+        }
+    }
+
+    /// What need not be done every turn.
+    fn chores(&mut self, now: Instant) {
+        self.chores_at = now + CHORES_EVERY;
+        if !self.hold.is_empty() {
+            let lost = self.hold.give_up(now);
+            self.parts.director.counters_mut().drops[DropReason::ResolveFailed as usize] += lost as u64;
+        }
+        self.parts.board.exchange(self.parts.id, &mut self.parts.director);
+    }
+
+    fn execute(&mut self, command: Command, now: Instant) {
+        // That nobody waits for an answer any more is no error: `send` then gives it back, to be dropped here.
+        match command {
+            Command::Apply(snapshot, answer) => drop(answer.send(self.apply(snapshot))),
+            Command::Connections(query, answer) => drop(answer.send(self.list(query, now))),
+            Command::Stats(page, answer) => drop(answer.send(self.stats(page))),
+            Command::Report(answer) => drop(answer.send(self.report())),
+            Command::FlushConnections(answer) => {
+                self.parts.director.flush();
+                let _ = answer.send(());
+            }
+            Command::Stop(answer) => {
+                self.stopped = true;
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        let io = &mut self.parts.io;
+        let mut released = 0;
+        self.hold.release(&snapshot.network, |port, frame| {
+            released += 1;
+            io.transmit(port, frame);
+        });
+        self.parts.director.counters_mut().events[Event::Transmitted as usize] += released;
+        self.parts.director.apply(snapshot)
+    }
+
+    fn list(&self, query: ConnectionQuery, now: Instant) -> ConnectionPage {
+        let ConnectionQuery { templates, v6, cursor, mut rows } = query;
+        let room = rows.capacity() - rows.len();
+        let next = self.parts.director.list(Listing { v6, templates }, cursor, room, now, |info| rows.push(info));
+        ConnectionPage { rows, next }
+    }
+
+    fn stats(&self, mut page: StatsPage) -> StatsPage {
+        let director = &self.parts.director;
+        let last = director.destinations();
+        let room = page.rows.capacity() - page.rows.len();
+        let ids = (page.first..last).take(room).map(DestId);
+        page.rows.extend(ids.map(|id| {
+            let load = director.load(id);
+            DestinationRow {
+                uid: director.owner(id),
+                traffic: director.traffic(id),
+                active: load.active,
+                inactive: load.inactive,
+                persistent: load.persistent,
+                overloaded: load.overloaded,
+            }
+        }));
+        page
+    }
+
+    fn report(&self) -> WorkerReport {
+        let Limits { connections, connections6, templates, templates6, .. } = self.parts.limits;
+        let used = self.parts.director.used().map(u64::from);
+        WorkerReport {
+            counters: self.parts.director.counters().clone(),
+            turns: self.turns,
+            busy_turns: self.busy_turns,
+            connections: used[0] + used[1],
+            connections_max: u64::from(connections) + u64::from(connections6),
+            templates: used[2] + used[3],
+            templates_max: u64::from(templates) + u64::from(templates6),
+            snapshot: self.parts.director.snapshot().version,
+        }
+    }
+}
