@@ -33,7 +33,7 @@ pub enum Method {
 
 /// The encapsulation of [`Method::Tun`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "type")]
+#[serde(rename_all = "lowercase", tag = "type", deny_unknown_fields)]
 pub enum Tunnel {
     /// IP in IP (RFC 2003).
     #[default]

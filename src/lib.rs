@@ -7,6 +7,7 @@ pub mod addr;
 pub mod burst;
 pub mod cli;
 pub mod conn;
+pub mod config;
 pub mod control;
 pub mod destination;
 pub mod director;

@@ -1,18 +1,31 @@
 //! What the kernel keeps under `net.ipv4.vs.*` and `ipvsadm --set`: the switches of behaviour and the time-outs, under the same
 //! names and with the kernel's defaults.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The time-outs that `ipvsadm --set TCP TCPFIN UDP` changes, in seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// TCP ESTABLISHED.
+    #[serde(deserialize_with = "seconds")]
     pub tcp: u32,
     /// TCP FIN_WAIT.
+    #[serde(deserialize_with = "seconds")]
     pub tcp_fin: u32,
     /// UDP.
+    #[serde(deserialize_with = "seconds")]
     pub udp: u32,
+}
+
+/// The longest time-out: ipvsadm's limit, 31 days.
+pub const MAX_TIMEOUT_SECS: u32 = 31 * 86_400;
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let seconds = i64::deserialize(deserializer)?;
+    let fits = u32::try_from(seconds).ok().filter(|s| (1..=MAX_TIMEOUT_SECS).contains(s));
+    fits.ok_or_else(|| D::Error::custom(format!("{seconds} s cannot be; give 1 to {MAX_TIMEOUT_SECS}")))
 }
 
 impl Default for Timeouts {

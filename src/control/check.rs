@@ -9,8 +9,6 @@ use crate::service::{Persistence, SchedulerName, ServiceFlags, ServiceKey};
 
 /// The longest persistence: ipvsadm's limit, 31 days.
 pub const MAX_PERSISTENCE_SECS: u32 = 31 * 86_400;
-/// The longest time-out: ipvsadm's limit, 31 days.
-pub const MAX_TIMEOUT_SECS: u32 = 31 * 86_400;
 /// The greatest weight: the kernel keeps it signed.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
 

@@ -15,7 +15,7 @@ use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
 use crate::destination::{DestId, Destination, Method};
 use crate::service::{Service, ServiceId, ServiceKey};
-use crate::settings::{Settings, Timeouts};
+use crate::settings::{MAX_TIMEOUT_SECS, Settings, Timeouts};
 use crate::snapshot::Rules;
 
 /// How many there may be, of those in services and those that only live on for their connections.
@@ -284,8 +284,8 @@ impl Store {
     pub fn set_settings(&mut self, settings: Settings) -> Result<(), Failure> {
         let Timeouts { tcp, tcp_fin, udp } = settings.timeouts;
         for (name, secs) in [("tcp", tcp), ("tcp_fin", tcp_fin), ("udp", udp)] {
-            if secs == 0 || secs > check::MAX_TIMEOUT_SECS {
-                let text = format!("the time-out {name} cannot be {secs} s; give 1 to {}", check::MAX_TIMEOUT_SECS);
+            if secs == 0 || secs > MAX_TIMEOUT_SECS {
+                let text = format!("the time-out {name} cannot be {secs} s; give 1 to {MAX_TIMEOUT_SECS}");
                 return Err(Failure::new(ErrorCode::OutOfRange, text));
             }
         }
