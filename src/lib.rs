@@ -6,8 +6,8 @@
 pub mod addr;
 pub mod burst;
 pub mod cli;
-pub mod conn;
 pub mod config;
+pub mod conn;
 pub mod control;
 pub mod destination;
 pub mod director;
