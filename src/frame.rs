@@ -14,3 +14,11 @@ pub trait Frame {
     /// Sets the length, cutting or growing at the tail (new bytes undefined); false, and no change, when there is no room.
     fn resize(&mut self, len: usize) -> bool;
 }
+
+/// Where empty frames come from, for a thread that brings packets in by other ways than a device's queues.
+pub trait FrameSource: Send {
+    /// The buffer.
+    type Frame: Frame + Send + 'static;
+    /// A frame of length 0; `None` when the pool is empty.
+    fn allocate(&mut self) -> Option<Self::Frame>;
+}

@@ -18,6 +18,7 @@ pub mod handoff;
 pub mod hash;
 pub mod hold;
 pub mod io;
+pub mod kernel;
 pub mod load_board;
 pub mod mailbox;
 pub mod network;

@@ -1,0 +1,422 @@
+//! The kernel's routing socket (rtnetlink(7)): requests with their answers, multicast events, and what both say turned into the terms
+//! of [`super::view`]. Messages are taken apart by netlink-packet-route.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
+use nix::errno::Errno;
+
+use super::view::{Assigned, Event, KernelRoute, Key, Link, Neighbour, Reach, RouteKind, Table, View};
+use crate::addr::MacAddr;
+
+/// Bytes of one datagram; the kernel sends no larger ones to a reader of this size.
+const DATAGRAM: usize = 1 << 16;
+/// Receive buffer asked for, in bytes; the kernel gives at most `net.core.rmem_max`.
+const RECEIVE_BUFFER: i32 = 1 << 22;
+/// How often a dump that was overtaken by a change is begun anew.
+const ATTEMPTS: usize = 4;
+/// `RT_TABLE_LOCAL`.
+const TABLE_LOCAL: u32 = 255;
+/// `RT_TABLE_MAIN`.
+const TABLE_MAIN: u32 = 254;
+/// `RTNLGRP_*` of links, neighbours, addresses and routes of both families, and next-hop objects (linux/rtnetlink.h).
+const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 32];
+/// `RTM_NEWROUTE`, `RTM_DELROUTE`, `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP`: whatever they say, the routes are read anew.
+const ROUTE_EVENTS: [u16; 4] = [24, 25, 104, 105];
+
+/// A socket that asks and waits for the answer. The kernel answers while the request is being sent, so that waiting costs no more
+/// than reading; it may be done on the control thread.
+pub(super) struct Requests {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Requests {
+    /// Opens the socket in the network namespace of the calling thread.
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Everything: links, addresses, routes, neighbours.
+    pub(super) fn view(&mut self) -> io::Result<View> {
+        let mut view = View::default();
+        let whole = [
+            RouteNetlinkMessage::GetLink(LinkMessage::default()),
+            RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
+        ];
+        for request in whole {
+            let answers = self.dump(&request)?;
+            for event in answers.into_iter().filter_map(event) {
+                view.apply(event);
+            }
+        }
+        view.replace_routes(self.routes()?);
+        Ok(view)
+    }
+
+    /// The routes of both families.
+    pub(super) fn routes(&mut self) -> io::Result<Vec<KernelRoute>> {
+        let mut routes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = RouteMessage::default();
+            request.header.address_family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRoute(request))?;
+            routes.extend(answers.into_iter().filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(message) => route(&message),
+                _ => None,
+            }));
+        }
+        Ok(routes)
+    }
+
+    /// Asks the kernel to resolve a neighbour, or to confirm one that is stale, as if a packet had been sent to it.
+    pub(super) fn probe(&mut self, (interface, address): Key) -> io::Result<()> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(address);
+        message.header.ifindex = interface;
+        message.header.state = NeighbourState::None;
+        message.header.flags = NeighbourFlags::Use;
+        let address = match address {
+            IpAddr::V4(a) => NeighbourAddress::Inet(a),
+            IpAddr::V6(a) => NeighbourAddress::Inet6(a),
+        };
+        message.attributes.push(NeighbourAttribute::Destination(address));
+        self.call(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
+    }
+
+    /// Puts an address on an interface; it is no error when it is there.
+    pub(super) fn assign(&mut self, interface: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address);
+        message.header.index = interface;
+        message.header.prefix_len = prefix;
+        message.attributes.push(AddressAttribute::Local(address));
+        message.attributes.push(AddressAttribute::Address(address));
+        match self.call(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE) {
+            Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn call(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.send(request, flags | NLM_F_ACK)?;
+        self.answers(&mut Vec::new()).map(drop)
+    }
+
+    fn dump(&mut self, request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut answers = Vec::new();
+        for _ in 0..ATTEMPTS {
+            answers.clear();
+            self.send(request.clone(), NLM_F_DUMP)?;
+            if self.answers(&mut answers)? {
+                break;
+            }
+        }
+        // A change that overtakes every attempt is also told as an event, after which it is read again.
+        Ok(answers)
+    }
+
+    fn send(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map(drop)
+    }
+
+    /// Reads to the end of the answer. Returns false when a change has overtaken a dump.
+    fn answers(&mut self, into: &mut Vec<RouteNetlinkMessage>) -> io::Result<bool> {
+        let mut consistent = true;
+        loop {
+            let mut datagram = Vec::with_capacity(DATAGRAM);
+            let (_, from) = self.socket.recv_from(&mut datagram, 0)?;
+            if !is_kernel(&from) {
+                continue;
+            }
+            for (header, bytes) in messages(&datagram) {
+                if header.sequence_number != self.sequence {
+                    continue;
+                }
+                consistent &= header.flags & NLM_F_DUMP_INTR == 0;
+                match parse(header, bytes) {
+                    Some(NetlinkPayload::InnerMessage(answer)) => into.push(answer),
+                    Some(NetlinkPayload::Error(e)) if e.code.is_some() => return Err(e.to_io()),
+                    Some(NetlinkPayload::Error(_) | NetlinkPayload::Done(_)) => return Ok(consistent),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Opens a socket that is told every change, in the network namespace of the calling thread.
+pub(super) fn subscribe() -> io::Result<TokioSocket> {
+    let mut events = TokioSocket::new(NETLINK_ROUTE)?;
+    let socket = events.socket_mut();
+    socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+    socket.bind_auto()?;
+    GROUPS.iter().try_for_each(|&group| socket.add_membership(group))?;
+    Ok(events)
+}
+
+/// Waits for the next datagram of events.
+///
+/// # Errors
+/// `ENOBUFS` when the socket overran: events are lost, and all has to be read anew.
+pub(super) async fn events(socket: &TokioSocket) -> io::Result<Vec<Event>> {
+    let mut datagram = Vec::with_capacity(DATAGRAM);
+    let from = socket.recv_from(&mut datagram).await?;
+    if !is_kernel(&from) {
+        return Ok(Vec::new());
+    }
+    let told = |(header, bytes): (NetlinkHeader, &[u8])| {
+        if ROUTE_EVENTS.contains(&header.message_type) {
+            return Some(Event::RoutesChanged);
+        }
+        match parse(header, bytes)? {
+            NetlinkPayload::InnerMessage(message) => event(message),
+            _ => None,
+        }
+    };
+    Ok(messages(&datagram).filter_map(told).collect())
+}
+
+/// What other processes say is not believed.
+fn is_kernel(from: &SocketAddr) -> bool {
+    from.port_number() == 0
+}
+
+/// The messages in a datagram, each with its header.
+fn messages(mut rest: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
+    std::iter::from_fn(move || {
+        let buffer = NetlinkBuffer::new_checked(&rest).ok()?;
+        let mut header = NetlinkHeader::default();
+        header.length = buffer.length();
+        header.message_type = buffer.message_type();
+        header.flags = buffer.flags();
+        header.sequence_number = buffer.sequence_number();
+        let length = usize::try_from(buffer.length()).ok()?;
+        let message = rest.get(..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((header, message))
+    })
+}
+
+fn parse(header: NetlinkHeader, bytes: &[u8]) -> Option<NetlinkPayload<RouteNetlinkMessage>> {
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+        Ok(message) => Some(message.payload),
+        Err(error) => {
+            tracing::debug!(kind = header.message_type, %error, "a message of the kernel's is not understood");
+            None
+        }
+    }
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// What a message tells, as an event.
+fn event(message: RouteNetlinkMessage) -> Option<Event> {
+    match message {
+        RouteNetlinkMessage::NewLink(m) if is_whole(&m) => Some(Event::Link(m.header.index, link(&m))),
+        RouteNetlinkMessage::DelLink(m) if is_whole(&m) => Some(Event::LinkGone(m.header.index)),
+        RouteNetlinkMessage::NewAddress(m) => assigned(&m).map(Event::Address),
+        RouteNetlinkMessage::DelAddress(m) => {
+            assigned(&m).map(|a| Event::AddressGone(a.interface, a.address, a.prefix))
+        }
+        RouteNetlinkMessage::NewNeighbour(m) => neighbour(&m).map(|(key, neighbour)| Event::Neighbour(key, neighbour)),
+        RouteNetlinkMessage::DelNeighbour(m) => neighbour(&m).map(|(key, _)| Event::NeighbourGone(key)),
+        _ => None,
+    }
+}
+
+/// Is it about the interface itself? A bridge sends messages of its own family about its ports, which say nothing of the link.
+fn is_whole(message: &LinkMessage) -> bool {
+    message.header.interface_family == AddressFamily::Unspec
+}
+
+fn link(message: &LinkMessage) -> Link {
+    let mut link = Link { mac: MacAddr::default(), mtu: 0, up: message.header.flags.contains(LinkFlags::Up) };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) => link.mac = mac(bytes).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn mac(bytes: &[u8]) -> Option<MacAddr> {
+    bytes.try_into().ok().map(MacAddr)
+}
+
+fn assigned(message: &AddressMessage) -> Option<Assigned> {
+    let header = &message.header;
+    let (mut local, mut address) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(a) => local = Some(*a),
+            AddressAttribute::Address(a) => address = Some(*a),
+            _ => {}
+        }
+    }
+    // On a point-to-point link the attribute "address" is the peer's.
+    let address = local.or(address)?;
+    let unfit = match address {
+        IpAddr::V4(_) => AddressHeaderFlags::Secondary,
+        IpAddr::V6(_) => AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed | AddressHeaderFlags::Deprecated,
+    };
+    let source = !header.flags.intersects(unfit) && header.scope != AddressScope::Host;
+    Some(Assigned { interface: header.index, address, prefix: header.prefix_len, source })
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<(Key, Neighbour)> {
+    let header = &message.header;
+    // A proxied address is one that the kernel answers for, no neighbour; and a bridge's forwarding entries come the same way.
+    let other = header.flags.contains(NeighbourFlags::Proxy);
+    if other || !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6) {
+        return None;
+    }
+    let (mut address, mut hardware) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => address = Some(IpAddr::V4(*a)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => address = Some(IpAddr::V6(*a)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => hardware = mac(bytes),
+            _ => {}
+        }
+    }
+    Some(((header.ifindex, address?), Neighbour { reach: reach(header.state), mac: hardware }))
+}
+
+fn reach(state: NeighbourState) -> Reach {
+    match state {
+        NeighbourState::Reachable | NeighbourState::Delay | NeighbourState::Probe => Reach::Known,
+        NeighbourState::Stale => Reach::Stale,
+        NeighbourState::Permanent | NeighbourState::Noarp => Reach::Fixed,
+        _ => Reach::Unknown,
+    }
+}
+
+/// A route of the tables that are followed. Left out are clones of the route cache, routes for one TOS or one source network, and
+/// those that are dead because their interface is down.
+fn route(message: &RouteMessage) -> Option<KernelRoute> {
+    let header = &message.header;
+    let unspecified = match header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if header.flags.intersects(RouteFlags::Cloned | RouteFlags::Dead)
+        || header.tos != 0
+        || header.source_prefix_length != 0
+    {
+        return None;
+    }
+    let mut table = u32::from(header.table);
+    let mut route = KernelRoute {
+        table: Table::Main,
+        network: unspecified,
+        prefix: header.destination_prefix_length,
+        metric: 0,
+        kind: RouteKind::Kernel,
+        source: None,
+        mtu: 0,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(t) => table = *t,
+            RouteAttribute::Destination(a) => route.network = ip(a)?,
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::PrefSource(a) => route.source = ip(a),
+            RouteAttribute::Metrics(metrics) => route.mtu = mtu(metrics),
+            _ => {}
+        }
+    }
+    route.table = followed(table)?;
+    route.kind = kind(header.kind, route.table, &message.attributes)?;
+    Some(route)
+}
+
+fn followed(table: u32) -> Option<Table> {
+    match table {
+        TABLE_LOCAL => Some(Table::Local),
+        TABLE_MAIN => Some(Table::Main),
+        _ => None,
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(a) => Some(IpAddr::V4(*a)),
+        RouteAddress::Inet6(a) => Some(IpAddr::V6(*a)),
+        _ => None,
+    }
+}
+
+fn mtu(metrics: &[RouteMetric]) -> u32 {
+    let mtu = |m: &RouteMetric| if let RouteMetric::Mtu(mtu) = m { Some(*mtu) } else { None };
+    metrics.iter().find_map(mtu).unwrap_or(0)
+}
+
+fn kind(kind: RouteType, table: Table, attributes: &[RouteAttribute]) -> Option<RouteKind> {
+    match kind {
+        RouteType::Unicast => Some(unicast(attributes)),
+        RouteType::Local | RouteType::Anycast => Some(RouteKind::Local),
+        // After the main table comes only the default one, which nobody fills.
+        RouteType::Throw if table == Table::Local => None,
+        RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => {
+            Some(RouteKind::Unreachable)
+        }
+        _ => Some(RouteKind::Kernel),
+    }
+}
+
+/// Of several next hops the first that lives is taken: flows are not spread over them.
+fn unicast(attributes: &[RouteAttribute]) -> RouteKind {
+    let first =
+        attributes.iter().find_map(|a| if let RouteAttribute::MultiPath(hops) = a { living(hops) } else { None });
+    let (mut interface, attributes) = match first {
+        Some(hop) => (Some(hop.interface_index), hop.attributes.as_slice()),
+        None => (None, attributes),
+    };
+    let (mut gateway, mut foreign) = (None, false);
+    for attribute in attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Gateway(a) => gateway = ip(a),
+            // A gateway of the other family, an MPLS label, a tunnel.
+            RouteAttribute::Via(_) | RouteAttribute::Encap(_) | RouteAttribute::NewDestination(_) => foreign = true,
+            _ => {}
+        }
+    }
+    RouteKind::Unicast { interface, gateway, foreign }
+}
+
+fn living(hops: &[RouteNextHop]) -> Option<&RouteNextHop> {
+    hops.iter().find(|h| !h.flags.contains(RouteNextHopFlags::Dead)).or(hops.first())
+}

@@ -1,0 +1,443 @@
+//! The twin and the watcher against a real kernel, each test in a network namespace of its own thread (gone with the thread). They
+//! need root and /dev/net/tun; without, they say so and pass.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+use crate::addr::MacAddr;
+use crate::frame::{Frame, FrameSource};
+use crate::network::{Hop, Network, PortInfo};
+use crate::verdict::PortId;
+
+const PORT: PortId = PortId(0);
+const TWIN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+const OWN: [u8; 4] = [192, 0, 2, 1];
+const OTHER: [u8; 4] = [192, 0, 2, 9];
+const SECONDS: Duration = Duration::from_secs(5);
+
+struct Bytes(Vec<u8>);
+
+impl Frame for Bytes {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+    fn prepend(&mut self, _: usize) -> bool {
+        false
+    }
+    fn trim_front(&mut self, _: usize) -> bool {
+        false
+    }
+    fn resize(&mut self, len: usize) -> bool {
+        let fits = len <= 2048;
+        if fits {
+            self.0.resize(len, 0);
+        }
+        fits
+    }
+}
+
+/// A pool that counts down.
+struct Pool(usize);
+
+impl FrameSource for Pool {
+    type Frame = Bytes;
+    fn allocate(&mut self) -> Option<Bytes> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(Bytes(Vec::new()))
+    }
+}
+
+/// Runs a test in a fresh network namespace.
+fn in_namespace(test: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) if std::path::Path::new("/dev/net/tun").exists() => test(),
+            Ok(()) => eprintln!("skipped: there is no /dev/net/tun"),
+            Err(error) => eprintln!("skipped: a network namespace needs root ({error})"),
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+/// Runs many commands of ip(8) at once.
+fn ip_batch(lines: &str) {
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut ip.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+    assert!(ip.wait().unwrap().success());
+}
+
+struct World {
+    twin: Twin,
+    end: TwinEnd<Bytes>,
+    ports: Vec<Port>,
+}
+
+/// One port whose twin is called twin0.
+fn world(pool: usize, depth: usize) -> World {
+    let tap = Tap::create("twin0", TWIN, 1500).unwrap();
+    let info = PortInfo { name: "outside".into(), mac: TWIN, mtu: 1500, twin: true };
+    let ports = vec![Port { info, twin: Some(tap.index()) }];
+    let (twin, mut ends) = Twin::start(vec![(PORT, tap)], Pool(pool), 1, depth).unwrap();
+    World { twin, end: ends.remove(0), ports }
+}
+
+impl World {
+    fn inject(&mut self, frame: Vec<u8>) {
+        assert!(self.end.pass(PORT, Bytes(frame)).is_ok());
+        self.end.flush();
+    }
+
+    /// The next frame of the kernel's that `wanted` takes; others (router solicitations, say) are passed over.
+    fn expect<T>(&mut self, wanted: impl Fn(&[u8]) -> Option<T>) -> T {
+        let until = Instant::now() + SECONDS;
+        while Instant::now() < until {
+            match self.end.receive() {
+                Some((PORT, frame)) => {
+                    if let Some(found) = wanted(frame.bytes()) {
+                        return found;
+                    }
+                }
+                _ => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        panic!("the kernel sends no such frame");
+    }
+
+    fn counters(&self) -> TwinCounters {
+        self.twin.counters()[0].1
+    }
+
+    /// Waits until the counters are as they should be.
+    fn await_counters(&self, wanted: impl Fn(TwinCounters) -> bool) {
+        let until = Instant::now() + SECONDS;
+        while !wanted(self.counters()) {
+            assert!(Instant::now() < until, "{:?}", self.counters());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// The next network that `wanted` takes.
+async fn until(watcher: &mut Watcher, wanted: impl Fn(&Network) -> bool) {
+    let found = async {
+        while !wanted(&watcher.network()) {
+            watcher.next_network().await;
+        }
+    };
+    if tokio::time::timeout(SECONDS, found).await.is_err() {
+        panic!("the network is never so: {:#?}", watcher.network());
+    }
+}
+
+fn hop(network: &Network, address: &str) -> Hop {
+    network.hop(address.parse().unwrap())
+}
+
+fn resolved(to: MacAddr, mtu: u16) -> Hop {
+    Hop::Resolved { port: PORT, to, from: TWIN, mtu }
+}
+
+fn unresolved(neighbour: &str, mtu: u16) -> Hop {
+    Hop::Unresolved { port: PORT, neighbour: neighbour.parse().unwrap(), from: TWIN, mtu }
+}
+
+/// An ARP packet (RFC 826) from the peer.
+fn arp(operation: u8, to: MacAddr, target: MacAddr, target_ip: [u8; 4]) -> Vec<u8> {
+    let head = [&to.0[..], &PEER.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, operation]].concat();
+    [&head[..], &PEER.0, &OTHER, &target.0, &target_ip].concat()
+}
+
+/// Sender and target of an ARP packet of that operation.
+fn parse_arp(frame: &[u8], operation: u8) -> Option<(Vec<u8>, Vec<u8>)> {
+    let arp = frame.get(12..)?.strip_prefix(&[8, 6, 0, 1, 8, 0, 6, 4, 0, operation])?;
+    Some((arp.get(..10)?.to_vec(), arp.get(10..20)?.to_vec()))
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes.chunks(2).map(|p| u32::from(p[0]) << 8 | u32::from(*p.get(1).unwrap_or(&0))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !(((folded & 0xffff) + (folded >> 16)) as u16)
+}
+
+/// An ICMP echo request (RFC 792) of the peer's.
+fn echo_request(payload: usize) -> Vec<u8> {
+    let mut icmp = [&[8, 0, 0, 0, 0, 7, 0, 1][..], &vec![0x5a; payload]].concat();
+    let sum = checksum(&icmp);
+    icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+    let total = (20 + icmp.len() as u16).to_be_bytes();
+    let mut header = [&[0x45, 0, total[0], total[1], 0, 1, 0, 0, 64, 1, 0, 0][..], &OTHER, &OWN].concat();
+    let sum = checksum(&header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    [&TWIN.0[..], &PEER.0, &[8, 0], &header, &icmp].concat()
+}
+
+#[test]
+fn the_kernel_answers_arp_and_ping_by_the_twin() {
+    in_namespace(|| {
+        let mut world = world(1000, 64);
+        ip("addr add 192.0.2.1/24 dev twin0");
+        world.inject(arp(1, MacAddr([0xff; 6]), MacAddr::default(), OWN));
+        let (sender, target) = world.expect(|frame| parse_arp(frame, 2));
+        assert_eq!(sender, [&TWIN.0[..], &OWN].concat());
+        assert_eq!(target, [&PEER.0[..], &OTHER].concat());
+
+        world.inject(echo_request(1000));
+        let reply = world.expect(|frame| (frame.get(23) == Some(&1)).then(|| frame.to_vec()));
+        assert_eq!(reply[..12], [PEER.0, TWIN.0].concat());
+        assert_eq!(reply[34], 0, "an echo reply");
+        assert_eq!((checksum(&reply[14..34]), checksum(&reply[34..])), (0, 0), "with finished checksums");
+        assert_eq!(world.counters().to_kernel, 2);
+        assert_eq!(world.counters().write_errors, 0);
+    });
+}
+
+#[test]
+fn the_network_follows_the_operators_commands() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            assert_eq!(hop(&watcher.network(), "192.0.2.9"), Hop::Unreachable);
+            watcher.assign(PORT, OWN.into(), 24).unwrap();
+            watcher.assign(PORT, OWN.into(), 24).unwrap();
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == unresolved("192.0.2.9", 1500)).await;
+            assert_eq!(hop(&watcher.network(), "192.0.2.1"), Hop::Local);
+
+            ip("addr add 203.0.113.5/32 dev twin0");
+            until(&mut watcher, |n| hop(n, "203.0.113.5") == Hop::Local).await;
+
+            ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev twin0");
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == resolved(PEER, 1500)).await;
+
+            ip("route add 198.51.100.0/24 via 192.0.2.9 mtu 1400");
+            until(&mut watcher, |n| hop(n, "198.51.100.77") == resolved(PEER, 1400)).await;
+            let source = watcher.network().v4.source(u32::from_be_bytes([198, 51, 100, 77]));
+            assert_eq!(source, Some(u32::from_be_bytes(OWN)));
+
+            ip("route add blackhole 198.51.100.64/26");
+            until(&mut watcher, |n| hop(n, "198.51.100.77") == Hop::Unreachable).await;
+            assert_eq!(hop(&watcher.network(), "198.51.100.1"), resolved(PEER, 1400));
+
+            ip("link set twin0 mtu 1300");
+            until(&mut watcher, |n| hop(n, "198.51.100.1") == resolved(PEER, 1300)).await;
+
+            ip("neigh replace 192.0.2.9 lladdr 02:00:00:00:00:0a dev twin0");
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == resolved(MacAddr([2, 0, 0, 0, 0, 10]), 1300)).await;
+
+            ip("link set twin0 down");
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == Hop::Unreachable).await;
+            assert_eq!(hop(&watcher.network(), "203.0.113.5"), Hop::Local, "as in the kernel");
+            ip("link set twin0 up");
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == unresolved("192.0.2.9", 1300)).await;
+            assert_eq!(hop(&watcher.network(), "203.0.113.5"), Hop::Local);
+
+            ip("addr del 192.0.2.1/24 dev twin0");
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == Hop::Unreachable).await;
+        });
+    });
+}
+
+#[test]
+fn ipv6_is_followed_as_well() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        ip("link set lo up");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            ip("-6 addr add 2001:db8::1/64 dev twin0 nodad");
+            ip("-6 route add default via fe80::9 dev twin0");
+            until(&mut watcher, |n| hop(n, "2001:db8:1::5") == unresolved("fe80::9", 1500)).await;
+            ip("-6 neigh add fe80::9 lladdr 02:00:00:00:00:09 dev twin0");
+            until(&mut watcher, |n| hop(n, "2001:db8:1::5") == resolved(PEER, 1500)).await;
+            let network = watcher.network();
+            assert_eq!(hop(&network, "2001:db8::1"), Hop::Local);
+            assert_eq!(hop(&network, "2001:db8::5"), unresolved("2001:db8::5", 1500));
+            let far: std::net::Ipv6Addr = "2001:db8:1::5".parse().unwrap();
+            let own: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
+            assert_eq!(network.v6.source(far.to_bits()), Some(own.to_bits()));
+        });
+    });
+}
+
+#[test]
+fn a_multipath_route_that_loses_its_first_hop_goes_by_the_second() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        let _other = Tap::create("other", PEER, 1500).unwrap();
+        ip("addr add 198.18.0.1/24 dev other");
+        ip("addr add 192.0.2.1/24 dev twin0");
+        ip("route add default nexthop via 198.18.0.2 nexthop via 192.0.2.9");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            assert_eq!(hop(&watcher.network(), "203.0.113.1"), Hop::Kernel);
+            assert_eq!(hop(&watcher.network(), "198.18.0.1"), Hop::Local);
+            ip("link set other down");
+            until(&mut watcher, |n| hop(n, "203.0.113.1") == unresolved("192.0.2.9", 1500)).await;
+        });
+    });
+}
+
+#[test]
+fn a_neighbour_is_resolved_when_asked_for() {
+    in_namespace(|| {
+        let mut world = world(1000, 64);
+        ip("addr add 192.0.2.1/24 dev twin0");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            watcher.resolve(PORT, OTHER.into());
+            let (sender, target) = world.expect(|frame| parse_arp(frame, 1));
+            assert_eq!(sender, [&TWIN.0[..], &OWN].concat());
+            assert_eq!(target[6..], OTHER);
+            world.inject(arp(2, TWIN, TWIN, OWN));
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == resolved(PEER, 1500)).await;
+        });
+    });
+}
+
+#[test]
+fn a_next_hop_in_use_is_resolved_ahead_and_again_when_it_is_lost() {
+    in_namespace(|| {
+        let mut world = world(1000, 64);
+        ip("addr add 192.0.2.1/24 dev twin0");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            watcher.keep_fresh(vec![OTHER.into()]);
+            world.expect(|frame| parse_arp(frame, 1));
+            world.inject(arp(2, TWIN, TWIN, OWN));
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == resolved(PEER, 1500)).await;
+            ip("neigh del 192.0.2.9 dev twin0");
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == unresolved("192.0.2.9", 1500)).await;
+            // The pause since the first question passes, and the watcher asks anew.
+            let _ = tokio::time::timeout(Duration::from_millis(700), watcher.next_network()).await;
+            world.expect(|frame| parse_arp(frame, 1));
+            world.inject(arp(2, TWIN, TWIN, OWN));
+            until(&mut watcher, |n| hop(n, "192.0.2.9") == resolved(PEER, 1500)).await;
+        });
+    });
+}
+
+#[test]
+fn a_neighbour_that_the_operator_fixed_stays_fixed() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        ip("addr add 192.0.2.1/24 dev twin0");
+        ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev twin0 nud permanent");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            watcher.keep_fresh(vec![OTHER.into()]);
+            watcher.resolve(PORT, OTHER.into());
+        });
+        let shown = Command::new("ip").args(["neigh", "show", "dev", "twin0"]).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        assert!(shown.contains("192.0.2.9 lladdr 02:00:00:00:00:09 PERMANENT"), "{shown}");
+    });
+}
+
+#[test]
+fn changes_that_overrun_the_socket_are_not_lost() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        ip("addr add 192.0.2.1/24 dev twin0");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            // Nothing reads the socket meanwhile, and it has not room for all these.
+            let neighbours = |verb: &str| -> String {
+                let line = |i| format!("neigh {verb} 192.0.2.{} lladdr 02:00:00:00:00:09 dev twin0\n", 2 + i % 250);
+                (0..60_000).map(line).collect()
+            };
+            ip_batch(&neighbours("replace"));
+            ip_batch(&neighbours("replace").replace("00:09", "00:0a"));
+            ip_batch("neigh del 192.0.2.100 dev twin0\n");
+            let last = MacAddr([2, 0, 0, 0, 0, 10]);
+            until(&mut watcher, |n| {
+                hop(n, "192.0.2.251") == resolved(last, 1500)
+                    && hop(n, "192.0.2.100") == unresolved("192.0.2.100", 1500)
+                    && n.v4.neighbours.values().all(|mac| *mac == last)
+            })
+            .await;
+        });
+    });
+}
+
+#[test]
+fn a_name_is_taken_once_and_free_when_the_twin_is_gone() {
+    in_namespace(|| {
+        let first = world(10, 8);
+        let error = Tap::create("twin0", TWIN, 1500).unwrap_err();
+        assert!(matches!(error, TapError::Taken(_)), "{error}");
+        drop(first);
+        assert!(Tap::create("twin0", TWIN, 9000).is_ok());
+    });
+}
+
+#[test]
+fn frames_that_find_no_room_are_counted_and_the_thread_goes_on() {
+    in_namespace(|| {
+        let mut world = world(20, 4);
+        ip("addr add 192.0.2.1/24 dev twin0");
+        ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev twin0");
+        // The kernel answers each; nobody fetches the answers, four of which have room; in the end the pool is empty.
+        for _ in 0..40 {
+            while world.end.pass(PORT, Bytes(echo_request(10))).is_err() {
+                world.end.flush();
+            }
+            world.end.flush();
+        }
+        world.await_counters(|c| c.to_kernel == 40 && c.from_kernel == 4 && c.no_buffer > 0);
+        let counters = world.counters();
+        assert!(counters.full > 0 && counters.full + 4 == 20, "{counters:?}");
+    });
+}
+
+#[test]
+fn a_frame_too_long_for_the_buffers_is_counted() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        ip("link set twin0 mtu 9000");
+        ip("addr add 192.0.2.1/24 dev twin0");
+        ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev twin0");
+        // Twice, since the first answer might be in fragments.
+        let socket = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
+        socket.send_to(&[0; 5000], (IpAddr::from(OTHER), 9)).unwrap();
+        world.await_counters(|c| c.no_buffer == 1);
+        socket.send_to(&[0; 1000], (IpAddr::from(OTHER), 9)).unwrap();
+        world.await_counters(|c| c.from_kernel > 0);
+    });
+}
+
+#[test]
+fn a_twin_that_is_down_or_deleted_does_not_stop_the_thread() {
+    in_namespace(|| {
+        let mut world = world(1000, 64);
+        ip("link set twin0 down");
+        world.inject(echo_request(10));
+        world.await_counters(|c| c.write_errors == 1);
+        ip("link set twin0 up");
+        world.inject(echo_request(10));
+        world.await_counters(|c| c.to_kernel == 1);
+        ip("link del twin0");
+        world.inject(echo_request(10));
+        world.await_counters(|c| c.write_errors == 2 && c.read_errors <= 1);
+        drop(world);
+    });
+}
