@@ -8,6 +8,8 @@
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 30
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHELL  := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
@@ -43,6 +45,16 @@ lint:
 bench:
 	@config/install-packages.sh build
 	$(CARGO) bench --locked
+
+# cargo-fuzz wants unstable options of the compiler.
+fuzz:
+	@config/install-packages.sh build fuzz
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@export RUSTC_BOOTSTRAP=1; set -euo pipefail; targets=$$($(CARGO) fuzz list --fuzz-dir tests/fuzz); \
+	for target in $$targets; do \
+	    echo "Fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	    $(CARGO) fuzz run --fuzz-dir tests/fuzz $$target -- -seed=1 -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
+	done
 
 install: build
 	install -D -m 755 $(TARGET)/release/pollvsd $(DESTDIR)$(PREFIX)/sbin/pollvsd

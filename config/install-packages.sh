@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for what it is told to prepare:
-#   install-packages.sh [build] [network] [lint]
+#   install-packages.sh [build] [network] [lint] [fuzz]
 # Asks nothing, starts no service, and does nothing where everything is there.
 set -euo pipefail
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive
@@ -15,6 +15,7 @@ NETWORK=(
     python3=python3
 )
 LINT=(shellcheck=shellcheck)
+FUZZ=("c++=g++")
 
 is_there() {
     if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
@@ -64,8 +65,9 @@ main() {
         build) pairs+=("${BUILD[@]}") ;;
         network) pairs+=("${NETWORK[@]}") ;;
         lint) pairs+=("${LINT[@]}") ;;
+        fuzz) pairs+=("${FUZZ[@]}") ;;
         *)
-            echo "install-packages.sh knows build, network and lint, not $what" >&2
+            echo "install-packages.sh knows build, network, lint and fuzz, not $what" >&2
             exit 2
             ;;
         esac
