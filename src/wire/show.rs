@@ -34,12 +34,35 @@ pub fn frame(bytes: &[u8], ident: Ident) -> String {
 
 /// Returns the line for an IP packet without a link-layer header.
 pub fn packet(bytes: &[u8], ident: Ident) -> String {
-    ip_line(bytes, Quoted(false), ident).unwrap_or_else(|| format!("short packet {}", hex(bytes)))
+    ip_line(bytes, Place::outermost(ident)).unwrap_or_else(|| format!("short packet {}", hex(bytes)))
 }
 
-/// A packet that an ICMP error quotes; an error in it is not taken apart again.
+/// How many packets inside one another are taken apart; the one below them is shown as data.
+const MAX_DEPTH: u8 = 16;
+
+/// Where a packet is.
 #[derive(Clone, Copy)]
-struct Quoted(bool);
+struct Place {
+    /// How many packets it is inside of.
+    depth: u8,
+    /// An ICMP error quotes it; an error in it is not taken apart again.
+    quoted: bool,
+    ident: Ident,
+}
+
+impl Place {
+    const fn outermost(ident: Ident) -> Self {
+        Self { depth: 0, quoted: false, ident }
+    }
+
+    const fn in_quote(self) -> Self {
+        Self { depth: self.depth + 1, quoted: true, ident: self.ident }
+    }
+
+    const fn in_tunnel(self) -> Self {
+        Self { depth: self.depth + 1, quoted: false, ident: Ident::Shown }
+    }
+}
 
 /// The payload of an IP packet, with what is needed to judge it.
 struct Segment<'a> {
@@ -51,8 +74,7 @@ struct Segment<'a> {
     offset: u16,
     /// It is not there as a whole, so that its checksum says nothing.
     partial: bool,
-    quoted: Quoted,
-    ident: Ident,
+    place: Place,
 }
 
 fn ethernet_line(bytes: &[u8], ident: Ident) -> Option<String> {
@@ -61,7 +83,7 @@ fn ethernet_line(bytes: &[u8], ident: Ident) -> Option<String> {
     let frame = ethernet::Packet::new_unchecked(bytes);
     let text = match u16::from_be_bytes([high, low]) {
         ethertype::ARP => arp_line(payload)?,
-        ethertype::IPV4 | ethertype::IPV6 => ip_line(payload, Quoted(false), ident)?,
+        ethertype::IPV4 | ethertype::IPV6 => ip_line(payload, Place::outermost(ident))?,
         other => format!("ethertype {other:04x} {}", hex(payload)),
     };
     Some(format!("{}>{} {text}", frame.src(), frame.dst()))
@@ -77,11 +99,11 @@ fn arp_line(bytes: &[u8]) -> Option<String> {
     Some(format!("ARP {operation} {} tell {}", message.target_ip(), message.sender_ip()))
 }
 
-fn ip_line(bytes: &[u8], quoted: Quoted, ident: Ident) -> Option<String> {
-    if bytes.first()? >> 4 == 6 { ipv6_line(bytes, quoted, ident) } else { ipv4_line(bytes, quoted, ident) }
+fn ip_line(bytes: &[u8], place: Place) -> Option<String> {
+    if bytes.first()? >> 4 == 6 { ipv6_line(bytes, place) } else { ipv4_line(bytes, place) }
 }
 
-fn ipv6_line(bytes: &[u8], quoted: Quoted, ident: Ident) -> Option<String> {
+fn ipv6_line(bytes: &[u8], place: Place) -> Option<String> {
     bytes.get(..ipv6::HEADER_LEN)?;
     let packet = ipv6::Packet::new_unchecked(bytes);
     let (src, dst) = (packet.src(), packet.dst());
@@ -92,14 +114,13 @@ fn ipv6_line(bytes: &[u8], quoted: Quoted, ident: Ident) -> Option<String> {
         dst: dst.into(),
         offset: 0,
         partial: packet.total_len() > bytes.len(),
-        quoted,
-        ident,
+        place,
     };
     let (hops, class, length) = (packet.hop_limit(), packet.traffic_class(), packet.payload_len());
     Some(format!("IP6 {src} > {dst} hlim={hops} tc=0x{class:02x} plen={length} | {}", segment_line(&upper)?))
 }
 
-fn ipv4_line(bytes: &[u8], quoted: Quoted, ident: Ident) -> Option<String> {
+fn ipv4_line(bytes: &[u8], place: Place) -> Option<String> {
     bytes.get(..ipv4::HEADER_LEN)?;
     let packet = ipv4::Packet::new_unchecked(bytes);
     let upper = Segment {
@@ -109,10 +130,9 @@ fn ipv4_line(bytes: &[u8], quoted: Quoted, ident: Ident) -> Option<String> {
         dst: packet.dst().into(),
         offset: packet.fragment_offset(),
         partial: usize::from(packet.total_len()) > bytes.len() || packet.is_fragment(),
-        quoted,
-        ident,
+        place,
     };
-    Some(format!("{} | {}", ipv4_header(&packet, bytes, ident), segment_line(&upper)?))
+    Some(format!("{} | {}", ipv4_header(&packet, bytes, place.ident), segment_line(&upper)?))
 }
 
 fn ipv4_header(packet: &ipv4::Packet<&[u8]>, bytes: &[u8], ident: Ident) -> String {
@@ -149,13 +169,14 @@ fn segment_line(segment: &Segment<'_>) -> Option<String> {
         return Some(format!("proto {} fragment{}", segment.protocol, data(segment.bytes)));
     }
     match segment.protocol {
+        other if segment.place.depth > MAX_DEPTH => Some(format!("proto {other}{}", data(segment.bytes))),
         protocol::TCP => tcp_line(segment),
         protocol::UDP => udp_line(segment),
         protocol::ICMP | protocol::ICMPV6 => icmp_line(segment),
         protocol::IPIP | protocol::IPV6 => {
-            Some(format!("IPIP {{ {} }}", ip_line(segment.bytes, Quoted(false), Ident::Shown)?))
+            Some(format!("IPIP {{ {} }}", ip_line(segment.bytes, segment.place.in_tunnel())?))
         }
-        protocol::GRE => gre_line(segment.bytes),
+        protocol::GRE => gre_line(segment),
         protocol::SCTP => sctp_line(segment),
         other => Some(format!("proto {other}{}", data(segment.bytes))),
     }
@@ -192,17 +213,18 @@ fn icmp_line(segment: &Segment<'_>) -> Option<String> {
     let (v4, v6) = (icmpv4::Packet::new_unchecked(bytes), icmpv6::Packet::new_unchecked(bytes));
     let quoted = if is_v6 { v6.quoted() } else { v4.quoted() };
     match quoted {
-        Some(quoted) if !segment.quoted.0 && bytes.len() >= icmpv4::HEADER_LEN + ipv4::HEADER_LEN => {
-            Some(format!("{text} {{{}}}", ip_line(quoted, Quoted(true), segment.ident)?))
+        Some(quoted) if !segment.place.quoted && bytes.len() >= icmpv4::HEADER_LEN + ipv4::HEADER_LEN => {
+            Some(format!("{text} {{{}}}", ip_line(quoted, segment.place.in_quote())?))
         }
         _ => Some(text + &data(v4.payload())),
     }
 }
 
-fn gre_line(bytes: &[u8]) -> Option<String> {
+fn gre_line(segment: &Segment<'_>) -> Option<String> {
+    let bytes = segment.bytes;
     let has_checksum = bytes.first()? & 0x80 != 0;
     let inner = clip(bytes, if has_checksum { 8 } else { 4 }, bytes.len());
-    Some(format!("GRE {} {{ {} }}", hex(clip(bytes, 0, 4)), ip_line(inner, Quoted(false), Ident::Shown)?))
+    Some(format!("GRE {} {{ {} }}", hex(clip(bytes, 0, 4)), ip_line(inner, segment.place.in_tunnel())?))
 }
 
 fn sctp_line(segment: &Segment<'_>) -> Option<String> {
@@ -291,6 +313,14 @@ mod tests {
         assert_eq!(frame(&[0xab, 0xcd], Ident::Shown), "short frame abcd");
         assert_eq!(packet(&[0x45, 0x00], Ident::Shown), "short packet 4500");
         assert_eq!(packet(&[], Ident::Shown), "short packet ");
+    }
+
+    /// A header length of zero makes an IPIP packet its own payload.
+    #[test]
+    fn a_packet_that_is_its_own_payload_is_shown_to_a_limit() {
+        let mut bytes = crate::wire::sample::ip([192, 0, 2, 1], [192, 0, 2, 2], protocol::IPIP).packet();
+        bytes[0] = 0x40;
+        assert_eq!(packet(&bytes, Ident::Shown).matches("IPIP").count(), usize::from(MAX_DEPTH) + 1);
     }
 
     proptest! {

@@ -1,0 +1,15 @@
+//! Writes the frames that every fuzz target starts from to its corpus.
+
+use std::path::Path;
+use std::{fs, io};
+
+fn main() -> io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    write(&corpus.join("wire"), pollvs_fuzz::seeds::frames())?;
+    write(&corpus.join("pcap"), pollvs_fuzz::seeds::captures())
+}
+
+fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    seeds.iter().enumerate().try_for_each(|(number, seed)| fs::write(folder.join(format!("seed-{number}")), seed))
+}

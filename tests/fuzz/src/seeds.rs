@@ -1,0 +1,63 @@
+//! What the fuzz targets start from, and seeded mutations of it for `cargo test`.
+
+use pollvs::io::pcap::Writer;
+use pollvs::time::Instant;
+
+/// Returns the recorded frames that the tests of the wire formats use.
+pub fn frames() -> Vec<Vec<u8>> {
+    include_str!("../../wire/recorded.txt").lines().skip(1).step_by(2).map(unhex).collect()
+}
+
+/// Returns a small capture file.
+pub fn captures() -> Vec<Vec<u8>> {
+    let mut writer = Writer::new(Vec::new()).expect("a vector takes all that is written");
+    for (at, frame) in (0..).zip(frames().iter().take(3)) {
+        writer.write(Instant(at), frame).expect("a vector takes all that is written");
+    }
+    vec![writer.into_inner()]
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// Calls `fuzz_one` with every seed and with `rounds` mutations of each, the same at every run.
+pub fn mutate(seeds: &[Vec<u8>], rounds: usize, fuzz_one: impl Fn(&[u8])) {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for seed in seeds {
+        fuzz_one(seed);
+        for _ in 0..rounds {
+            fuzz_one(&random.mutated(seed));
+        }
+    }
+}
+
+/// xorshift64 (Marsaglia 2003).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit.max(1) as u64) as usize
+    }
+
+    fn mutated(&mut self, seed: &[u8]) -> Vec<u8> {
+        let mut bytes = seed.to_vec();
+        for _ in 0..=self.below(4) {
+            // Most of what a parser decides by is in front.
+            let reach = if self.below(4) == 0 { bytes.len() } else { bytes.len().min(64) };
+            let at = self.below(reach);
+            let value = [0, 0xff, 1 << self.below(8), self.below(256)][self.below(4)] as u8;
+            match self.below(6) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, value),
+                2 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= value),
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = value),
+            }
+        }
+        bytes
+    }
+}
