@@ -50,6 +50,7 @@ bench:
 fuzz:
 	@config/install-packages.sh build fuzz
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@$(CARGO) run --quiet --manifest-path tests/fuzz/Cargo.toml --example seeds
 	@export RUSTC_BOOTSTRAP=1; set -euo pipefail; targets=$$($(CARGO) fuzz list --fuzz-dir tests/fuzz); \
 	for target in $$targets; do \
 	    echo "Fuzzing $$target for $(FUZZ_SECONDS) s"; \
