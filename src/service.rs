@@ -137,6 +137,10 @@ pub enum SchedulerName {
     Dh,
     /// Maglev hashing.
     Mh,
+    /// Locality-based least connection.
+    Lblc,
+    /// Locality-based least connection with replication.
+    Lblcr,
 }
 
 impl SchedulerName {
@@ -153,6 +157,8 @@ impl SchedulerName {
         Self::Ovf,
         Self::Dh,
         Self::Mh,
+        Self::Lblc,
+        Self::Lblcr,
     ];
 
     /// The name that ipvsadm uses.
@@ -169,6 +175,8 @@ impl SchedulerName {
             Self::Ovf => "ovf",
             Self::Dh => "dh",
             Self::Mh => "mh",
+            Self::Lblc => "lblc",
+            Self::Lblcr => "lblcr",
         }
     }
 

@@ -56,6 +56,10 @@ pub struct Settings {
     pub schedule_icmp: bool,
     /// ICMP errors that the director makes in a second, on each worker; 0 for any number.
     pub icmp_msgs_per_sec: u32,
+    /// Seconds after its last use at which an address of lblc is forgotten.
+    pub lblc_expiration: u32,
+    /// The same for lblcr; also the seconds after which a set that did not change shrinks.
+    pub lblcr_expiration: u32,
     /// Time-outs.
     pub timeouts: Timeouts,
 }
@@ -72,6 +76,8 @@ impl Default for Settings {
             cache_bypass: false,
             schedule_icmp: false,
             icmp_msgs_per_sec: 1000,
+            lblc_expiration: 86_400,
+            lblcr_expiration: 86_400,
             timeouts: Timeouts::default(),
         }
     }

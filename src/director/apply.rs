@@ -32,6 +32,8 @@ impl Shared {
             let service = rules.services.get(index).and_then(Option::as_ref);
             self.reschedule(index, service);
         }
+        let schedulers = self.schedulers.iter_mut().flatten();
+        schedulers.for_each(|slot| slot.scheduler.inner_mut().tune(&rules.settings));
     }
 
     /// Clears what was counted for the destination that had this index before.

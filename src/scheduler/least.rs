@@ -1,4 +1,6 @@
-//! The search that lc, wlc, sed and nq share: the usable destination of least load per weight.
+//! What the schedulers by load share: the search for the usable destination of least load per weight, and its terms.
+
+use std::sync::Arc;
 
 use super::{Candidates, Load, WorkerStart};
 use crate::destination::Destination;
@@ -34,7 +36,24 @@ pub(super) fn least<'a>(
     weight: impl Fn(&Destination) -> u32,
 ) -> Option<&'a Destination> {
     let costs = usable.map(|(d, load)| (d, cost(&load), weight(d)));
-    let cheaper =
-        |a: &(_, u64, u32), b: &(_, u64, u32)| u128::from(b.1) * u128::from(a.2) < u128::from(a.1) * u128::from(b.2);
-    costs.reduce(|best, next| if cheaper(&best, &next) { next } else { best }).map(|(d, ..)| d)
+    costs.reduce(|best, next| if cheaper((next.1, next.2), (best.1, best.2)) { next } else { best }).map(|(d, ..)| d)
+}
+
+/// Is the first cost less than the second, each divided by its weight?
+#[inline]
+pub(super) fn cheaper(a: (u64, u32), b: (u64, u32)) -> bool {
+    u128::from(a.0) * u128::from(b.1) < u128::from(b.0) * u128::from(a.1)
+}
+
+/// Has it more active connections than its weight while another one has less than half of its own?
+pub(super) fn overworked(candidates: &Candidates<'_>, destination: &Destination) -> bool {
+    let active = |d: &Destination| u64::from(candidates.load(d).total_active());
+    let half_idle = |d: &Destination| active(d) * 2 < u64::from(d.weight);
+    active(destination) > u64::from(destination.weight) && candidates.destinations.iter().any(|d| half_idle(d))
+}
+
+/// Where the destination at this place of the old list is in the new one.
+pub(super) fn place_after(before: &[Arc<Destination>], candidates: &Candidates<'_>, place: usize) -> Option<usize> {
+    let uid = before.get(place)?.uid;
+    candidates.destinations.iter().position(|d| d.uid == uid)
 }

@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use crate::destination::{DestId, Destination};
 use crate::service::{SchedulerName, ServiceFlags};
+use crate::settings::Settings;
 use crate::time::Tick;
 
 mod bucket;
+mod cache;
 pub mod dh;
 pub mod fo;
+pub mod lblc;
+pub mod lblcr;
 pub mod lc;
 mod least;
 pub mod mh;
@@ -125,6 +129,11 @@ pub trait Scheduler {
     fn update(&mut self, before: &[Arc<Destination>], candidates: &Candidates<'_>, flags: ServiceFlags) {
         let _ = (before, candidates, flags);
     }
+
+    /// Takes the sysctls that concern it. To be called after its making and whenever they change.
+    fn tune(&mut self, settings: &Settings) {
+        let _ = settings;
+    }
 }
 
 /// Which of how many workers a scheduler works for. Worker 0 starts where the kernel does.
@@ -175,6 +184,10 @@ pub enum AnyScheduler {
     Dh(dh::DestinationHashing),
     /// Maglev hashing.
     Mh(mh::Maglev),
+    /// Locality-based least connection.
+    Lblc(lblc::Locality),
+    /// The same with replication.
+    Lblcr(lblcr::Replication),
 }
 
 impl AnyScheduler {
@@ -192,6 +205,8 @@ impl AnyScheduler {
             SchedulerName::Ovf => Self::Ovf(ovf::Overflow),
             SchedulerName::Dh => Self::Dh(dh::DestinationHashing::default()),
             SchedulerName::Mh => Self::Mh(mh::Maglev::default()),
+            SchedulerName::Lblc => Self::Lblc(lblc::Locality::new(worker)),
+            SchedulerName::Lblcr => Self::Lblcr(lblcr::Replication::new(worker)),
         };
         scheduler.inner_mut().update(&[], candidates, flags);
         scheduler
@@ -212,6 +227,8 @@ impl AnyScheduler {
             Self::Ovf(s) => s,
             Self::Dh(s) => s,
             Self::Mh(s) => s,
+            Self::Lblc(s) => s,
+            Self::Lblcr(s) => s,
         }
     }
 }

@@ -13,13 +13,15 @@ struct World {
     loads: Vec<Load>,
     flags: ServiceFlags,
     scheduler: AnyScheduler,
+    now: Tick,
 }
 
 impl World {
     fn new(name: SchedulerName, flags: ServiceFlags, worker: WorkerStart) -> Self {
         let nobody = Candidates { destinations: &[], loads: &[] };
-        let scheduler = AnyScheduler::new(name, flags, &nobody, worker);
-        Self { destinations: Vec::new(), loads: Vec::new(), flags, scheduler }
+        let mut scheduler = AnyScheduler::new(name, flags, &nobody, worker);
+        scheduler.inner_mut().tune(&Settings::default());
+        Self { destinations: Vec::new(), loads: Vec::new(), flags, scheduler, now: Tick(0) }
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Vec<Arc<Destination>>)) {
@@ -49,7 +51,7 @@ impl World {
     /// Picks, and counts the new connection as an active one.
     fn pick(&mut self, flow: &Flow) -> Option<DestId> {
         let candidates = Candidates { destinations: &self.destinations, loads: &self.loads };
-        let pick = self.scheduler.inner_mut().schedule(&candidates, flow, Tick(0))?;
+        let pick = self.scheduler.inner_mut().schedule(&candidates, flow, self.now)?;
         self.loads[pick.index()].active += 1;
         Some(pick)
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::scheduler::mh::{LOOKUP_KEY, SKIP_KEY, hash};
+use crate::time::HZ;
 
 /// What happens to a service. Places are taken modulo the length of the list.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ enum Event {
     Remove { place: usize },
     Load { place: usize, load: Load },
     Flags { fallback: bool, port: bool },
+    Wait { seconds: u32 },
 }
 
 fn weight() -> impl Strategy<Value = u32> {
@@ -38,9 +40,14 @@ fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
 }
 
+/// Often one of a few, so that lblc and lblcr meet it again.
+fn server() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![4 => (0_u8..5).prop_map(|n| IpAddr::from([198, 18, 0, n])), 1 => address()]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let pick =
-        (address(), any::<u16>(), address()).prop_map(|(client, port, server)| Event::Pick { client, port, server });
+        (address(), any::<u16>(), server()).prop_map(|(client, port, server)| Event::Pick { client, port, server });
     prop_oneof![
         12 => pick,
         2 => weight().prop_map(|weight| Event::Add { weight }),
@@ -48,6 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<usize>().prop_map(|place| Event::Remove { place }),
         3 => (any::<usize>(), load()).prop_map(|(place, load)| Event::Load { place, load }),
         1 => any::<(bool, bool)>().prop_map(|(fallback, port)| Event::Flags { fallback, port }),
+        1 => (0_u32..60_000).prop_map(|seconds| Event::Wait { seconds }),
     ]
 }
 
@@ -64,6 +72,8 @@ type List = [(Arc<Destination>, Load)];
 trait Model {
     fn changed(&mut self, _change: &Change, _list: &List) {}
     fn pick(&mut self, list: &List, flow: &Flow, flags: ServiceFlags) -> Option<DestId>;
+    /// The time of the next pick.
+    fn wait(&mut self, _now: Tick) {}
 }
 
 fn usable((d, load): &(Arc<Destination>, Load)) -> bool {
@@ -80,6 +90,7 @@ fn happen(world: &mut World, model: &mut dyn Model, event: &Event) -> Result<(),
     match *event {
         Event::Pick { client, port, server } => {
             let flow = Flow { destination: server, ..flow_from(client, port) };
+            model.wait(world.now);
             let expected = model.pick(&seen(world), &flow, world.flags);
             prop_assert_eq!(world.pick(&flow), expected, "{:?}", seen(world));
         }
@@ -92,6 +103,7 @@ fn happen(world: &mut World, model: &mut dyn Model, event: &Event) -> Result<(),
             world.flags = ServiceFlags { sched1: fallback, sched2: port, ..world.flags };
             world.change(|_| ());
         }
+        Event::Wait { seconds } => world.now = world.now.plus(seconds * HZ),
         _ if len == 0 => {}
         Event::Edit { place, weight } => {
             world.edit(place % len, weight);
@@ -306,6 +318,97 @@ impl Model for Permutations {
     }
 }
 
+/// Members of the set of each address, newest first, with the time of its last change and last use, in seconds. lblc's sets have
+/// one member.
+#[derive(Default)]
+struct Memory {
+    replicate: bool,
+    sets: std::collections::HashMap<IpAddr, (Vec<DestId>, u32, u32)>,
+    now: u32,
+    next_check: Option<u32>,
+}
+
+/// A day.
+const EXPIRATION: u32 = 86_400;
+
+fn active(load: &Load) -> u64 {
+    u64::from(load.active) + u64::from(load.foreign_active)
+}
+
+fn cost(active: u128, inactive: u128) -> u128 {
+    active * 257 + inactive
+}
+
+fn overworked(list: &List, id: DestId) -> bool {
+    let (d, load) = list.iter().find(|c| c.0.id == id).expect("in the list");
+    active(load) > u64::from(d.weight) && list.iter().any(|(d, load)| active(load) * 2 < u64::from(d.weight))
+}
+
+impl Memory {
+    /// The members in their order, as a list.
+    fn members(&self, list: &List, address: IpAddr) -> Vec<(Arc<Destination>, Load)> {
+        let ids = self.sets.get(&address).map(|set| set.0.clone()).unwrap_or_default();
+        ids.iter().filter_map(|id| list.iter().find(|c| c.0.id == *id && c.0.weight > 0).cloned()).collect()
+    }
+
+    fn shrink(&mut self, members: &List, address: IpAddr) {
+        let Some((ids, changed, _)) = self.sets.get_mut(&address) else { return };
+        let total = |c: &(Arc<Destination>, Load)| {
+            let load = cost(active(&c.1).into(), u128::from(c.1.inactive) + u128::from(c.1.foreign_inactive));
+            per_weight(&c.0, load)
+        };
+        // The last of equal ones in reverse order is the first.
+        let dearest = members.iter().rev().max_by_key(|c| total(c)).map(|c| c.0.id);
+        if ids.len() > 1 && self.now > *changed + EXPIRATION && dearest.is_some() {
+            ids.retain(|id| Some(*id) != dearest);
+            *changed = self.now;
+        }
+    }
+}
+
+impl Model for Memory {
+    fn wait(&mut self, now: Tick) {
+        self.now = now.0 / HZ;
+        let check = self.next_check.get_or_insert(self.now + 1800);
+        while *check <= self.now {
+            self.sets.retain(|_, (.., used)| *check < *used + EXPIRATION);
+            *check += 1800;
+        }
+    }
+
+    fn changed(&mut self, _: &Change, list: &List) {
+        let there = |id: &DestId| list.iter().any(|c| c.0.id == *id);
+        self.sets.values_mut().for_each(|set| set.0.retain(there));
+        self.sets.retain(|_, set| !set.0.is_empty());
+    }
+
+    fn pick(&mut self, list: &List, flow: &Flow, _: ServiceFlags) -> Option<DestId> {
+        let (now, address) = (self.now, flow.destination);
+        let members = self.members(list, address);
+        if let Some(set) = self.sets.get_mut(&address) {
+            set.2 = now;
+        }
+        let best = if self.replicate { least(&members, per_weight, cost) } else { members.first().map(|c| c.0.id) };
+        if self.replicate {
+            self.shrink(&members, address);
+        }
+        if let Some(best) = best.filter(|id| !overworked(list, *id)) {
+            return Some(best);
+        }
+        let pick = least(list, per_weight, cost)?;
+        let set = self.sets.entry(address).or_insert((Vec::new(), now, now));
+        if !self.replicate {
+            set.0.clear();
+        }
+        if !set.0.contains(&pick) {
+            set.0.insert(0, pick);
+            set.0.truncate(8);
+            set.1 = now;
+        }
+        Some(pick)
+    }
+}
+
 fn history(most: usize) -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event(), 1..most)
 }
@@ -325,7 +428,6 @@ proptest! {
 
     #[test]
     fn lc_and_wlc_take_the_least_load(events in history(200)) {
-        let cost = |active, inactive| active * 257 + inactive;
         agree(SchedulerName::Lc, |list: &List, _: &Flow, _| least(list, |_, load| load, cost), &events)?;
         agree(SchedulerName::Wlc, |list: &List, _: &Flow, _| least(list, per_weight, cost), &events)?;
     }
@@ -351,7 +453,13 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20) })]
+
+    #[test]
+    fn lblc_and_lblcr_remember_who_served_an_address(events in history(400)) {
+        agree(SchedulerName::Lblc, Memory::default(), &events)?;
+        agree(SchedulerName::Lblcr, Memory { replicate: true, ..Memory::default() }, &events)?;
+    }
 
     #[test]
     fn mh_deals_out_permutations(events in history(120)) {

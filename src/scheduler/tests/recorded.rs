@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::time::HZ;
 
 const RECORDED: &str = include_str!("recorded.txt");
 
@@ -51,6 +52,16 @@ fn step(world: &mut World, words: &[&str], line: usize) {
             let load = &mut world.loads[id.index()];
             load.active -= number(2);
             load.inactive += number(2);
+        }
+        "gone" => {
+            let id = world.destinations[place(world, words[1])].id;
+            world.loads[id.index()].active -= number(2);
+        }
+        "wait" => world.now = world.now.plus(number(1) * HZ),
+        "expiration" => {
+            let seconds = number(1);
+            let settings = Settings { lblc_expiration: seconds, lblcr_expiration: seconds, ..Settings::default() };
+            world.scheduler.inner_mut().tune(&settings);
         }
         "count" => {
             let load = world.loads[world.destinations[place(world, words[1])].id.index()];
