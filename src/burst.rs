@@ -111,6 +111,11 @@ impl<F> Burst<F> {
         Ok(())
     }
 
+    /// Each frame in it, to be rewritten.
+    pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut F> {
+        self.frames.iter_mut().take(self.len).flatten()
+    }
+
     /// Takes frame `index` out with its verdict.
     #[inline]
     pub fn take(&mut self, index: usize) -> Option<(F, Verdict, PortId)> {

@@ -1,0 +1,323 @@
+//! Nanoseconds a packet through the whole director on one core: a DPDK ring that loops back, 256 frames in it, and an in-core
+//! generator that makes each received frame the next packet of the next flow, in an order that no prefetcher guesses. The
+//! generator with a MAC swap is the baseline, measured in the same run, round by round in turn with the rest.
+//!
+//! `cargo bench --bench forwarding [-- FLOWS...]`; writes `target/bench/forwarding.json`.
+#![allow(clippy::unwrap_used, reason = "a bench may stop")]
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Wall};
+
+use pollvs::addr::MacAddr;
+use pollvs::burst::Burst;
+use pollvs::destination::{DestId, Destination, Method, Tunnel};
+use pollvs::director::{Director, Limits};
+use pollvs::frame::Frame;
+use pollvs::io::PacketIo;
+use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, Port, ring};
+use pollvs::network::{FamilyNetwork, Network, PortInfo, Route, Target};
+use pollvs::service::{Protocol, SchedulerName, Service, ServiceFlags, ServiceId, ServiceKey};
+use pollvs::settings::Settings;
+use pollvs::snapshot::{Rules, Snapshot};
+use pollvs::steering::Steering;
+use pollvs::time::Instant;
+use pollvs::verdict::{Origin, PortId, Verdict, WorkerId};
+use pollvs::wire::checksum::Sum;
+use pollvs::wire::sample::{at, tcp};
+use serde::Serialize;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 11]);
+const IN_FLIGHT: usize = 256;
+const ROUNDS: usize = 7;
+const WINDOW: Duration = Duration::from_millis(200);
+const EXPIRY_BUDGET: u32 = 64;
+
+/// One line of the result.
+#[derive(Serialize)]
+struct Row {
+    case: &'static str,
+    family: u8,
+    flows: u32,
+    workers: u8,
+    burst: usize,
+    source: &'static str,
+    ns: f64,
+    net_ns: f64,
+    mpps: f64,
+    min_ns: f64,
+    max_ns: f64,
+    rounds: usize,
+}
+
+/// Makes packets: the headers of one TCP segment, with the client of flow after flow.
+struct Generator {
+    template: [u8; 54],
+    /// Sum of the IP header without its client address and checksum.
+    header_sum: Sum,
+    bits: u32,
+    next: u32,
+}
+
+impl Generator {
+    fn new(flows: u32, flags: &str, own: MacAddr) -> Self {
+        let sample =
+            tcp(at("10.0.0.0:0"), at("192.0.2.10:80")).letters(flags).macs(MacAddr([2, 0, 0, 0, 0, 0xfe]), own);
+        let mut template: [u8; 54] = sample.frame()[..54].try_into().unwrap();
+        template[24..26].fill(0);
+        template[26..30].fill(0);
+        let header_sum = Sum::new().bytes(&template[14..34]);
+        Self { template, header_sum, bits: flows.trailing_zeros(), next: 0 }
+    }
+
+    /// A bijection of the flows' numbers that scatters neighbours (xor-shifts and an odd product).
+    #[inline]
+    fn scatter(&self, n: u32) -> u32 {
+        let mask = (1_u64 << self.bits) - 1;
+        let half = self.bits.div_ceil(2).max(1);
+        let mut x = u64::from(n) & mask;
+        x ^= x >> half;
+        x = x.wrapping_mul(0x9e37_79b1) & mask;
+        x ^= x >> half;
+        x as u32
+    }
+
+    #[inline]
+    fn write(&mut self, frame: &mut impl Frame) {
+        let flow = self.scatter(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.write_flow(frame, flow);
+    }
+
+    #[inline]
+    fn write_flow(&self, frame: &mut impl Frame, flow: u32) {
+        let Some(bytes) = frame.bytes_mut().first_chunk_mut::<54>() else { return };
+        *bytes = self.template;
+        let client = 0x0a00_0000 | flow >> 4;
+        let port = 1024 + (flow & 15) as u16;
+        bytes[26..30].copy_from_slice(&client.to_be_bytes());
+        bytes[34..36].copy_from_slice(&port.to_be_bytes());
+        bytes[24..26].copy_from_slice(&self.header_sum.long(client).checksum().to_be_bytes());
+    }
+}
+
+fn snapshot(mac: MacAddr) -> Arc<Snapshot> {
+    let id = ServiceId(0);
+    let dest = Arc::new(Destination {
+        id: DestId(0),
+        uid: 1,
+        service: id,
+        address: IpAddr::from([198, 51, 100, 11]),
+        port: 80,
+        weight: 1,
+        method: Method::Dr,
+        tunnel: Tunnel::Ipip,
+        upper: 0,
+        lower: 0,
+        available: true,
+    });
+    let service = Arc::new(Service {
+        id,
+        uid: 2,
+        version: 1,
+        key: ServiceKey::Address { protocol: Protocol::Tcp, address: VIP.into(), port: 80 },
+        scheduler: SchedulerName::Rr,
+        persistence: None,
+        flags: ServiceFlags::default(),
+        destinations: vec![Arc::clone(&dest)],
+    });
+    let rules = Rules::new(vec![Some(service)], vec![Some(dest)], Settings::default());
+    let target = Target::Via { port: PortId(0), gateway: None, source: None, mtu: 0 };
+    let everywhere = Route { network: 0, prefix: 0, metric: 0, target };
+    let server = (PortId(0), u32::from_be_bytes([198, 51, 100, 11]), SERVER_MAC);
+    let network = Network {
+        ports: vec![PortInfo { name: "ring".into(), mac, mtu: 1500, twin: false }],
+        v4: FamilyNetwork::new([VIP.to_bits()], vec![everywhere], [server]),
+        ..Network::default()
+    };
+    Arc::new(Snapshot::new(1, Arc::new(rules), Arc::new(network)))
+}
+
+/// A director whose every flow is established.
+struct Subject {
+    director: Director,
+    pipeline: [Burst<Mbuf>; 3],
+    start: Wall,
+    flows: u32,
+}
+
+impl Subject {
+    fn new(flows: u32, mac: MacAddr, pool: &MbufPool) -> Self {
+        let few = 1024;
+        let limits =
+            Limits { connections: flows, connections6: few, templates: few, templates6: few, destinations: 16 };
+        let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
+        director.apply(snapshot(mac));
+        let mut subject = Self { director, pipeline: Default::default(), start: Wall::now(), flows };
+        for flags in ["S", "A"] {
+            subject.warm(&Generator::new(flows, flags, mac), pool);
+        }
+        assert_eq!(subject.director.used()[0], flows, "every flow has a connection");
+        subject
+    }
+
+    fn warm(&mut self, generator: &Generator, pool: &MbufPool) {
+        let mut burst = Burst::default();
+        for first in (0..self.flows).step_by(32) {
+            for flow in first..self.flows.min(first + 32) {
+                let mut frame = pool.frame(&[0; 60]).unwrap();
+                generator.write_flow(&mut frame, flow);
+                assert!(burst.push(frame, PortId(0), Origin::Wire).is_ok());
+            }
+            self.director.process(&mut burst, Instant(0));
+            assert_eq!(burst.verdict(0), Verdict::Transmit(PortId(0)));
+            burst.clear();
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant(self.start.elapsed().as_nanos() as u64)
+    }
+
+    /// One turn, as a worker does it: three bursts under way, each in another stage.
+    fn turn(&mut self, io: &mut DpdkIo, generator: &mut Generator) -> usize {
+        let now = self.now();
+        let [received, sought, decided] = &mut self.pipeline;
+        let count = io.receive(received);
+        generate(received, generator);
+        self.director.parse(received);
+        self.director.seek(sought);
+        self.director.decide(decided, now);
+        send(decided, io);
+        self.director.expire(now, EXPIRY_BUDGET);
+        io.flush();
+        self.pipeline.rotate_right(1);
+        count
+    }
+
+    /// Runs the stages out, so that every frame is in the ring.
+    fn drain(&mut self, io: &mut DpdkIo) {
+        for _ in 0..3 {
+            let now = self.now();
+            let [_, sought, decided] = &mut self.pipeline;
+            self.director.seek(sought);
+            self.director.decide(decided, now);
+            send(decided, io);
+            self.pipeline.rotate_right(1);
+        }
+        io.flush();
+    }
+}
+
+#[inline]
+fn generate(burst: &mut Burst<Mbuf>, generator: &mut Generator) {
+    burst.frames_mut().for_each(|frame| generator.write(frame));
+}
+
+#[inline]
+fn send(burst: &mut Burst<Mbuf>, io: &mut DpdkIo) {
+    for index in 0..burst.len() {
+        match burst.take(index) {
+            Some((frame, Verdict::Transmit(port), _)) => io.transmit(port, frame),
+            Some((_, verdict, _)) => panic!("an established connection got {verdict:?}"),
+            None => {}
+        }
+    }
+    burst.clear();
+}
+
+/// Generator and MAC swap, nothing else.
+fn macswap(io: &mut DpdkIo, burst: &mut Burst<Mbuf>, generator: &mut Generator) -> usize {
+    let count = io.receive(burst);
+    generate(burst, generator);
+    for index in 0..burst.len() {
+        let Some((mut frame, _, port)) = burst.take(index) else { continue };
+        if let Some(macs) = frame.bytes_mut().first_chunk_mut::<12>() {
+            let (to, from) = macs.split_at_mut(6);
+            to.swap_with_slice(from);
+        }
+        io.transmit(port, black_box(frame));
+    }
+    burst.clear();
+    io.flush();
+    count
+}
+
+/// Nanoseconds a packet over one window.
+fn window(mut turn: impl FnMut() -> usize) -> f64 {
+    (0..2000).for_each(|_| {
+        turn();
+    });
+    let (start, mut packets) = (Wall::now(), 0);
+    while start.elapsed() < WINDOW {
+        packets += (0..256).map(|_| turn()).sum::<usize>();
+    }
+    start.elapsed().as_secs_f64() * 1e9 / packets as f64
+}
+
+fn median(rounds: &mut [f64]) -> f64 {
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+fn row(case: &'static str, flows: u32, rounds: &mut [f64], baseline: f64) -> Row {
+    let ns = median(rounds);
+    Row {
+        case,
+        family: 4,
+        flows,
+        workers: 1,
+        burst: 32,
+        source: "ring",
+        ns,
+        net_ns: ns - baseline,
+        mpps: 1e3 / ns,
+        min_ns: rounds[0],
+        max_ns: rounds[rounds.len() - 1],
+        rounds: rounds.len(),
+    }
+}
+
+fn measure(eal: &Eal, pool: &MbufPool, number: usize, flows: u32) -> Vec<Row> {
+    let (port, queues): (Port, _) = ring::open(eal, number, 1, pool).unwrap();
+    let mut io = DpdkIo::new(queues);
+    for _ in 0..IN_FLIGHT {
+        io.transmit(PortId(0), pool.frame(&[0; 60]).unwrap());
+    }
+    io.flush();
+    let mac = port.mac();
+    let mut subject = Subject::new(flows, mac, pool);
+    let (mut swap_rounds, mut dr_rounds) = (Vec::new(), Vec::new());
+    let mut generator = Generator::new(flows, "A", mac);
+    let mut burst = Burst::default();
+    for _ in 0..ROUNDS {
+        swap_rounds.push(window(|| macswap(&mut io, &mut burst, &mut generator)));
+        dr_rounds.push(window(|| subject.turn(&mut io, &mut generator)));
+        subject.drain(&mut io);
+    }
+    let baseline = median(&mut swap_rounds.clone());
+    vec![row("macswap", flows, &mut swap_rounds, baseline), row("dr", flows, &mut dr_rounds, baseline)]
+}
+
+fn main() {
+    let flows: Vec<u32> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    let flows = if flows.is_empty() { vec![1, 1 << 10, 1 << 20] } else { flows };
+    core_affinity::get_core_ids().and_then(|cores| cores.last().copied()).map(core_affinity::set_for_current);
+    let eal = Eal::start(&EalOptions { memory_mib: 128, ..EalOptions::default() }).unwrap();
+    let pool = MbufPool::new(&eal, "bench", 4095, 2048).unwrap();
+    let mut rows = Vec::new();
+    println!("{:<10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}", "case", "flows", "ns", "net", "Mpps", "min", "max");
+    for (number, flows) in flows.into_iter().enumerate() {
+        assert!(flows.is_power_of_two(), "flows are a power of two");
+        for row in measure(&eal, &pool, number, flows) {
+            let Row { case, flows, ns, net_ns, mpps, min_ns, max_ns, .. } = row;
+            println!("{case:<10} {flows:>9} {ns:>8.1} {net_ns:>8.1} {mpps:>8.1} {min_ns:>8.1} {max_ns:>8.1}");
+            rows.push(row);
+        }
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("forwarding.json"), serde_json::to_string_pretty(&rows).unwrap()).unwrap();
+}
