@@ -11,8 +11,10 @@ use nix::sched::{CloneFlags, unshare};
 use super::*;
 use crate::addr::MacAddr;
 use crate::frame::{Frame, FrameSource};
+use crate::io::memory::VecFrame;
 use crate::network::{Hop, Network, PortInfo};
 use crate::verdict::PortId;
+use crate::worker::TwinLink;
 
 const PORT: PortId = PortId(0);
 const TWIN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -21,38 +23,14 @@ const OWN: [u8; 4] = [192, 0, 2, 1];
 const OTHER: [u8; 4] = [192, 0, 2, 9];
 const SECONDS: Duration = Duration::from_secs(5);
 
-struct Bytes(Vec<u8>);
-
-impl Frame for Bytes {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-    fn prepend(&mut self, _: usize) -> bool {
-        false
-    }
-    fn trim_front(&mut self, _: usize) -> bool {
-        false
-    }
-    fn resize(&mut self, len: usize) -> bool {
-        let fits = len <= 2048;
-        if fits {
-            self.0.resize(len, 0);
-        }
-        fits
-    }
-}
-
 /// A pool that counts down.
 struct Pool(usize);
 
 impl FrameSource for Pool {
-    type Frame = Bytes;
-    fn allocate(&mut self) -> Option<Bytes> {
+    type Frame = VecFrame;
+    fn allocate(&mut self) -> Option<VecFrame> {
         self.0 = self.0.checked_sub(1)?;
-        Some(Bytes(Vec::new()))
+        Some(VecFrame::new(&[]))
     }
 }
 
@@ -88,7 +66,7 @@ fn ip_batch(lines: &str) {
 
 struct World {
     twin: Twin,
-    end: TwinEnd<Bytes>,
+    end: TwinEnd<VecFrame>,
     ports: Vec<Port>,
 }
 
@@ -103,7 +81,7 @@ fn world(pool: usize, depth: usize) -> World {
 
 impl World {
     fn inject(&mut self, frame: Vec<u8>) {
-        assert!(self.end.pass(PORT, Bytes(frame)).is_ok());
+        assert!(self.end.pass(PORT, VecFrame::new(&frame)).is_ok());
         self.end.flush();
     }
 
@@ -361,20 +339,19 @@ fn changes_that_overrun_the_socket_are_not_lost() {
         block_on(async {
             let mut watcher = Watcher::new(world.ports.clone()).unwrap();
             // Nothing reads the socket meanwhile, and it has not room for all these.
-            let neighbours = |verb: &str| -> String {
-                let line = |i| format!("neigh {verb} 192.0.2.{} lladdr 02:00:00:00:00:09 dev twin0\n", 2 + i % 250);
-                (0..60_000).map(line).collect()
+            let line = |i: u32| {
+                format!("neigh replace 192.0.2.{} lladdr 02:00:00:00:00:{:02x} dev twin0\n", 2 + i % 250, i / 250)
             };
-            ip_batch(&neighbours("replace"));
-            ip_batch(&neighbours("replace").replace("00:09", "00:0a"));
+            ip_batch(&(0..250 * 100).map(line).collect::<String>());
             ip_batch("neigh del 192.0.2.100 dev twin0\n");
-            let last = MacAddr([2, 0, 0, 0, 0, 10]);
+            let last = MacAddr([2, 0, 0, 0, 0, 99]);
             until(&mut watcher, |n| {
                 hop(n, "192.0.2.251") == resolved(last, 1500)
                     && hop(n, "192.0.2.100") == unresolved("192.0.2.100", 1500)
                     && n.v4.neighbours.values().all(|mac| *mac == last)
             })
             .await;
+            assert!(watcher.overruns() > 0);
         });
     });
 }
@@ -398,7 +375,7 @@ fn frames_that_find_no_room_are_counted_and_the_thread_goes_on() {
         ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev twin0");
         // The kernel answers each; nobody fetches the answers, four of which have room; in the end the pool is empty.
         for _ in 0..40 {
-            while world.end.pass(PORT, Bytes(echo_request(10))).is_err() {
+            while world.end.pass(PORT, VecFrame::new(&echo_request(10))).is_err() {
                 world.end.flush();
             }
             world.end.flush();

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::tap::Tap;
 use crate::frame::{Frame, FrameSource};
 use crate::verdict::PortId;
+use crate::worker::TwinLink;
 
 /// Frames that one TAP or one worker may move before the others have their turn.
 const TURN: usize = 64;
@@ -102,27 +103,22 @@ pub struct TwinEnd<F> {
     pushed: bool,
 }
 
-impl<F> TwinEnd<F> {
-    /// Puts a frame in line for the twin of `port`; it goes on its way at [`TwinEnd::flush`].
-    ///
-    /// # Errors
-    /// The frame itself, when the line is full; the caller counts it.
+impl<F> TwinLink<F> for TwinEnd<F> {
     #[inline]
-    pub fn pass(&mut self, port: PortId, frame: F) -> Result<(), F> {
+    fn pass(&mut self, port: PortId, frame: F) -> Result<(), F> {
         self.to_kernel.push((port, frame)).map_err(|(_, frame)| frame)?;
         self.pushed = true;
         Ok(())
     }
 
-    /// The next frame that the kernel sends by the twin of a port.
     #[inline]
-    pub fn receive(&mut self) -> Option<(PortId, F)> {
+    fn receive(&mut self) -> Option<(PortId, F)> {
         self.from_kernel.as_ref()?.pop()
     }
 
-    /// Wakes the thread if there is something for it and it sleeps; to be called once a turn.
+    /// Rings at most once a turn, and only if the thread sleeps.
     #[inline]
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         if self.pushed {
             self.pushed = false;
             self.bell.ring();

@@ -327,3 +327,332 @@ fn matching(assigned: &Assigned, towards: IpAddr) -> u32 {
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(a) if a.is_unicast_link_local())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Hop;
+
+    const TWIN: u32 = 5;
+    const SECOND: u32 = 6;
+    const ELSEWHERE: u32 = 2;
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    fn ports() -> Vec<Port> {
+        let port = |name: &str, last, twin| Port {
+            info: PortInfo { name: name.into(), mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1500, twin: false },
+            twin,
+        };
+        vec![port("outside", 1, Some(TWIN)), port("inside", 2, Some(SECOND)), port("bare", 3, None)]
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn assigned(interface: u32, address: &str, prefix: u8) -> Event {
+        Event::Address(Assigned { interface, address: ip(address), prefix, source: true })
+    }
+
+    fn neighbour(interface: u32, address: &str, reach: Reach) -> Event {
+        let mac = (reach != Reach::Unknown).then_some(PEER);
+        Event::Neighbour((interface, ip(address)), Neighbour { reach, mac })
+    }
+
+    fn link(mtu: u32, last: u8) -> Event {
+        Event::Link(TWIN, Link { mac: MacAddr([2, 0, 0, 0, 0, last]), mtu, up: true })
+    }
+
+    fn view(events: impl IntoIterator<Item = Event>, routes: Vec<KernelRoute>) -> View {
+        let mut view = View::default();
+        for event in events {
+            view.apply(event);
+        }
+        view.replace_routes(routes);
+        view
+    }
+
+    fn route(text: &str, kind: RouteKind) -> KernelRoute {
+        let (network, prefix) = text.split_once('/').unwrap();
+        let prefix = prefix.parse().unwrap();
+        KernelRoute { table: Table::Main, network: ip(network), prefix, metric: 0, kind, source: None, mtu: 0 }
+    }
+
+    fn local(text: &str) -> KernelRoute {
+        KernelRoute { table: Table::Local, ..route(text, RouteKind::Local) }
+    }
+
+    fn by(interface: u32, gateway: Option<&str>) -> RouteKind {
+        RouteKind::Unicast { interface: Some(interface), gateway: gateway.map(ip), foreign: false }
+    }
+
+    fn hop(view: &View, address: &str) -> Hop {
+        view.network(&ports()).hop(ip(address))
+    }
+
+    /// The port of the hop and the neighbour to be asked for.
+    fn unresolved(view: &View, address: &str) -> Option<(u16, String)> {
+        match hop(view, address) {
+            Hop::Unresolved { port, neighbour, .. } => Some((port.0, neighbour.to_string())),
+            _ => None,
+        }
+    }
+
+    fn source(view: &View, address: &str) -> Option<String> {
+        let network = view.network(&ports());
+        match ip(address) {
+            IpAddr::V4(a) => network.v4.source(a.to_bits()).map(|a| a.ip().to_string()),
+            IpAddr::V6(a) => network.v6.source(a.to_bits()).map(|a| a.ip().to_string()),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_route_leads_where_it_should() {
+        let foreign = RouteKind::Unicast { interface: Some(TWIN), gateway: None, foreign: true };
+        let unknown = RouteKind::Unicast { interface: None, gateway: None, foreign: false };
+        let routes = vec![
+            route("10.1.0.0/16", by(TWIN, None)),
+            route("10.2.0.0/16", by(SECOND, Some("10.1.0.1"))),
+            route("10.3.0.0/16", by(ELSEWHERE, None)),
+            route("10.4.0.0/16", RouteKind::Unreachable),
+            route("10.5.0.0/16", RouteKind::Kernel),
+            route("10.6.0.0/16", foreign),
+            route("10.7.0.0/16", unknown),
+            route("10.8.0.0/16", RouteKind::Local),
+        ];
+        let view = view([], routes);
+        assert_eq!(unresolved(&view, "10.1.2.3"), Some((0, "10.1.2.3".into())));
+        assert_eq!(unresolved(&view, "10.2.2.3"), Some((1, "10.1.0.1".into())));
+        for (address, expected) in [
+            ("10.3.0.1", Hop::Kernel),
+            ("10.4.0.1", Hop::Unreachable),
+            ("10.5.0.1", Hop::Kernel),
+            ("10.6.0.1", Hop::Kernel),
+            ("10.7.0.1", Hop::Kernel),
+            ("10.8.0.1", Hop::Local),
+            ("10.9.0.1", Hop::Unreachable),
+        ] {
+            assert_eq!(hop(&view, address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_neighbour_counts_as_resolved_while_its_mac_is_known() {
+        for (event, expected) in [
+            (neighbour(TWIN, "10.1.0.9", Reach::Known), true),
+            (neighbour(TWIN, "10.1.0.9", Reach::Stale), true),
+            (neighbour(TWIN, "10.1.0.9", Reach::Fixed), true),
+            (neighbour(TWIN, "10.1.0.9", Reach::Unknown), false),
+            (neighbour(SECOND, "10.1.0.9", Reach::Known), false),
+            (neighbour(ELSEWHERE, "10.1.0.9", Reach::Known), false),
+            (Event::NeighbourGone((TWIN, ip("10.1.0.9"))), false),
+        ] {
+            let told = format!("{event:?}");
+            let view = view([event], vec![route("10.1.0.0/16", by(TWIN, None))]);
+            let resolved = Hop::Resolved { port: PortId(0), to: PEER, from: MAC, mtu: 1500 };
+            assert_eq!(hop(&view, "10.1.0.9") == resolved, expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_failed_neighbour_keeps_its_old_mac_in_the_kernel_but_is_not_resolved() {
+        let failed = Neighbour { reach: Reach::Unknown, mac: Some(PEER) };
+        assert_eq!(failed.resolved(), None);
+    }
+
+    #[test]
+    fn only_what_the_data_path_sees_makes_a_new_network() {
+        let mut view = View::default();
+        let (nothing, network) = (Effect::default(), Effect { network: true, routes: false });
+        let both = Effect { network: true, routes: true };
+        let gone = || Event::NeighbourGone((TWIN, ip("10.1.0.9")));
+        let address_gone = || Event::AddressGone(TWIN, ip("10.1.0.1"), 16);
+        for (step, (event, expected)) in [
+            (neighbour(TWIN, "10.1.0.9", Reach::Unknown), nothing),
+            (neighbour(TWIN, "10.1.0.9", Reach::Known), network),
+            (neighbour(TWIN, "10.1.0.9", Reach::Stale), nothing),
+            (neighbour(TWIN, "10.1.0.9", Reach::Unknown), network),
+            (gone(), nothing),
+            (neighbour(TWIN, "10.1.0.9", Reach::Fixed), network),
+            (gone(), network),
+            (gone(), nothing),
+            (assigned(TWIN, "10.1.0.1", 16), both),
+            (assigned(TWIN, "10.1.0.1", 16), nothing),
+            (address_gone(), both),
+            (address_gone(), nothing),
+            (link(1500, 1), both),
+            (link(1500, 1), nothing),
+            (link(1400, 1), both),
+            (Event::LinkGone(TWIN), both),
+            (Event::LinkGone(TWIN), nothing),
+            (Event::RoutesChanged, Effect { network: false, routes: true }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(view.apply(event.clone()), expected, "step {step}: {event:?}");
+        }
+        assert!(view.replace_routes(vec![local("10.1.0.1/32")]));
+        assert!(!view.replace_routes(vec![local("10.1.0.1/32")]));
+    }
+
+    #[test]
+    fn an_address_on_any_interface_is_the_directors_but_loopback_and_foreign_link_local_are_not() {
+        let events = [
+            assigned(TWIN, "192.0.2.1", 24),
+            assigned(TWIN, "203.0.113.5", 32),
+            assigned(ELSEWHERE, "198.51.100.1", 24),
+            assigned(1, "127.0.0.1", 8),
+            assigned(1, "203.0.113.6", 32),
+            assigned(1, "::1", 128),
+            assigned(TWIN, "fe80::1", 64),
+            assigned(ELSEWHERE, "fe80::2", 64),
+        ];
+        let network = view(events, vec![]).network(&ports());
+        for (address, expected) in [
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("203.0.113.5", true),
+            ("198.51.100.1", true),
+            ("127.0.0.1", false),
+            ("203.0.113.6", true),
+            ("::1", false),
+            ("fe80::1", true),
+            ("fe80::2", false),
+        ] {
+            assert_eq!(network.hop(ip(address)) == Hop::Local, expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_local_table_comes_before_longer_prefixes_of_the_main_one() {
+        let routes = vec![
+            route("10.1.0.0/16", by(TWIN, None)),
+            local("10.0.0.0/8"),
+            route("11.0.0.0/8", by(TWIN, None)),
+            local("11.0.0.1/32"),
+            route("11.0.0.1/32", by(TWIN, None)),
+        ];
+        let view = view([], routes);
+        assert_eq!(hop(&view, "10.1.0.1"), Hop::Local);
+        assert_eq!(hop(&view, "11.0.0.1"), Hop::Local);
+        assert_eq!(unresolved(&view, "11.0.0.2"), Some((0, "11.0.0.2".into())));
+    }
+
+    #[test]
+    fn of_equal_routes_the_smaller_metric_wins_and_then_the_first() {
+        let mut routes = vec![
+            KernelRoute { metric: 20, ..route("10.0.0.0/8", by(TWIN, Some("192.0.2.20"))) },
+            KernelRoute { metric: 10, ..route("10.0.0.0/8", by(TWIN, Some("192.0.2.10"))) },
+            KernelRoute { metric: 10, ..route("10.0.0.0/8", by(TWIN, Some("192.0.2.11"))) },
+        ];
+        assert_eq!(unresolved(&view([], routes.clone()), "10.0.0.1"), Some((0, "192.0.2.10".into())));
+        routes.remove(1);
+        assert_eq!(unresolved(&view([], routes), "10.0.0.1"), Some((0, "192.0.2.11".into())));
+    }
+
+    #[test]
+    fn the_ports_mac_and_mtu_are_its_twins() {
+        for (mtu, expected) in [(1500, 1500), (1300, 1300), (9000, 1500), (100_000, 1500)] {
+            let network = view([link(mtu, 7)], vec![]).network(&ports());
+            let port = &network.ports[0];
+            assert_eq!((port.mtu, port.mac, port.twin), (expected, MacAddr([2, 0, 0, 0, 0, 7]), true), "{mtu}");
+        }
+        let untold = view([], vec![]).network(&ports());
+        assert_eq!((untold.ports[0].mac, untold.ports[0].mtu), (MAC, 1500));
+        assert!(!untold.ports[2].twin);
+    }
+
+    #[test]
+    fn a_routes_own_mtu_holds() {
+        let narrow = KernelRoute { mtu: 1400, ..route("10.0.0.0/8", by(TWIN, None)) };
+        let view = view([], vec![narrow, route("11.0.0.0/8", by(TWIN, None))]);
+        let mtu = |address| match hop(&view, address) {
+            Hop::Unresolved { mtu, .. } => mtu,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((mtu("10.0.0.1"), mtu("11.0.0.1")), (1400, 1500));
+    }
+
+    #[test]
+    fn the_source_is_the_one_that_the_kernel_would_choose() {
+        let secondary =
+            Event::Address(Assigned { interface: TWIN, address: ip("192.0.2.7"), prefix: 24, source: false });
+        let events = vec![
+            assigned(1, "127.0.0.1", 8),
+            assigned(ELSEWHERE, "198.51.100.1", 24),
+            assigned(TWIN, "203.0.113.5", 32),
+            assigned(TWIN, "192.0.2.8", 24),
+            secondary,
+            assigned(TWIN, "10.1.0.1", 16),
+            assigned(TWIN, "fe80::1", 64),
+            assigned(TWIN, "2001:db8:1::1", 64),
+            assigned(TWIN, "2001:db8:2::1", 64),
+        ];
+        let chosen =
+            KernelRoute { source: Some(ip("203.0.113.5")), ..route("14.0.0.0/8", by(TWIN, Some("192.0.2.9"))) };
+        let routes = vec![
+            route("11.0.0.0/8", by(TWIN, Some("192.0.2.9"))),
+            route("12.0.0.0/8", by(TWIN, Some("10.1.0.9"))),
+            route("13.0.0.0/8", by(TWIN, Some("172.16.0.1"))),
+            chosen,
+            route("15.0.0.0/8", by(SECOND, None)),
+            route("::/0", by(TWIN, Some("fe80::9"))),
+            route("2001:db8:2::/48", by(TWIN, Some("fe80::9"))),
+            route("fe80::/64", by(TWIN, None)),
+        ];
+        let view = view(events, routes);
+        for (address, expected) in [
+            ("11.0.0.1", "192.0.2.8"),
+            ("12.0.0.1", "10.1.0.1"),
+            ("13.0.0.1", "203.0.113.5"),
+            ("14.0.0.1", "203.0.113.5"),
+            ("15.0.0.1", "198.51.100.1"),
+            ("2001:db8:2::77", "2001:db8:2::1"),
+            ("2001:db8:9::77", "2001:db8:1::1"),
+            ("fe80::77", "fe80::1"),
+        ] {
+            assert_eq!(source(&view, address).as_deref(), Some(expected), "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_told_again_keeps_its_place() {
+        let mut view = view(
+            [assigned(TWIN, "10.0.0.2", 32), assigned(TWIN, "10.0.0.1", 32)],
+            vec![route("0.0.0.0/0", by(TWIN, Some("192.0.2.9")))],
+        );
+        assert_eq!(source(&view, "11.0.0.1").as_deref(), Some("10.0.0.2"));
+        view.apply(assigned(TWIN, "10.0.0.2", 32));
+        assert_eq!(source(&view, "11.0.0.1").as_deref(), Some("10.0.0.2"));
+        view.apply(Event::AddressGone(TWIN, ip("10.0.0.2"), 32));
+        assert_eq!(source(&view, "11.0.0.1").as_deref(), Some("10.0.0.1"));
+    }
+
+    #[test]
+    fn an_interface_that_goes_takes_its_addresses_and_neighbours_with_it() {
+        let mut view = view(
+            [link(1500, 1), assigned(TWIN, "192.0.2.1", 24), neighbour(TWIN, "192.0.2.9", Reach::Known)],
+            vec![route("192.0.2.0/24", by(TWIN, None))],
+        );
+        assert_eq!(hop(&view, "192.0.2.1"), Hop::Local);
+        view.apply(Event::LinkGone(TWIN));
+        assert_eq!(unresolved(&view, "192.0.2.1"), Some((0, "192.0.2.1".into())));
+        assert_eq!(unresolved(&view, "192.0.2.9"), Some((0, "192.0.2.9".into())));
+    }
+
+    #[test]
+    fn gateways_are_those_of_routes_by_an_interface() {
+        let foreign = RouteKind::Unicast { interface: Some(TWIN), gateway: Some(ip("10.0.0.3")), foreign: true };
+        let routes = vec![
+            route("11.0.0.0/8", by(TWIN, Some("10.0.0.1"))),
+            route("12.0.0.0/8", by(TWIN, Some("10.0.0.1"))),
+            route("13.0.0.0/8", by(SECOND, Some("10.0.0.2"))),
+            route("14.0.0.0/8", by(TWIN, None)),
+            route("15.0.0.0/8", foreign),
+        ];
+        let expected = FxHashSet::from_iter([(TWIN, ip("10.0.0.1")), (SECOND, ip("10.0.0.2"))]);
+        assert_eq!(view([], routes).gateways(), expected);
+    }
+}

@@ -46,6 +46,7 @@ pub struct Watcher {
     pending: Pending,
     due: Option<Instant>,
     cost: Duration,
+    overruns: u64,
 }
 
 impl std::fmt::Debug for Watcher {
@@ -76,6 +77,7 @@ impl Watcher {
             pending: Pending::default(),
             due: None,
             cost: Duration::ZERO,
+            overruns: 0,
         };
         watcher.choose_fresh(Instant::now());
         Ok(watcher)
@@ -100,6 +102,11 @@ impl Watcher {
                 return self.network();
             }
         }
+    }
+
+    /// How often the kernel changed more at once than its socket holds, so that all was read anew.
+    pub fn overruns(&self) -> u64 {
+        self.overruns
     }
 
     /// Asks the kernel to resolve a neighbour on a port's link, at most every 500 ms for each.
@@ -146,7 +153,9 @@ impl Watcher {
             Ok(events) => events.into_iter().for_each(|e| self.follow(e)),
             Err(error) => {
                 let lost = error.raw_os_error() == Some(Errno::ENOBUFS as i32);
-                if !lost {
+                if lost {
+                    self.overruns += 1;
+                } else {
                     tracing::error!(%error, "cannot read the kernel's changes of the network; reading all of it instead");
                 }
                 self.pending.everything = true;
