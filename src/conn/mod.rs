@@ -153,7 +153,8 @@ impl fmt::Debug for ConnFlags {
 
 /// One client flow bound to a destination, or one template. A cache line for IPv4, two for IPv6.
 ///
-/// While it is in a [`Table`], `protocol`, `caddr` and `cport` are where it is found: change them with [`Table::rekey`] only.
+/// While it is in a [`Table`] it is found by `protocol`, `caddr` and `cport` (a template by `protocol`, `caddr` and `vaddr`): change
+/// these with [`Table::rekey`] only.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Connection<A> {

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use super::timer::{Link, Wheel};
-use super::{ConnId, Connection, ReplyKey, RequestKey};
+use super::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::family::Address;
 use crate::hash::HashKey;
 use crate::prefetch;
@@ -14,9 +14,11 @@ use crate::time::Tick;
 
 /// Slots of a bucket.
 const SLOTS: usize = 8;
-/// Buckets that an entry may lie away from where its hash points, itself included: more clients that collide, or connections of
-/// one client port, than these hold are refused, so that nobody can make look-ups slow.
+/// Buckets that an entry may lie away from where its hash points, itself included.
 const REACH: usize = 64;
+/// Connections of one client port, which all have one hash: more are refused, so that nobody can make look-ups slow or crowd out
+/// the clients beside. A quarter of what the reach holds.
+const ALIKE: u32 = 128;
 /// Tag of a slot that is not taken.
 const EMPTY: u16 = 0;
 /// End of the list of free entries.
@@ -101,8 +103,7 @@ pub struct Table<A> {
 impl<A: Address> Table<A> {
     /// Lays out a table for `capacity` connections; nothing is allocated afterwards.
     pub fn new(capacity: u32, key: HashKey) -> Self {
-        let buckets = (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two();
-        Self::with_buckets(capacity, buckets, key)
+        Self::with_buckets(capacity, bucket_count(capacity), key)
     }
 
     fn with_buckets(capacity: u32, buckets: usize, key: HashKey) -> Self {
@@ -150,6 +151,20 @@ impl<A: Address> Table<A> {
     #[inline]
     pub fn hash(&self, protocol: u8, caddr: A, cport: u16) -> u64 {
         self.key.client(protocol, caddr, cport)
+    }
+
+    /// Hashes what a template is found by. The virtual address takes part, for a client network has one template a service.
+    #[inline]
+    pub fn template_hash(&self, protocol: u8, network: A, vaddr: A) -> u64 {
+        self.key.client(protocol, network, 0) ^ self.key.client(protocol, vaddr, 1)
+    }
+
+    fn hash_of(&self, connection: &Connection<A>) -> u64 {
+        if connection.flags.contains(ConnFlags::TEMPLATE) {
+            self.template_hash(connection.protocol, connection.caddr, connection.vaddr)
+        } else {
+            self.hash(connection.protocol, connection.caddr, connection.cport)
+        }
     }
 
     /// First stage of a look-up: fetches the bucket.
@@ -216,8 +231,10 @@ impl<A: Address> Table<A> {
         self.entries.get_mut(id.index()).filter(|connection| connection.link.in_use())
     }
 
-    /// Takes in a connection whose client hashes to `hash` and which is not in the table yet, to expire at its `expires`.
+    /// Takes in a connection whose client hashes to `hash` and which is not in the table yet, to expire at its `expires`. The hash
+    /// of what bears [`ConnFlags::TEMPLATE`] is that of [`Table::template_hash`].
     pub fn insert(&mut self, hash: u64, connection: Connection<A>, now: Tick) -> Result<ConnId, InsertError> {
+        debug_assert_eq!(hash, self.hash_of(&connection), "the hash is not this connection's");
         let index = if self.free == NO_ENTRY { self.fresh } else { self.free };
         let entry = self.entries.get_mut(index as usize).ok_or(InsertError::Full)?;
         let after = entry.link.next;
@@ -239,7 +256,7 @@ impl<A: Address> Table<A> {
     pub fn remove(&mut self, id: ConnId) -> Option<Connection<A>> {
         let removed = *self.get(id)?;
         self.wheel.disarm(&mut self.entries, id.0);
-        let hash = self.hash(removed.protocol, removed.caddr, removed.cport);
+        let hash = self.hash_of(&removed);
         index_take(&mut self.buckets, hash, id.0);
         *self.entries.get_mut(id.index())? = Connection { link: Link::free(self.free), ..Connection::default() };
         self.free = id.0;
@@ -247,16 +264,16 @@ impl<A: Address> Table<A> {
         Some(removed)
     }
 
-    /// Changes a connection's protocol, client address or port, by which it is found, and whatever else `change` does. When it
+    /// Changes what a connection is found by (its protocol, client address or port; of a template the virtual address), and whatever else `change` does. When it
     /// cannot be taken in under the new ones the connection stays as it was. An id of no connection is no error.
     pub fn rekey(&mut self, id: ConnId, change: impl FnOnce(&mut Connection<A>)) -> Result<(), InsertError> {
         let Some(before) = self.get(id).copied() else { return Ok(()) };
         let mut after = before;
         change(&mut after);
         after.link = before.link;
-        let old = self.hash(before.protocol, before.caddr, before.cport);
+        let old = self.hash_of(&before);
         index_take(&mut self.buckets, old, id.0);
-        let new = self.hash(after.protocol, after.caddr, after.cport);
+        let new = self.hash_of(&after);
         if !index_put(&mut self.buckets, new, id.0) {
             let restored = index_put(&mut self.buckets, old, id.0);
             debug_assert!(restored, "the slot just freed is free");
@@ -305,10 +322,20 @@ impl<A: Address> Table<A> {
     }
 }
 
+/// Buckets for a load of at most one half when the table is full.
+fn bucket_count(capacity: u32) -> usize {
+    (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two()
+}
+
 /// Puts an entry into the first bucket of its path that has room; changes nothing when none has.
 fn index_put(buckets: &mut [Bucket], hash: u64, index: u32) -> bool {
     let length = buckets.len();
-    let place = |at: usize| buckets.get_mut(at).is_some_and(|bucket| bucket.put(tag(hash), index));
+    let mut alike = 0;
+    let place = |at: usize| {
+        let Some(bucket) = buckets.get_mut(at) else { return false };
+        alike += bucket.matching(tag(hash)).count_ones();
+        alike < ALIKE && bucket.put(tag(hash), index)
+    };
     let Some(passed) = path(length, hash).position(place) else { return false };
     for at in path(length, hash).take(passed) {
         buckets[at].overflow += 1;
@@ -347,7 +374,6 @@ fn tag(hash: u64) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::ConnFlags;
 
     const NOW: Tick = Tick(1000);
 
@@ -395,5 +421,404 @@ mod tests {
         assert_eq!(table.due(NOW.plus(100), &mut 9), Some(id));
         assert!(table.remove(id).is_some() && table.remove(id).is_none() && table.get(id).is_none());
         assert_eq!(table.request(hash, id, &request(&entry)), None);
+    }
+
+    /// Nothing left behind: no slot taken, nothing counted as further on, every entry to be had again.
+    fn assert_pristine(table: &mut Table<u32>) {
+        assert_eq!((table.len(), table.wheel.len()), (0, 0));
+        assert!(table.buckets.iter().all(|bucket| bucket.overflow == 0), "a bucket counts entries that are gone");
+        assert!(table.buckets.iter().all(|bucket| bucket.tags == [EMPTY; SLOTS]), "a slot is taken");
+        let mut chain = std::collections::BTreeSet::new();
+        let mut next = table.free;
+        while next != NO_ENTRY {
+            assert!(chain.insert(next), "entry {next} is free twice");
+            next = table.entries[next as usize].link.next;
+        }
+        assert!(chain.into_iter().eq(0..table.fresh), "an entry is lost");
+    }
+
+    #[test]
+    fn only_a_nat_connection_takes_replies() {
+        let mut table = Table::new(8, HashKey::new(1));
+        let entry = Connection { flags: ConnFlags::DR, ..connection(1, 443) };
+        let id = put(&mut table, entry).unwrap();
+        let hash = table.hash(6, entry.caddr, entry.cport);
+        assert_eq!(table.reply(hash, id, &reply(&entry)), None);
+        assert_eq!(table.request(hash, id, &request(&entry)), Some(id));
+    }
+
+    #[test]
+    fn a_candidate_that_has_gone_stale_does_no_harm() {
+        let mut table = Table::new(8, HashKey::new(1));
+        let (one, other) = (connection(1, 443), connection(2, 443));
+        let hash = table.hash(6, one.caddr, one.cport);
+        let stale = put(&mut table, one).unwrap();
+        table.remove(stale);
+        assert_eq!(table.request(hash, stale, &request(&one)), None, "removed");
+        assert_eq!(put(&mut table, other), Ok(stale));
+        let again = put(&mut table, one).unwrap();
+        assert_eq!(table.request(hash, stale, &request(&one)), Some(again), "the entry is another's now");
+        assert_eq!(table.request(hash, ConnId(4_000_000_000), &request(&one)), Some(again));
+    }
+
+    #[test]
+    fn an_entry_of_zeros_is_told_from_a_free_one() {
+        let mut table = Table::new(8, HashKey::new(1));
+        let id = put(&mut table, Connection::default()).unwrap();
+        let hash = table.hash(0, 0, 0);
+        assert_eq!(table.request(hash, id, &RequestKey::default()), Some(id));
+        table.remove(id);
+        assert_eq!(table.request(hash, id, &RequestKey::default()), None);
+        assert!(table.get(id).is_none() && table.get_mut(id).is_none() && table.get(ConnId::NONE).is_none());
+    }
+
+    #[test]
+    fn one_client_port_is_held_to_its_reach_and_others_are_not_harmed() {
+        let mut table = Table::new(4096, HashKey::new(3));
+        let most = ALIKE as u16;
+        let ids: Vec<_> = (0..most).map(|vport| put(&mut table, connection(7, vport)).unwrap()).collect();
+        assert_eq!(put(&mut table, connection(7, most)), Err(InsertError::ChainFull));
+        let others: Vec<_> = (100..1100).map(|client| connection(client, 80)).collect();
+        for other in &others {
+            put(&mut table, *other).unwrap();
+        }
+        for entry in (0..most).map(|vport| connection(7, vport)).chain(others) {
+            let hash = table.hash(6, entry.caddr, entry.cport);
+            let id = table.request(hash, table.candidate(hash), &request(&entry)).unwrap();
+            assert_eq!(request(table.get(id).unwrap()), request(&entry));
+        }
+        table.remove(ids[100]);
+        assert!(put(&mut table, connection(7, most)).is_ok(), "there is room again");
+        let all: Vec<_> = table.scan(0, usize::MAX).0.map(|(id, _)| id).collect();
+        for id in all {
+            table.remove(id);
+        }
+        assert_pristine(&mut table);
+    }
+
+    #[test]
+    fn a_client_network_may_have_templates_of_many_services_and_each_can_be_renamed() {
+        let mut table = Table::new(4096, HashKey::new(3));
+        let template = |n: u32| {
+            let flags = ConnFlags::TEMPLATE;
+            Connection { cport: 0, vaddr: 0xc633_6400 + n, flags, ..connection(0x0a00_0000, 80) }
+        };
+        let hash = |table: &Table<u32>, n| table.template_hash(6, 0x0a00_0000, template(n).vaddr);
+        for n in 0..2000 {
+            let id = table.insert(hash(&table, n), template(n), NOW).unwrap();
+            let entry = table.get_mut(id).unwrap();
+            entry.vport = if n % 2 == 0 { 65535 } else { entry.vport };
+        }
+        for n in 0..2000 {
+            let wanted = |entry: &Connection<u32>| entry.vaddr == template(n).vaddr && entry.vport == 80;
+            assert_eq!(table.find(hash(&table, n), wanted).is_some(), n % 2 == 1);
+        }
+        for id in 0..2000 {
+            table.remove(ConnId(id));
+        }
+        assert_pristine(&mut table);
+    }
+
+    #[test]
+    fn a_table_filled_to_the_last_entry_and_emptied_is_as_new() {
+        for (capacity, buckets) in [(1, 1), (8, 1), (1000, 256), (512, 64)] {
+            let mut table = Table::with_buckets(capacity, buckets, HashKey::new(9));
+            for round in 0..3 {
+                let ids: Vec<_> =
+                    (0..capacity).map(|client| put(&mut table, connection(client, round)).unwrap()).collect();
+                assert_eq!(table.len(), capacity);
+                assert!(put(&mut table, connection(capacity, round)).is_err());
+                for (client, id) in ids.iter().enumerate() {
+                    let entry = connection(client as u32, round);
+                    let hash = table.hash(6, entry.caddr, entry.cport);
+                    assert_eq!(table.request(hash, table.candidate(hash), &request(&entry)), Some(*id));
+                }
+                let (odd, even): (Vec<_>, Vec<_>) = ids.iter().partition(|id| id.0 % 2 == 1);
+                for id in odd.into_iter().chain(even) {
+                    assert!(table.remove(id).is_some());
+                }
+                assert_pristine(&mut table);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_takes_the_next_once_one_has_gone() {
+        let mut table = Table::new(2, HashKey::new(1));
+        let first = put(&mut table, connection(1, 80)).unwrap();
+        put(&mut table, connection(2, 80)).unwrap();
+        assert_eq!(put(&mut table, connection(3, 80)), Err(InsertError::Full));
+        table.remove(first);
+        assert_eq!(put(&mut table, connection(3, 80)), Ok(first));
+        assert_eq!(put(&mut Table::new(0, HashKey::new(1)), connection(1, 80)), Err(InsertError::Full));
+    }
+
+    #[test]
+    fn misses_seldom_go_beyond_their_bucket_at_the_load_of_a_full_table() {
+        let mut table = Table::new(1 << 16, HashKey::new(5));
+        for client in 0..1 << 16 {
+            put(&mut table, connection(client, 80)).unwrap();
+        }
+        assert_eq!(table.buckets.len() * SLOTS, 2 << 16);
+        let over = table.buckets.iter().filter(|bucket| bucket.overflow > 0).count();
+        assert!(over * 25 < table.buckets.len(), "{over} of {} buckets overflow", table.buckets.len());
+    }
+
+    #[test]
+    fn a_connection_moves_to_another_client_port_or_stays_whole() {
+        let mut table = Table::new(4096, HashKey::new(3));
+        let id = put(&mut table, connection(1, 80)).unwrap();
+        table.rekey(id, |entry| entry.cport = 65535).unwrap();
+        let moved = Connection { cport: 65535, ..connection(1, 80) };
+        assert_eq!(table.find(table.hash(6, 1, 65535), |entry| entry.vport == 80), Some(id));
+        assert_eq!(table.find(table.hash(6, 1, 5000), |_| true), None);
+        for vport in 0..ALIKE as u16 {
+            put(&mut table, connection(7, vport)).unwrap();
+        }
+        let full = table.rekey(id, |entry| (entry.caddr, entry.cport) = (7, 5000));
+        assert_eq!(full, Err(InsertError::ChainFull));
+        assert_eq!(table.request(table.hash(6, 1, 65535), ConnId::NONE, &request(&moved)), Some(id));
+        assert_eq!(table.due(NOW.plus(100), &mut 1000).and_then(|due| table.remove(due)).map(|c| c.caddr), Some(1));
+        assert_eq!(table.rekey(id, |_| ()), Ok(()));
+    }
+
+    #[test]
+    fn a_listing_in_parts_has_every_connection_once() {
+        let mut table = Table::new(100, HashKey::new(1));
+        let ids: Vec<_> = (0..50).map(|client| put(&mut table, connection(client, 80)).unwrap()).collect();
+        for id in ids.iter().step_by(3) {
+            table.remove(*id);
+        }
+        let (mut listed, mut cursor) = (Vec::new(), Some(0));
+        while let Some(from) = cursor {
+            let (part, next) = table.scan(from, 7);
+            listed.extend(part.map(|(id, entry)| (id, entry.caddr)));
+            cursor = next;
+        }
+        assert!(listed.into_iter().eq((0..50).filter(|n| n % 3 != 0).map(|n| (ConnId(n), n))));
+        assert_eq!(table.scan(u32::MAX, usize::MAX).1, None);
+    }
+
+    #[test]
+    fn sixteen_million_connections_take_at_most_96_bytes_each() {
+        // The sum, not the table: 16M of them would take the memory. A smaller table shows that the sum is right.
+        let bytes = |capacity: usize, entry: usize| {
+            let buckets = bucket_count(capacity as u32) * size_of::<Bucket>();
+            capacity * entry + buckets + size_of::<Table<u32>>() + Wheel::default().memory_bytes() - size_of::<Wheel>()
+        };
+        let small = Table::<u32>::new(1 << 12, HashKey::new(1));
+        assert_eq!(small.memory_bytes(), bytes(1 << 12, 64));
+        for million in [1_000_000, 1 << 20] {
+            let each = bytes(16 * million, 64) as f64 / (16 * million) as f64;
+            assert!(each <= 96.0, "{each} bytes a connection");
+        }
+        // Just above a power of two the index is at its largest.
+        assert!(bytes((1 << 24) + 1, 64) as f64 / ((1 << 24) + 1) as f64 <= 97.0);
+        assert!(Table::<u128>::new(1 << 12, HashKey::new(1)).memory_bytes() >> 12 <= 128 + 17);
+    }
+
+    mod against_a_model {
+        use super::*;
+        use proptest::prelude::*;
+
+        #[derive(Clone, Debug)]
+        enum Step {
+            Insert { client: u32, cport: u16, vport: u16, nat: bool, after: u32 },
+            Look { client: u32, cport: u16, port: u16, candidate: u32 },
+            Remove(usize),
+            Rekey(usize, u16),
+            Earlier(usize, u32),
+            Later(usize, u32),
+            Pass(u32),
+            Due { budget: u32, keep: Option<u32> },
+        }
+
+        fn ticks() -> impl Strategy<Value = u32> {
+            (0..27_u32, any::<u32>()).prop_map(|(bits, value)| value & ((1 << bits) - 1))
+        }
+
+        fn step() -> impl Strategy<Value = Step> {
+            let (client, cport, port) = (0..4_u32, 0..3_u16, 0..4_u16);
+            let look = (client.clone(), cport.clone(), port.clone(), 0..50_u32);
+            let insert = (client, cport.clone(), port, any::<bool>(), ticks());
+            prop_oneof![
+                8 => insert.prop_map(|(client, cport, vport, nat, after)| Step::Insert { client, cport, vport, nat, after }),
+                6 => look.prop_map(|(client, cport, port, candidate)| Step::Look { client, cport, port, candidate }),
+                2 => any::<usize>().prop_map(Step::Remove),
+                1 => (any::<usize>(), cport).prop_map(|(n, cport)| Step::Rekey(n, cport)),
+                2 => (any::<usize>(), ticks()).prop_map(|(n, by)| Step::Earlier(n, by)),
+                3 => (any::<usize>(), ticks()).prop_map(|(n, by)| Step::Later(n, by)),
+                2 => ticks().prop_map(Step::Pass),
+                3 => (0..6_u32, prop::option::of(ticks())).prop_map(|(budget, keep)| Step::Due { budget, keep }),
+            ]
+        }
+
+        /// The table beside a plain list of what should be in it.
+        struct Pair {
+            table: Table<u32>,
+            live: Vec<(ConnId, Connection<u32>)>,
+            now: Tick,
+            /// Ticks since nothing was overdue: never let so many pass that ticks compare the wrong way round.
+            passed: u32,
+        }
+
+        impl Pair {
+            fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
+                match step {
+                    Step::Insert { client, cport, vport, nat, after } => {
+                        self.insert(client, cport, vport, nat, after)?
+                    }
+                    Step::Look { client, cport, port, candidate } => self.look(client, cport, port, candidate)?,
+                    Step::Remove(n) => self.remove(n)?,
+                    Step::Rekey(n, cport) => self.rekey(n, cport),
+                    Step::Earlier(n, by) => self.shift(n, by.wrapping_neg()),
+                    Step::Later(n, by) => self.shift(n, by),
+                    Step::Pass(by) if self.passed < 1 << 30 => {
+                        self.now = self.now.plus(by);
+                        self.passed += by;
+                    }
+                    Step::Pass(_) => {}
+                    Step::Due { budget, keep } => self.due(budget, keep)?,
+                }
+                prop_assert_eq!(self.table.len() as usize, self.live.len());
+                prop_assert_eq!(self.table.wheel.len() as usize, self.live.len());
+                Ok(())
+            }
+
+            fn insert(
+                &mut self,
+                client: u32,
+                cport: u16,
+                vport: u16,
+                nat: bool,
+                after: u32,
+            ) -> Result<(), TestCaseError> {
+                let flags = if nat { ConnFlags::NAT } else { ConnFlags::DR };
+                let expires = self.now.plus(after);
+                let entry = Connection { cport, flags, expires, dport: vport + 1, ..connection(client, vport) };
+                if self.live.iter().any(|(_, other)| request(other) == request(&entry)) {
+                    return Ok(());
+                }
+                let inserted = self.table.insert(self.table.hash(6, client, cport), entry, self.now);
+                let (live, slots) = (self.live.len(), self.table.buckets.len() * SLOTS);
+                match inserted {
+                    Ok(id) => {
+                        prop_assert!(self.live.iter().all(|(other, _)| *other != id), "{id:?} is taken");
+                        self.live.push((id, entry));
+                    }
+                    Err(InsertError::Full) => prop_assert_eq!(live as u32, self.table.capacity()),
+                    Err(InsertError::ChainFull) => prop_assert_eq!(live, slots),
+                }
+                Ok(())
+            }
+
+            fn look(&mut self, client: u32, cport: u16, port: u16, candidate: u32) -> Result<(), TestCaseError> {
+                let hash = self.table.hash(6, client, cport);
+                let of_request = RequestKey { cport, ..request(&connection(client, port)) };
+                let of_reply = ReplyKey { cport, dport: port, ..reply(&connection(client, 0)) };
+                let id_where = |wanted: &dyn Fn(&Connection<u32>) -> bool| {
+                    self.live.iter().find(|(_, entry)| wanted(entry)).map(|(id, _)| *id)
+                };
+                let requested = id_where(&|entry| request(entry) == of_request);
+                let replied = id_where(&|entry| entry.flags == ConnFlags::NAT && reply(entry) == of_reply);
+                for candidate in [ConnId(candidate), ConnId::NONE, self.table.candidate(hash)] {
+                    prop_assert_eq!(self.table.request(hash, candidate, &of_request), requested);
+                    prop_assert_eq!(self.table.reply(hash, candidate, &of_reply), replied);
+                }
+                Ok(())
+            }
+
+            fn remove(&mut self, n: usize) -> Result<(), TestCaseError> {
+                if self.live.is_empty() {
+                    return Ok(());
+                }
+                let (id, entry) = self.live.swap_remove(n % self.live.len());
+                let removed = self.table.remove(id);
+                prop_assert_eq!(
+                    removed.map(|entry| (request(&entry), entry.expires)),
+                    Some((request(&entry), entry.expires))
+                );
+                prop_assert!(self.table.get(id).is_none());
+                Ok(())
+            }
+
+            fn rekey(&mut self, n: usize, cport: u16) {
+                let Some(at) = n.checked_rem(self.live.len()) else { return };
+                let (id, mut entry) = self.live[at];
+                entry.cport = cport;
+                if self.live.iter().all(|(_, other)| request(other) != request(&entry)) {
+                    self.table.rekey(id, |entry| entry.cport = cport).expect("there is a slot: its own");
+                    self.live[at].1 = entry;
+                }
+            }
+
+            fn shift(&mut self, n: usize, by: u32) {
+                let Some(at) = n.checked_rem(self.live.len()) else { return };
+                let (id, entry) = &mut self.live[at];
+                let later = by < u32::MAX / 2;
+                // What is overdue stays so; what is not may move between now and 31 days on.
+                if !entry.expires.reached(self.now) && entry.expires.plus(by).since(self.now) < 31 * 8_640_000 {
+                    entry.expires = entry.expires.plus(by);
+                    self.table.get_mut(*id).expect("it is live").expires = entry.expires;
+                    if !later {
+                        self.table.rearm(*id, self.now);
+                    }
+                }
+            }
+
+            fn due(&mut self, mut budget: u32, keep: Option<u32>) -> Result<(), TestCaseError> {
+                while let Some(id) = self.table.due(self.now, &mut budget) {
+                    let at = self.live.iter().position(|(other, _)| *other == id);
+                    let at = at.ok_or_else(|| TestCaseError::fail("due, but removed"))?;
+                    prop_assert!(self.live[at].1.expires.reached(self.now), "early");
+                    if let Some(after) = keep {
+                        self.live[at].1.expires = self.now.plus(after + 1);
+                        self.table.get_mut(id).expect("it is live").expires = self.now.plus(after + 1);
+                        self.table.rearm(id, self.now);
+                    } else {
+                        self.live.swap_remove(at);
+                        prop_assert!(self.table.remove(id).is_some());
+                    }
+                }
+                if budget > 0 {
+                    self.passed = 0;
+                    prop_assert!(self.live.iter().all(|(_, entry)| !entry.expires.reached(self.now)), "missed");
+                }
+                Ok(())
+            }
+
+            fn finish(mut self) -> Result<(), TestCaseError> {
+                let mut listed: Vec<_> =
+                    self.table.scan(0, usize::MAX).0.map(|(id, entry)| (id, request(entry))).collect();
+                let mut live: Vec<_> = self.live.iter().map(|(id, entry)| (*id, request(entry))).collect();
+                listed.sort_by_key(|(id, _)| *id);
+                live.sort_by_key(|(id, _)| *id);
+                prop_assert_eq!(listed, live);
+                self.now = self.now.plus(40 * 8_640_000);
+                self.due(u32::MAX, None)?;
+                prop_assert!(self.live.is_empty());
+                assert_pristine(&mut self.table);
+                Ok(())
+            }
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(400))]
+
+            #[test]
+            fn any_sequence_of_calls_does_as_a_plain_list_would(
+                start in any::<u32>(),
+                seed in any::<u64>(),
+                (capacity, buckets) in prop::sample::select(vec![(40, 16), (24, 4), (40, 4), (12, 1), (5, 1)]),
+                steps in prop::collection::vec(step(), 1..400),
+            ) {
+                let table = Table::with_buckets(capacity, buckets, HashKey::new(seed));
+                let mut pair = Pair { table, live: Vec::new(), now: Tick(start), passed: 0 };
+                for step in steps {
+                    pair.take(step)?;
+                }
+                pair.finish()?;
+            }
+        }
     }
 }

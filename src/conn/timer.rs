@@ -238,3 +238,163 @@ impl Wheel {
 const fn level_shift(level: usize) -> u32 {
     level as u32 * BITS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::HZ;
+    use proptest::prelude::*;
+
+    const DAY: u32 = 24 * 3600 * HZ;
+    const NONE: [u32; 0] = [];
+
+    #[derive(Clone, Copy, Default)]
+    struct Entry {
+        link: Link,
+        expires: Tick,
+    }
+
+    impl Timed for Entry {
+        fn link(&self) -> Link {
+            self.link
+        }
+        fn link_mut(&mut self) -> &mut Link {
+            &mut self.link
+        }
+        fn expires(&self) -> Tick {
+            self.expires
+        }
+    }
+
+    /// A wheel that stands at `start` with entries that expire so many ticks after.
+    fn wheel(start: Tick, after: &[u32]) -> (Wheel, Vec<Entry>) {
+        let entry = |after: &u32| Entry { link: Link::unarmed(), expires: start.plus(*after) };
+        let mut entries: Vec<_> = after.iter().map(entry).collect();
+        let mut wheel = Wheel::default();
+        for index in 0..entries.len() as u32 {
+            wheel.arm(&mut entries, index, start);
+        }
+        (wheel, entries)
+    }
+
+    fn all_due(wheel: &mut Wheel, entries: &mut [Entry], now: Tick) -> Vec<u32> {
+        std::iter::from_fn(|| wheel.due(entries, now, &mut 1_000_000)).collect()
+    }
+
+    #[test]
+    fn every_level_and_edge_fires_at_its_very_tick() {
+        let afters = [1, 127, 128, 129, 16_383, 16_384, 16_385, (1 << 21) - 1, 1 << 21, (1 << 21) + 1, FURTHEST - 1];
+        let beyond = [FURTHEST, FURTHEST + 1, 31 * DAY, 1 << 28, (1 << 28) + 1, 100 * DAY];
+        for start in [0, 1, 127, 128, 16_383, (1 << 21) - 1, 1 << 27, (1 << 28) - 1, u32::MAX - 200, u32::MAX] {
+            for after in afters.into_iter().chain(beyond) {
+                let start = Tick(start);
+                let (mut wheel, mut entries) = wheel(start, &[after]);
+                assert_eq!(all_due(&mut wheel, &mut entries, start), NONE, "{start:?} {after} at once");
+                let early = start.plus(after - 1);
+                assert_eq!(all_due(&mut wheel, &mut entries, early), NONE, "{start:?} {after} early");
+                assert_eq!(all_due(&mut wheel, &mut entries, start.plus(after)), [0], "{start:?} {after}");
+                assert!(wheel.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_expired_already_is_due_at_once() {
+        let (mut wheel, mut entries) = wheel(Tick(5), &[0, 70]);
+        entries[1].expires = Tick(u32::MAX);
+        wheel.arm(&mut entries, 1, Tick(5));
+        assert_eq!(all_due(&mut wheel, &mut entries, Tick(5)), [0, 1]);
+    }
+
+    #[test]
+    fn a_later_expiry_is_looked_at_a_few_times_only() {
+        let (mut wheel, mut entries) = wheel(Tick(77), &[90_000]);
+        let mut looks = 0;
+        for tick in 0..10 * 90_000 {
+            let now = Tick(77 + tick);
+            entries[0].expires = now.plus(90_000);
+            let mut budget = 100;
+            assert_eq!(wheel.due(&mut entries, now, &mut budget), None);
+            looks += 100 - budget;
+        }
+        assert!(looks <= 12, "looked at {looks} times in ten time-outs");
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_does_not_walk_the_ticks_between() {
+        let (mut wheel, mut entries) = wheel(Tick(0), &[31 * DAY]);
+        let mut now = Tick(0);
+        for _ in 0..200_000 {
+            now = now.plus(DAY);
+            entries[0].expires = now.plus(31 * DAY);
+            assert_eq!(wheel.due(&mut entries, now, &mut 9), None);
+        }
+        assert_eq!(all_due(&mut wheel, &mut entries, now.plus(31 * DAY)), [0]);
+    }
+
+    #[test]
+    fn an_empty_wheel_takes_up_the_clock_wherever_it_is() {
+        let (mut wheel, mut entries) = wheel(Tick(10), &[5]);
+        wheel.disarm(&mut entries, 0);
+        let now = Tick(u32::MAX / 2 + 100);
+        entries[0].expires = now.plus(3);
+        wheel.arm(&mut entries, 0, now);
+        assert_eq!(all_due(&mut wheel, &mut entries, now.plus(2)), NONE);
+        assert_eq!(all_due(&mut wheel, &mut entries, now.plus(3)), [0]);
+    }
+
+    #[test]
+    fn an_entry_of_no_list_is_taken_out_without_harm() {
+        let (mut wheel, mut entries) = wheel(Tick(10), &[5, 5, 5]);
+        for index in [1, 1, 7, 0, 2, 2] {
+            wheel.disarm(&mut entries, index);
+        }
+        assert!(wheel.is_empty() && wheel.occupied == [0; LEVELS]);
+        assert!(wheel.lists.iter().all(|list| (list.head, list.tail) == (END, END)));
+    }
+
+    /// Ticks ahead, about as many of every size up to 31 days.
+    fn ahead() -> impl Strategy<Value = u32> {
+        (0..29_u32, any::<u32>()).prop_map(|(bits, value)| (value & ((1 << bits) - 1)).min(31 * DAY))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn entries_come_out_as_from_a_sorted_list_whatever_the_jumps_and_the_budget(
+            start in any::<u32>(),
+            entries in prop::collection::vec((ahead(), prop::option::of(ahead())), 1..120),
+            jumps in prop::collection::vec(ahead(), 1..60),
+            budget in 1_u32..5,
+        ) {
+            let start = Tick(start);
+            let (mut wheel, mut slab) = wheel(start, &entries.iter().map(|(after, _)| *after).collect::<Vec<_>>());
+            // Some move later, which the wheel is not told.
+            for (entry, (_, more)) in slab.iter_mut().zip(&entries) {
+                entry.expires = entry.expires.plus(more.unwrap_or(0));
+            }
+            let mut sorted: Vec<_> = slab.iter().map(|entry| entry.expires.since(start)).collect();
+            sorted.sort_unstable();
+            let mut sorted = sorted.into_iter().peekable();
+            let mut elapsed = 0;
+            for jump in jumps.into_iter().chain([31 * DAY, 31 * DAY]) {
+                // Never so far on that half the range of a tick is passed.
+                elapsed = (elapsed + jump).min(100 * DAY);
+                let mut left = 0;
+                while left == 0 {
+                    left = budget;
+                    while let Some(index) = wheel.due(&mut slab, start.plus(elapsed), &mut left) {
+                        let after = slab[index as usize].expires.since(start);
+                        prop_assert!(after <= elapsed, "{after} at {elapsed}");
+                        prop_assert_eq!(Some(after), sorted.next());
+                    }
+                }
+                prop_assert!(sorted.peek().is_none_or(|next| *next > elapsed), "missed by {elapsed}");
+                prop_assert_eq!(wheel.len() as usize, sorted.len());
+            }
+            prop_assert!(wheel.is_empty());
+            prop_assert_eq!(wheel.occupied, [0; LEVELS]);
+        }
+    }
+}

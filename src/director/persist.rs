@@ -58,7 +58,7 @@ impl<A: Family> Lane<'_, A> {
         let own_port = packet.dport == service.key.port() && packet.dport != FTP;
         let network = packet.src.masked(persistence.prefix);
         let protocol = packet.at.protocol;
-        let hash = self.tables.templates.hash(protocol, network, 0);
+        let hash = self.tables.templates.template_hash(protocol, network, packet.dst);
         Wanted { protocol, network, vaddr: packet.dst, vport: if own_port { packet.dport } else { 0 }, hash }
     }
 
