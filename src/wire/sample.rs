@@ -13,7 +13,7 @@ pub const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 /// The port of the director that samples are sent to, unless told otherwise.
 pub const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
-/// A packet to be built; made by [`tcp`], [`udp`], [`icmp`], [`sctp`], [`ip`].
+/// A packet to be built; made by [`tcp()`], [`udp()`], [`icmp()`], [`sctp()`], [`ip()`].
 ///
 /// ```
 /// use pollvs::wire::sample;
