@@ -420,3 +420,168 @@ fn unicast(attributes: &[RouteAttribute]) -> RouteKind {
 fn living(hops: &[RouteNextHop]) -> Option<&RouteNextHop> {
     hops.iter().find(|h| !h.flags.contains(RouteNextHopFlags::Dead)).or(hops.first())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIN: u8 = 254;
+
+    fn message(table: u8, kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.table = table;
+        message.header.kind = kind;
+        message.header.destination_prefix_length = 24;
+        message.attributes = attributes;
+        message
+    }
+
+    fn address(last: u8) -> RouteAddress {
+        RouteAddress::Inet([192, 0, 2, last].into())
+    }
+
+    fn next_hop(interface: u32, gateway: u8, dead: bool) -> RouteNextHop {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = interface;
+        hop.attributes.push(RouteAttribute::Gateway(address(gateway)));
+        hop.flags.set(RouteNextHopFlags::Dead, dead);
+        hop
+    }
+
+    fn by(interface: Option<u32>, gateway: Option<u8>, foreign: bool) -> Option<RouteKind> {
+        let gateway = gateway.map(|g| [192, 0, 2, g].into());
+        Some(RouteKind::Unicast { interface, gateway, foreign })
+    }
+
+    #[test]
+    fn each_type_of_route_is_understood() {
+        let via = || vec![RouteAttribute::Oif(5), RouteAttribute::Gateway(address(9))];
+        let foreign = vec![RouteAttribute::Oif(5), RouteAttribute::Via(Ipv6Addr::LOCALHOST.into())];
+        let multipath = |dead| vec![RouteAttribute::MultiPath(vec![next_hop(5, 7, dead), next_hop(6, 8, false)])];
+        for (at, (table, kind, attributes, expected)) in [
+            (MAIN, RouteType::Unicast, vec![RouteAttribute::Oif(5)], by(Some(5), None, false)),
+            (MAIN, RouteType::Unicast, via(), by(Some(5), Some(9), false)),
+            (MAIN, RouteType::Unicast, foreign, by(Some(5), None, true)),
+            (MAIN, RouteType::Unicast, multipath(false), by(Some(5), Some(7), false)),
+            (MAIN, RouteType::Unicast, multipath(true), by(Some(6), Some(8), false)),
+            (MAIN, RouteType::Unicast, vec![RouteAttribute::NhId(3)], by(None, None, false)),
+            (MAIN, RouteType::BlackHole, vec![], Some(RouteKind::Unreachable)),
+            (MAIN, RouteType::Unreachable, vec![], Some(RouteKind::Unreachable)),
+            (MAIN, RouteType::Prohibit, vec![], Some(RouteKind::Unreachable)),
+            (MAIN, RouteType::Throw, vec![], Some(RouteKind::Unreachable)),
+            (255, RouteType::Throw, vec![], None),
+            (255, RouteType::Local, vec![], Some(RouteKind::Local)),
+            (255, RouteType::Anycast, vec![], Some(RouteKind::Local)),
+            (255, RouteType::Broadcast, vec![], Some(RouteKind::Kernel)),
+            (255, RouteType::Multicast, vec![], Some(RouteKind::Kernel)),
+            (100, RouteType::Unicast, via(), None),
+            (252, RouteType::Unicast, vec![RouteAttribute::Table(1000)], None),
+            (252, RouteType::Local, vec![RouteAttribute::Table(255)], Some(RouteKind::Local)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(route(&message(table, kind, attributes)).map(|r| r.kind), expected, "case {at}");
+        }
+    }
+
+    #[test]
+    fn routes_that_the_kernel_uses_for_some_packets_only_are_left_out() {
+        let plain = || message(MAIN, RouteType::Unicast, vec![RouteAttribute::Oif(5)]);
+        assert!(route(&plain()).is_some());
+        for spoil in [
+            |m: &mut RouteMessage| m.header.tos = 8,
+            |m: &mut RouteMessage| m.header.source_prefix_length = 64,
+            |m: &mut RouteMessage| m.header.flags = RouteFlags::Cloned,
+            |m: &mut RouteMessage| m.header.flags = RouteFlags::Dead,
+            |m: &mut RouteMessage| m.header.address_family = AddressFamily::Mpls,
+        ] {
+            let mut message = plain();
+            spoil(&mut message);
+            assert_eq!(route(&message), None, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_routes_attributes_are_taken() {
+        let attributes = vec![
+            RouteAttribute::Destination(address(0)),
+            RouteAttribute::Priority(77),
+            RouteAttribute::PrefSource(address(1)),
+            RouteAttribute::Metrics(vec![RouteMetric::Hoplimit(9), RouteMetric::Mtu(1400)]),
+        ];
+        let route = route(&message(MAIN, RouteType::Unicast, attributes)).unwrap();
+        let own: IpAddr = [192, 0, 2, 1].into();
+        assert_eq!(route.network, IpAddr::from([192, 0, 2, 0]));
+        assert_eq!((route.prefix, route.metric, route.source, route.mtu), (24, 77, Some(own), 1400));
+    }
+
+    #[test]
+    fn a_neighbours_state_says_whether_its_mac_is_good() {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet([192, 0, 2, 9].into())));
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 9]));
+        for (state, expected) in [
+            (NeighbourState::Reachable, true),
+            (NeighbourState::Stale, true),
+            (NeighbourState::Delay, true),
+            (NeighbourState::Probe, true),
+            (NeighbourState::Permanent, true),
+            (NeighbourState::Noarp, true),
+            (NeighbourState::Failed, false),
+            (NeighbourState::Incomplete, false),
+            (NeighbourState::None, false),
+        ] {
+            message.header.state = state;
+            let (key, neighbour) = neighbour(&message).unwrap();
+            assert_eq!(key, (0, [192, 0, 2, 9].into()));
+            assert_eq!(neighbour.resolved().is_some(), expected, "{state}");
+        }
+        message.header.flags = NeighbourFlags::Proxy;
+        assert_eq!(neighbour(&message), None);
+    }
+
+    #[test]
+    fn a_source_is_an_address_that_the_kernel_chooses_by_itself() {
+        let (v4, v6): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), Ipv6Addr::LOCALHOST.into());
+        let none = AddressHeaderFlags::empty();
+        for (address, flags, scope, expected) in [
+            (v4, none, AddressScope::Universe, true),
+            (v4, AddressHeaderFlags::Secondary, AddressScope::Universe, false),
+            (v4, none, AddressScope::Host, false),
+            (v6, none, AddressScope::Universe, true),
+            (v6, AddressHeaderFlags::Permanent, AddressScope::Universe, true),
+            (v6, AddressHeaderFlags::Tentative, AddressScope::Universe, false),
+            (v6, AddressHeaderFlags::Dadfailed, AddressScope::Universe, false),
+            (v6, AddressHeaderFlags::Deprecated, AddressScope::Universe, false),
+        ] {
+            let mut message = AddressMessage::default();
+            message.header.flags = flags;
+            message.header.scope = scope;
+            message.attributes.push(AddressAttribute::Address(address));
+            assert_eq!(assigned(&message).unwrap().source, expected, "{address} {flags:?} {scope:?}");
+        }
+    }
+
+    #[test]
+    fn the_local_address_of_a_point_to_point_link_is_not_the_peers() {
+        let mut message = AddressMessage::default();
+        message.attributes.push(AddressAttribute::Address([192, 0, 2, 2].into()));
+        message.attributes.push(AddressAttribute::Local([192, 0, 2, 1].into()));
+        assert_eq!(assigned(&message).unwrap().address, IpAddr::from([192, 0, 2, 1]));
+    }
+
+    #[test]
+    fn a_cut_datagram_ends_the_reading() {
+        let mut header = vec![0_u8; 16];
+        header[0] = 20;
+        let mut datagram = [&header[..], &[1, 2, 3, 4]].concat();
+        assert_eq!(messages(&datagram).count(), 1);
+        datagram.extend_from_slice(&header);
+        assert_eq!(messages(&datagram).count(), 1, "the second claims four bytes more than there are");
+        datagram[0] = 0;
+        assert_eq!(messages(&datagram).count(), 0, "a length of nothing would never end");
+    }
+}

@@ -198,8 +198,9 @@ fn the_network_follows_the_operators_commands() {
             assert_eq!(hop(&watcher.network(), "192.0.2.9"), Hop::Unreachable);
             watcher.assign(PORT, OWN.into(), 24).unwrap();
             watcher.assign(PORT, OWN.into(), 24).unwrap();
-            until(&mut watcher, |n| hop(n, "192.0.2.9") == unresolved("192.0.2.9", 1500)).await;
-            assert_eq!(hop(&watcher.network(), "192.0.2.1"), Hop::Local);
+            let network = watcher.read().unwrap();
+            assert_eq!(hop(&network, "192.0.2.9"), unresolved("192.0.2.9", 1500));
+            assert_eq!(hop(&network, "192.0.2.1"), Hop::Local);
 
             ip("addr add 203.0.113.5/32 dev twin0");
             until(&mut watcher, |n| hop(n, "203.0.113.5") == Hop::Local).await;
@@ -416,5 +417,46 @@ fn a_twin_that_is_down_or_deleted_does_not_stop_the_thread() {
         world.inject(echo_request(10));
         world.await_counters(|c| c.write_errors == 2 && c.read_errors <= 1);
         drop(world);
+    });
+}
+
+#[test]
+fn no_frame_waits_for_a_wake_up_that_does_not_come() {
+    in_namespace(|| {
+        let tap = Tap::create("twin0", TWIN, 1500).unwrap();
+        let (twin, ends) = Twin::start(vec![(PORT, tap)], Pool(0), 2, 8).unwrap();
+        let wait = |sent: u64| {
+            let until = Instant::now() + SECONDS;
+            while twin.counters()[0].1.to_kernel < sent {
+                assert!(Instant::now() < until, "{} of {sent}", twin.counters()[0].1.to_kernel);
+                std::hint::spin_loop();
+            }
+        };
+        // Alone, each frame is passed at about the moment at which the thread falls asleep after the one before.
+        let mut ends = ends.into_iter();
+        let (mut first, mut second) = (ends.next().unwrap(), ends.next().unwrap());
+        let frame = || VecFrame::new(&arp(1, MacAddr([0xff; 6]), MacAddr::default(), OWN));
+        for sent in 1..=2000 {
+            assert!(first.pass(PORT, frame()).is_ok());
+            first.flush();
+            wait(sent);
+            (0..sent % 97 * 20).for_each(|_| std::hint::spin_loop());
+        }
+        // And two workers at once, with full lines now and then.
+        std::thread::scope(|scope| {
+            for end in [&mut first, &mut second] {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        let mut next = frame();
+                        while let Err(back) = end.pass(PORT, next) {
+                            next = back;
+                            std::thread::yield_now();
+                        }
+                        end.flush();
+                    }
+                });
+            }
+        });
+        wait(6000);
     });
 }

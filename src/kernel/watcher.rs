@@ -88,6 +88,16 @@ impl Watcher {
         Arc::clone(&self.network)
     }
 
+    /// Reads everything anew at once: after addresses were assigned, say.
+    ///
+    /// # Errors
+    /// What the kernel says when it cannot be read.
+    pub fn read(&mut self) -> io::Result<Arc<Network>> {
+        self.pending.everything = true;
+        self.remake(Instant::now())?;
+        Ok(self.network())
+    }
+
     /// Waits for the next network that differs from the last. May be dropped at any time without loss, and called again.
     pub async fn next_network(&mut self) -> Arc<Network> {
         loop {
@@ -175,8 +185,10 @@ impl Watcher {
         if let Some(key) = fading(&event) {
             self.fresh.hasten(key, Instant::now());
         }
+        // Of a link that is no twin only its routes matter, and they are compared when they have been read.
+        let other_link = matches!(event, Event::Link(index, _) if !self.is_twin(index));
         let Effect { network, routes } = self.view.apply(event);
-        self.pending.network |= network;
+        self.pending.network |= network && !other_link;
         self.pending.routes |= routes;
         if network || routes {
             self.gather(GATHER);
@@ -190,22 +202,23 @@ impl Watcher {
     /// Makes the network anew. Returns false when it is what it was, or could not be read.
     fn publish(&mut self, now: Instant) -> bool {
         self.due = None;
-        let changed = match self.reread() {
-            Ok(changed) => changed,
-            Err(error) => {
-                tracing::error!(%error, "cannot read the kernel's network; trying again");
-                self.pending.everything = true;
-                self.gather(RETRY);
-                return false;
-            }
-        };
+        self.remake(now).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read the kernel's network; trying again");
+            self.pending.everything = true;
+            self.gather(RETRY);
+            false
+        })
+    }
+
+    fn remake(&mut self, now: Instant) -> io::Result<bool> {
+        let changed = self.reread()?;
         self.pending = Pending::default();
         if changed {
             self.network = Arc::new(self.view.network(&self.ports));
             self.choose_fresh(now);
         }
         self.cost = now.elapsed();
-        changed
+        Ok(changed)
     }
 
     fn reread(&mut self) -> io::Result<bool> {
