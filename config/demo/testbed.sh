@@ -145,8 +145,7 @@ director_up() {
 
 # pollvsd's configuration: one port on each network.
 director_config() {
-    local folder=$1 workers=${2:-1} queues='' lan
-    ((workers == 1)) || queues=,qpairs=$workers
+    local folder=$1 workers=${2:-1} lan
     cat <<TOML
 [director]
 workers = $workers
@@ -162,7 +161,7 @@ TOML
 
 [[port]]
 name = "$lan"
-device = "net_af_packet_$lan,iface=$lan$queues"
+device = "net_af_packet_$lan,iface=$lan"
 twin = "twin-$lan"
 TOML
     done
