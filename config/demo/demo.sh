@@ -91,10 +91,10 @@ persistent_service() {
     rule -A -t 192.0.2.13:80 -s rr -p 300
     for_servers 192.0.2.13:80 8080 -m 1 1 1
     local client
-    for client in "${TESTBED_CLIENTS[@]}"; do
+    for client in 192.0.2.100 192.0.2.101 192.0.2.102; do
         load 192.0.2.13 "stay-${client##*.}" -B "$client"
     done
-    for client in "${TESTBED_CLIENTS[@]}"; do
+    for client in 192.0.2.100 192.0.2.101 192.0.2.102; do
         one_server_only "$client"
     done
     table 192.0.2.13:80

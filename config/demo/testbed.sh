@@ -4,11 +4,11 @@
 #
 #     client .100 .101 .102                             rs1 rs2 rs3 (nginx)
 #          |                                             |         |
-#     =====+====== outside 192.0.2.0/24 =====+===========+==       |
+#     =====+====== outside 192.0.2.0/24 =====+===========+==       |      and 2001:db8:1::/64
 #                                            |   .21 .22 .23       |
 #                                    director (pollvsd)            |
 #                                            |    .11 .12 .13      |
-#     ======= inside 198.51.100.0/24 ========+=====================+
+#     ======= inside 198.51.100.0/24 ========+=====================+      and 2001:db8:2::/64
 #
 # Real servers answer NAT through the director (policy route for their inside
 # address) and DR and TUN straight to the client through their outside leg.
@@ -22,9 +22,9 @@
 set -euo pipefail
 
 TESTBED_ROLES=(lan client director rs1 rs2 rs3)
-TESTBED_CLIENTS=(192.0.2.100 192.0.2.101 192.0.2.102)
-TESTBED_VIPS=(192.0.2.10 192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.14)
-TESTBED_DIRECT_VIPS=(192.0.2.11 192.0.2.12)
+TESTBED_CLIENTS=(192.0.2.100 192.0.2.101 192.0.2.102 2001:db8:1::100 2001:db8:1::101 2001:db8:1::102)
+TESTBED_VIPS=(192.0.2.10 192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.14 2001:db8:1::10 2001:db8:1::11)
+TESTBED_DIRECT_VIPS=(192.0.2.11 192.0.2.12 2001:db8:1::11)
 TESTBED_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Runs a command in the namespace of a role: inside client curl ...
@@ -51,7 +51,7 @@ testbed_up() {
     for role in "${TESTBED_ROLES[@]}"; do
         ip netns add "$TESTBED-$role"
         inside "$role" bash "$TESTBED_HERE/sysctl.sh" net/ipv4/conf/{all,default}/rp_filter=0 \
-            net/ipv6/conf/{all,default}/disable_ipv6=1
+            net/ipv6/conf/{all,default}/accept_dad=0
         ip -n "$TESTBED-$role" link set lo up
     done
     lan_up
@@ -102,6 +102,7 @@ testbed_processes() {
 # A switch for each of the two networks, in a namespace of their own.
 lan_up() {
     local lan
+    inside lan bash "$TESTBED_HERE/sysctl.sh" net/ipv6/conf/{all,default}/disable_ipv6=1
     for lan in outside inside; do
         ip -n "$TESTBED-lan" link add "$lan" type bridge stp_state 0 forward_delay 0
         ip -n "$TESTBED-lan" link set "$lan" up
@@ -120,11 +121,23 @@ plug() {
     ip -n "$TESTBED-lan" link set "$port" up
 }
 
+# Puts an address, with the length of its network, on an interface: give NETNS ADDRESS INTERFACE [LENGTH]
+give() {
+    if [[ $2 == *:* ]]; then
+        ip -n "$1" -6 address replace "$2/${4:-64}" dev "$3" nodad
+    else
+        ip -n "$1" address replace "$2/${4:-24}" dev "$3"
+    fi
+}
+
+# The length that makes an address a network of its own.
+host() { if [[ $1 == *:* ]]; then echo 128; else echo 32; fi; }
+
 client_up() {
     local address
     plug client outside
     for address in "${TESTBED_CLIENTS[@]}"; do
-        ip -n "$TESTBED-client" address add "$address/24" dev outside
+        give "$TESTBED-client" "$address" outside
     done
     ip -n "$TESTBED-client" link set outside up
 }
@@ -133,9 +146,10 @@ client_up() {
 # ARP, and a drop right after the packet sockets have had their copy.
 director_up() {
     local lan
-    inside director bash "$TESTBED_HERE/sysctl.sh" net/ipv4/ip_forward=1
+    inside director bash "$TESTBED_HERE/sysctl.sh" net/ipv4/ip_forward=1 net/ipv6/conf/all/forwarding=1
     for lan in outside inside; do
         plug director "$lan"
+        inside director bash "$TESTBED_HERE/sysctl.sh" "net/ipv6/conf/$lan/disable_ipv6=1"
         ip -n "$TESTBED-director" link set "$lan" arp off multicast off addrgenmode none
         ip -n "$TESTBED-director" link set "$lan" up
         inside director nft "table netdev pollvs { chain $lan {
@@ -169,13 +183,15 @@ TOML
 
 # Puts the director's addresses on its twins; pollvsd makes these, so it must run.
 director_addresses() {
-    local vip
-    ip -n "$TESTBED-director" address replace 192.0.2.1/24 dev twin-outside
-    ip -n "$TESTBED-director" address replace 198.51.100.1/24 dev twin-inside
-    ip -n "$TESTBED-director" link set twin-outside up
-    ip -n "$TESTBED-director" link set twin-inside up
+    local netns=$TESTBED-director vip
+    ip -n "$netns" link set twin-outside up
+    ip -n "$netns" link set twin-inside up
+    give "$netns" 192.0.2.1 twin-outside
+    give "$netns" 2001:db8:1::1 twin-outside
+    give "$netns" 198.51.100.1 twin-inside
+    give "$netns" 2001:db8:2::1 twin-inside
     for vip in "${TESTBED_VIPS[@]}"; do
-        ip -n "$TESTBED-director" address replace "$vip/32" dev twin-outside
+        give "$netns" "$vip" twin-outside "$(host "$vip")"
     done
 }
 
@@ -185,18 +201,27 @@ real_server_up() {
     plug "$role" outside
     plug "$role" inside
     inside "$role" bash "$TESTBED_HERE/sysctl.sh" net/ipv4/conf/all/arp_ignore=1 net/ipv4/conf/all/arp_announce=2
-    ip -n "$netns" address add "192.0.2.2$number/24" dev outside
-    ip -n "$netns" address add "198.51.100.1$number/24" dev inside
     ip -n "$netns" link set outside up
     ip -n "$netns" link set inside up
-    ip -n "$netns" rule add from 198.51.100.0/24 table 100
-    ip -n "$netns" route add 198.51.100.0/24 dev inside table 100
-    ip -n "$netns" route add default via 198.51.100.1 table 100
+    give "$netns" "192.0.2.2$number" outside
+    give "$netns" "2001:db8:1::2$number" outside
+    give "$netns" "198.51.100.1$number" inside
+    give "$netns" "2001:db8:2::1$number" inside
+    answer_through_director "$netns" -4 198.51.100.0/24 198.51.100.1
+    answer_through_director "$netns" -6 2001:db8:2::/64 2001:db8:2::1
     for vip in "${TESTBED_DIRECT_VIPS[@]}"; do
-        ip -n "$netns" address add "$vip/32" dev lo
+        give "$netns" "$vip" lo "$(host "$vip")"
     done
     start "$role" "$role.decapsulate" python3 "$TESTBED_HERE/decapsulate.py"
     web_server_up "$role"
+}
+
+# What leaves with an inside address goes by the director, whoever it is for.
+answer_through_director() {
+    local netns=$1 family=$2 network=$3 director=$4
+    ip -n "$netns" "$family" rule add from "$network" table 100
+    ip -n "$netns" "$family" route add "$network" dev inside table 100
+    ip -n "$netns" "$family" route add default via "$director" table 100
 }
 
 # nginx on ports 80 and 8080: says its name, or sends a file of a megabyte at /big; logs client, own address and path.

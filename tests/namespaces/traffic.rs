@@ -45,12 +45,36 @@ fn two_workers_give_each_client_the_whole_of_a_file() {
 #[test]
 fn the_kernel_behind_the_twin_answers_exactly_once() {
     let Some(bed) = TestBed::with_workers(1) else { return };
-    for address in ["192.0.2.1", "192.0.2.10"] {
+    for address in ["192.0.2.1", "192.0.2.10", "2001:db8:1::1", "2001:db8:1::10"] {
         let report = bed.run("client", &["ping", "-c", "3", "-i", "0.1", "-W", "2", address]);
         assert!(report.contains(" 3 received,") && !report.contains("DUP!"), "{report}");
     }
     let refused = bed.inside("client", &["curl", "-s", "--max-time", "5", "http://192.0.2.10:81/"]).status().unwrap();
     assert_eq!(refused.code(), Some(CURL_COULD_NOT_CONNECT));
+}
+
+#[test]
+fn ipv6_clients_reach_ipv6_servers_by_nat_and_dr() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&[
+        "-A -t [2001:db8:1::10]:80 -s rr",
+        "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:8080 -m",
+        "-A -t [2001:db8:1::11]:80 -s rr",
+        "-a -t [2001:db8:1::11]:80 -r [2001:db8:2::12]:80 -g",
+    ]);
+    let sent = std::fs::read(bed.folder().join("big")).unwrap();
+    for (vip, name) in [("2001:db8:1::10", "rs1\n"), ("2001:db8:1::11", "rs2\n")] {
+        let url = format!("http://[{vip}]/");
+        assert_eq!(bed.run("client", &["curl", "-sS", "--max-time", "5", &url]), name);
+        let received =
+            bed.inside("client", &["curl", "-s", "--max-time", "10", &format!("{url}big")]).output().unwrap();
+        assert!(
+            received.stdout == sent,
+            "{vip}: received {} of {} bytes, or others",
+            received.stdout.len(),
+            sent.len()
+        );
+    }
 }
 
 /// Tunnelled, a full packet would be 20 bytes too long for the way to the server; the client is told, and sends smaller ones.
