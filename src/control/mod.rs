@@ -6,4 +6,6 @@ pub mod key;
 pub mod reply;
 pub mod request;
 pub mod rule_set;
+pub mod state;
+pub mod statistics;
 pub mod store;

@@ -1,0 +1,247 @@
+//! Statistics as the kernel shows them: totals above a base that `zero` moves, and rates by an exponential estimator that looks every
+//! two seconds (`ip_vs_est.c`). Pure: fed with counters, never reads a clock.
+
+use rustc_hash::FxHashMap;
+
+use crate::control::reply::Rates;
+use crate::stats::Traffic;
+
+/// Time between two estimates.
+pub const INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// One thing that is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meter {
+    total: Traffic,
+    base: Traffic,
+    sampled: Traffic,
+    /// Per second in fixed point: 2^10 for connections and packets, 2^5 for bytes.
+    rates: [u64; 5],
+}
+
+/// Bits after the point: connections, packets in and out, bytes in and out.
+const FRACTION: [u32; 5] = [10, 10, 10, 5, 5];
+
+fn fields(t: &Traffic) -> [u64; 5] {
+    [t.connections, t.in_packets, t.out_packets, t.in_bytes, t.out_bytes]
+}
+
+fn minus(a: Traffic, b: Traffic) -> Traffic {
+    Traffic {
+        connections: a.connections.saturating_sub(b.connections),
+        in_packets: a.in_packets.saturating_sub(b.in_packets),
+        out_packets: a.out_packets.saturating_sub(b.out_packets),
+        in_bytes: a.in_bytes.saturating_sub(b.in_bytes),
+        out_bytes: a.out_bytes.saturating_sub(b.out_bytes),
+    }
+}
+
+impl Meter {
+    /// Sets the total that has been counted so far.
+    pub fn set(&mut self, total: Traffic) {
+        self.total = total;
+    }
+
+    /// Adds to the total.
+    pub fn add(&mut self, more: Traffic) {
+        self.total += more;
+    }
+
+    /// Takes a sample; to be called every [`INTERVAL`]. A quarter of the difference goes into each rate.
+    pub fn estimate(&mut self) {
+        let new = fields(&minus(self.total, self.sampled));
+        for ((rate, count), bits) in self.rates.iter_mut().zip(new).zip(FRACTION) {
+            // Counted over two seconds, hence one bit less.
+            let now = count.saturating_mul(1 << (bits - 1));
+            *rate = if now >= *rate { *rate + (now - *rate) / 4 } else { *rate - (*rate - now).div_ceil(4) };
+        }
+        self.sampled = self.total;
+    }
+
+    /// Shows zero from here on.
+    pub fn zero(&mut self) {
+        *self = Self { total: self.total, base: self.total, sampled: self.total, rates: [0; 5] };
+    }
+
+    /// All counted, less the base.
+    pub fn traffic(&self) -> Traffic {
+        minus(self.total, self.base)
+    }
+
+    /// As it was at the last sample: what the kernel shows.
+    pub fn sampled(&self) -> Traffic {
+        minus(self.sampled, self.base)
+    }
+
+    /// Per second, rounded up below the half as the kernel does.
+    pub fn rates(&self) -> Rates {
+        let shown = |i: usize| (self.rates[i] + (1 << (FRACTION[i] - 1)) - 1) >> FRACTION[i];
+        Rates {
+            connections: shown(0),
+            in_packets: shown(1),
+            out_packets: shown(2),
+            in_bytes: shown(3),
+            out_bytes: shown(4),
+        }
+    }
+}
+
+/// The counters of one destination, as all workers together have them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counted {
+    /// uid of the destination.
+    pub uid: u64,
+    /// uid of the service that its traffic is counted for.
+    pub service_uid: u64,
+    /// Its traffic.
+    pub traffic: Traffic,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    meter: Meter,
+    service_uid: u64,
+}
+
+/// Meters of destinations and services, by uid.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    destinations: FxHashMap<u64, Entry>,
+    services: FxHashMap<u64, Meter>,
+}
+
+impl Statistics {
+    /// Takes the counters of all destinations that there are; the traffic of a service is that of its destinations, also of those
+    /// that it no longer has.
+    pub fn absorb(&mut self, all: &[Counted]) {
+        let mut before = std::mem::take(&mut self.destinations);
+        for counted in all {
+            let blank = Entry { meter: Meter::default(), service_uid: counted.service_uid };
+            let mut entry = before.remove(&counted.uid).unwrap_or(blank);
+            let more = minus(counted.traffic, entry.meter.total);
+            entry.meter.set(counted.traffic);
+            self.services.entry(counted.service_uid).or_default().add(more);
+            if entry.service_uid != counted.service_uid {
+                entry.meter.zero();
+                entry.service_uid = counted.service_uid;
+            }
+            self.destinations.insert(counted.uid, entry);
+        }
+    }
+
+    /// Forgets the services that are no more.
+    pub fn keep_services(&mut self, is_there: impl Fn(u64) -> bool) {
+        self.services.retain(|uid, _| is_there(*uid));
+    }
+
+    /// Estimates the rates; to be called every [`INTERVAL`].
+    pub fn estimate(&mut self) {
+        self.destinations.values_mut().for_each(|e| e.meter.estimate());
+        self.services.values_mut().for_each(Meter::estimate);
+    }
+
+    /// Shows zero from here on: everything, or one service and its destinations.
+    pub fn zero(&mut self, service_uid: Option<u64>) {
+        let chosen = |uid: u64| service_uid.is_none_or(|s| s == uid);
+        self.destinations.values_mut().filter(|e| chosen(e.service_uid)).for_each(|e| e.meter.zero());
+        self.services.iter_mut().filter(|(uid, _)| chosen(**uid)).for_each(|(_, m)| m.zero());
+    }
+
+    /// The meter of a destination.
+    pub fn destination(&self, uid: u64) -> Meter {
+        self.destinations.get(&uid).map(|e| e.meter).unwrap_or_default()
+    }
+
+    /// The meter of a service.
+    pub fn service(&self, uid: u64) -> Meter {
+        self.services.get(&uid).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traffic(connections: u64, in_packets: u64, out_packets: u64, in_bytes: u64, out_bytes: u64) -> Traffic {
+        Traffic { connections, in_packets, out_packets, in_bytes, out_bytes }
+    }
+
+    /// As `ipvsadm -Ln --rate` showed some seconds after `--stats` had shown these totals.
+    #[test]
+    fn rates_are_the_kernels() {
+        let recorded = [
+            (traffic(12, 12, 6, 480, 240), [1, 1, 0, 25, 13]),
+            (traffic(6, 6, 0, 240, 0), [0, 0, 0, 13, 0]),
+            (traffic(4, 4, 0, 160, 0), [0, 0, 0, 8, 0]),
+        ];
+        for (total, want) in recorded {
+            let mut meter = Meter::default();
+            meter.set(total);
+            for _ in 0..4 {
+                meter.estimate();
+            }
+            let r = meter.rates();
+            assert_eq!([r.connections, r.in_packets, r.out_packets, r.in_bytes, r.out_bytes], want);
+        }
+    }
+
+    #[test]
+    fn a_steady_rate_is_reached_and_left() {
+        let mut meter = Meter::default();
+        for second in 1..100 {
+            meter.set(traffic(second * 200, 0, 0, second * 20_000, 0));
+            meter.estimate();
+        }
+        assert_eq!((meter.rates().connections, meter.rates().in_bytes), (100, 10_000));
+        for _ in 0..60 {
+            meter.estimate();
+        }
+        assert_eq!(meter.rates(), Rates::default());
+    }
+
+    #[test]
+    fn what_is_shown_as_sampled_waits_for_the_sample() {
+        let mut meter = Meter::default();
+        meter.set(traffic(5, 0, 0, 0, 0));
+        assert_eq!((meter.traffic().connections, meter.sampled().connections), (5, 0));
+        meter.estimate();
+        assert_eq!(meter.sampled().connections, 5);
+    }
+
+    fn counted(uid: u64, service_uid: u64, connections: u64) -> Counted {
+        Counted { uid, service_uid, traffic: traffic(connections, 0, 0, 0, 0) }
+    }
+
+    #[test]
+    fn a_service_keeps_the_traffic_of_the_destinations_that_it_had() {
+        let mut s = Statistics::default();
+        s.absorb(&[counted(10, 1, 5), counted(11, 1, 7)]);
+        s.absorb(&[counted(11, 1, 8)]);
+        assert_eq!(s.service(1).traffic().connections, 13);
+        assert_eq!(s.destination(10).traffic().connections, 0);
+        s.keep_services(|uid| uid == 2);
+        assert_eq!(s.service(1).traffic().connections, 0);
+    }
+
+    #[test]
+    fn zero_moves_the_base_of_the_chosen() {
+        let mut s = Statistics::default();
+        s.absorb(&[counted(10, 1, 5), counted(20, 2, 7)]);
+        s.zero(Some(1));
+        s.absorb(&[counted(10, 1, 6), counted(20, 2, 7)]);
+        let shown = |m: Meter| m.traffic().connections;
+        assert_eq!([shown(s.destination(10)), shown(s.service(1))], [1, 1]);
+        assert_eq!([shown(s.destination(20)), shown(s.service(2))], [7, 7]);
+        s.zero(None);
+        assert_eq!([shown(s.destination(20)), shown(s.service(2))], [0, 0]);
+    }
+
+    #[test]
+    fn a_destination_that_moves_to_a_new_service_starts_at_zero() {
+        let mut s = Statistics::default();
+        s.absorb(&[counted(10, 1, 5)]);
+        s.absorb(&[counted(10, 2, 6)]);
+        assert_eq!(s.destination(10).traffic().connections, 0);
+        assert_eq!(s.service(2).traffic().connections, 1);
+    }
+}
