@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, Traffic};
@@ -158,9 +159,9 @@ impl WorkerHandle {
         self.commands.try_send(command(answer)).ok().map(|()| reply)
     }
 
-    async fn receive<T>(&self, reply: Option<oneshot::Receiver<T>>) -> Result<T, Silent> {
+    async fn receive<T>(&self, reply: Option<oneshot::Receiver<T>>, until: Instant) -> Result<T, Silent> {
         let reply = reply.ok_or(Silent(self.id))?;
-        tokio::time::timeout(PATIENCE, reply).await.ok().and_then(Result::ok).ok_or(Silent(self.id))
+        tokio::time::timeout_at(until, reply).await.ok().and_then(Result::ok).ok_or(Silent(self.id))
     }
 
     /// Sends a command and waits for its answer.
@@ -169,7 +170,7 @@ impl WorkerHandle {
     /// [`Silent`] after [`PATIENCE`], or at once when the worker has ended.
     pub async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Silent> {
         let reply = self.send(command);
-        self.receive(reply).await
+        self.receive(reply, Instant::now() + PATIENCE).await
     }
 
     /// One page of a table.
@@ -220,12 +221,19 @@ impl Workers {
     /// # Errors
     /// [`Silent`], of the first that does not answer.
     pub async fn ask_all<T>(&self, command: impl Fn(Answer<T>) -> Command) -> Result<Vec<T>, Silent> {
-        let replies: Vec<_> = self.iter().map(|w| (w, w.send(&command))).collect();
+        self.ask_each(command).await.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// Sends a command to all at once and waits for what each answers, or does not.
+    pub async fn ask_each<T>(&self, command: impl Fn(Answer<T>) -> Command) -> Vec<(WorkerHandle, Result<T, Silent>)> {
+        let replies: Vec<_> = self.iter().map(|w| (w.clone(), w.send(&command))).collect();
+        let until = Instant::now() + PATIENCE;
         let mut answers = Vec::with_capacity(replies.len());
         for (worker, reply) in replies {
-            answers.push(worker.receive(reply).await?);
+            let answer = worker.receive(reply, until).await;
+            answers.push((worker, answer));
         }
-        Ok(answers)
+        answers
     }
 
     /// Puts a snapshot in force: returns when every worker works by it, with the old ones, to be freed here.

@@ -1,11 +1,388 @@
 //! Control: the rules, who may change them and how, and the protocol of the control socket (`docs/control.md`).
+//!
+//! A change is made in the [`store`], put in force on every worker, persisted, and only then answered; if any of that fails it is
+//! taken back whole.
 
 pub mod apply;
 pub mod check;
+pub mod client;
+mod handle;
 pub mod key;
+mod listing;
 pub mod reply;
 pub mod request;
 pub mod rule_set;
+pub mod server;
 pub mod state;
 pub mod statistics;
 pub mod store;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::config::{Config, ConfigError};
+use crate::control::reply::{ErrorCode, Failure, PortView};
+use crate::control::rule_set::RuleSet;
+use crate::control::state::{State, StateError};
+use crate::control::statistics::{Counted, INTERVAL, Statistics};
+use crate::control::store::{Limits, Store};
+use crate::mailbox::{DestinationRow, Silent, Workers};
+use crate::network::Network;
+use crate::snapshot::{Rules, Snapshot};
+
+pub use listing::{Answer, Listing};
+
+/// What the ports say of themselves, at every call.
+pub type Ports = Box<dyn Fn() -> Vec<PortView> + Send>;
+
+/// What control starts with.
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    /// Where it was read from; `None` for the embedded default, which cannot be reloaded.
+    pub config_path: Option<PathBuf>,
+    /// The network at start.
+    pub network: Arc<Network>,
+    /// The workers.
+    pub workers: Workers,
+    /// The ports.
+    pub ports: Ports,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Why control does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The rules of state file and configuration together.
+    #[error("the rules of configuration and state file do not go together: {0}")]
+    Rules(#[from] Failure),
+}
+
+/// Control of one director; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Control {
+    inner: Arc<Mutex<Inner>>,
+    workers: Workers,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// Somebody has asked the director to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stop;
+
+struct Inner {
+    config: Config,
+    config_path: Option<PathBuf>,
+    state_path: Option<PathBuf>,
+    store: Store,
+    statistics: Statistics,
+    network: Arc<Network>,
+    workers: Workers,
+    ports: Ports,
+    current: Arc<Snapshot>,
+    /// Snapshots that a silent worker may still hold: freed here and not there.
+    retired: Vec<Arc<Snapshot>>,
+    draining: bool,
+    started: Instant,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Restores the rules: those of the state file, with what has changed in the configuration since it was written. Also returns
+    /// the snapshot to give each worker before its first packet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new(setup: Setup) -> Result<(Self, Arc<Snapshot>), StartError> {
+        let Setup { config, config_path, network, workers, ports } = setup;
+        let state_path = Some(config.director.state.clone()).filter(|p| !p.as_os_str().is_empty());
+        let mut store = Store::new(limits(&config));
+        store.apply(&restored(&config, state_path.as_deref())?)?;
+        let current = Arc::new(Snapshot::new(1, store.rules(), network.clone()));
+        let inner = Inner {
+            config,
+            config_path,
+            state_path,
+            store,
+            statistics: Statistics::default(),
+            network,
+            workers: workers.clone(),
+            ports,
+            current: current.clone(),
+            retired: Vec::new(),
+            draining: false,
+            started: Instant::now(),
+        };
+        inner.persist()?;
+        Ok((Self { inner: Arc::new(Mutex::new(inner)), workers, stop: watch::Sender::new(None) }, current))
+    }
+
+    /// Puts a new network in force on every worker.
+    ///
+    /// # Errors
+    /// [`Silent`]; the others work by the new network then.
+    pub async fn set_network(&self, network: Arc<Network>) -> Result<(), Silent> {
+        let mut inner = self.inner.lock().await;
+        inner.network = network;
+        inner.publish().await
+    }
+
+    /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to. Never
+    /// returns.
+    pub async fn keep_house(&self) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        loop {
+            ticks.tick().await;
+            if let Err(silent) = self.inner.lock().await.tick().await {
+                tracing::warn!("{silent}");
+            }
+        }
+    }
+
+    /// Waits until somebody asks the director to stop, and until its connections have ended if that was asked for.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives as long as `self`.
+        let _ = stop.wait_for(Option::is_some).await;
+    }
+
+    /// Stops: schedules nothing new, waits up to `drain_secs` for connections to end, then lets [`Control::stopped`] return.
+    pub async fn shut_down(&self, drain_secs: u32) {
+        if drain_secs > 0 {
+            self.inner.lock().await.quiesce().await;
+            self.drain(std::time::Duration::from_secs(drain_secs.into())).await;
+        }
+        self.stop.send_replace(Some(Stop));
+    }
+
+    async fn drain(&self, most: std::time::Duration) {
+        let idle = async {
+            while self.connections().await != Some(0) {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        };
+        let _ = tokio::time::timeout(most, idle).await;
+    }
+
+    /// Connections of all workers, unless one is silent.
+    async fn connections(&self) -> Option<u64> {
+        let reports = self.workers.ask_all(crate::mailbox::Command::Report).await.ok()?;
+        Some(reports.iter().map(|r| r.connections).sum())
+    }
+
+    /// Reads the configuration file again and applies what has changed in its rules.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] without a file; [`ErrorCode::BadRules`] and others when the file is wrong: nothing has changed
+    /// then.
+    pub async fn reload(&self) -> Result<Applied, Failure> {
+        self.inner.lock().await.reload().await
+    }
+}
+
+/// What `apply` and `reload` did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Applied {
+    /// What changed, a sentence each.
+    pub changes: Vec<String>,
+    /// What differs but needs a restart, a sentence each.
+    pub restart: Vec<String>,
+}
+
+fn limits(config: &Config) -> Limits {
+    let d = &config.director;
+    Limits { services: d.services as usize, destinations: d.destinations as usize }
+}
+
+fn restored(config: &Config, state: Option<&std::path::Path>) -> Result<RuleSet, StateError> {
+    let state = state.map(State::load).transpose()?.flatten();
+    Ok(state.map_or_else(|| config.rules.clone(), |s| s.rules.overlay(&s.file, &config.rules)))
+}
+
+impl From<Silent> for Failure {
+    fn from(silent: Silent) -> Self {
+        Self::new(ErrorCode::WorkerSilent, silent.to_string())
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::new(ErrorCode::NotPersisted, error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorCode::BadRules, error.to_string())
+    }
+}
+
+impl Inner {
+    /// Makes a change, puts it in force, persists it; or takes it back.
+    async fn change<T>(&mut self, edit: impl FnOnce(&mut Store) -> Result<T, Failure>) -> Result<T, Failure> {
+        if self.draining {
+            return Err(Failure::new(ErrorCode::Stopping, "the director is stopping; its rules stay as they are"));
+        }
+        let before = self.store.clone();
+        let outcome = edit(&mut self.store).inspect_err(|_| self.store.clone_from(&before))?;
+        let kept = match self.publish().await {
+            Ok(()) => self.persist().map_err(Failure::from),
+            Err(silent) => Err(silent.into()),
+        };
+        if let Err(failure) = kept {
+            self.store = before;
+            // In line after what is taken back, so that also a worker that answers late ends with the old rules.
+            let back = self.next_snapshot();
+            self.workers.apply_later(&back);
+            return Err(failure);
+        }
+        Ok(outcome)
+    }
+
+    fn persist(&self) -> Result<(), StateError> {
+        let Some(path) = &self.state_path else { return Ok(()) };
+        State::new(self.store.rule_set(), self.config.rules.clone()).save(path)
+    }
+
+    fn next_snapshot(&mut self) -> Arc<Snapshot> {
+        let rules = if self.draining { Arc::new(quiesced(&self.store.rules())) } else { self.store.rules() };
+        let snapshot = Arc::new(Snapshot::new(self.current.version + 1, rules, self.network.clone()));
+        let old = std::mem::replace(&mut self.current, snapshot.clone());
+        self.retired.push(old);
+        self.retired.retain(|s| Arc::strong_count(s) > 1);
+        snapshot
+    }
+
+    async fn publish(&mut self) -> Result<(), Silent> {
+        let snapshot = self.next_snapshot();
+        self.workers.apply(&snapshot).await.map(drop)
+    }
+
+    async fn quiesce(&mut self) {
+        self.draining = true;
+        if let Err(silent) = self.publish().await {
+            tracing::warn!("{silent}");
+        }
+    }
+
+    /// What all workers together have counted, by [`crate::destination::DestId`]; rows of former destinations are left out.
+    async fn totals(&mut self) -> Result<Vec<Totals>, Silent> {
+        let rules = self.store.rules();
+        let mut totals = vec![Totals::default(); rules.destinations.len()];
+        for worker in self.workers.iter() {
+            let rows = worker.stats(totals.len()).await?;
+            for ((total, row), destination) in totals.iter_mut().zip(rows).zip(&rules.destinations) {
+                if destination.as_ref().is_some_and(|d| d.uid == row.uid) {
+                    total.add(&row);
+                }
+            }
+        }
+        self.absorb(&totals);
+        Ok(totals)
+    }
+
+    fn absorb(&mut self, totals: &[Totals]) {
+        let counted = |(d, service_uid): (&Arc<crate::destination::Destination>, u64)| {
+            let traffic = totals.get(d.id.index()).map(|t| t.traffic).unwrap_or_default();
+            Counted { uid: d.uid, service_uid, traffic }
+        };
+        let all: Vec<_> = self.store.counted().map(counted).collect();
+        self.statistics.absorb(&all);
+        let services: std::collections::HashSet<_> = self.store.services().iter().map(|s| s.uid).collect();
+        self.statistics.keep_services(|uid| services.contains(&uid));
+    }
+
+    async fn tick(&mut self) -> Result<(), Silent> {
+        let totals = self.totals().await?;
+        self.statistics.estimate();
+        if self.store.has_removed() {
+            let used = |id: crate::destination::DestId| totals.get(id.index()).is_none_or(Totals::in_use);
+            if self.store.forget_unused(used) > 0 {
+                self.publish().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<Applied, Failure> {
+        let Some(path) = self.config_path.clone() else {
+            let text = "the director runs on its embedded configuration; start it with --config FILE to reload one";
+            return Err(Failure::new(ErrorCode::Unsupported, text));
+        };
+        let new = Config::load(&path)?;
+        let restart = new.needs_restart(&self.config);
+        let wanted = self.store.rule_set().overlay(&self.config.rules, &new.rules);
+        // In place before the change, so that the state file is written with it.
+        let old = std::mem::replace(&mut self.config.rules, new.rules);
+        match self.change(|store| store.apply(&wanted)).await {
+            Ok(changes) => Ok(Applied {
+                changes: changes.iter().map(ToString::to_string).collect(),
+                restart: restart.iter().map(|key| format!("{key} differs; restart the director to apply it")).collect(),
+            }),
+            Err(failure) => {
+                self.config.rules = old;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// The same rules, but no destination takes anything new.
+fn quiesced(rules: &Rules) -> Rules {
+    let still = |d: &Arc<crate::destination::Destination>| {
+        Arc::new(crate::destination::Destination { weight: 0, ..crate::destination::Destination::clone(d) })
+    };
+    let destinations: Vec<_> = rules.destinations.iter().map(|d| d.as_ref().map(still)).collect();
+    let service = |s: &Arc<crate::service::Service>| {
+        let mut service = crate::service::Service::clone(s);
+        service.version += 1;
+        service.destinations = service.destinations.iter().map(still).collect();
+        Arc::new(service)
+    };
+    let services = rules.services.iter().map(|s| s.as_ref().map(service)).collect();
+    Rules::new(services, destinations, rules.settings)
+}
+
+/// What all workers together know of one destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Totals {
+    traffic: crate::stats::Traffic,
+    active: u64,
+    inactive: u64,
+    persistent: u64,
+    overloaded: bool,
+}
+
+impl Totals {
+    fn add(&mut self, row: &DestinationRow) {
+        self.traffic += row.traffic;
+        self.active += u64::from(row.active);
+        self.inactive += u64::from(row.inactive);
+        self.persistent += u64::from(row.persistent);
+        self.overloaded |= row.overloaded;
+    }
+
+    fn in_use(&self) -> bool {
+        self.active + self.inactive + self.persistent > 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

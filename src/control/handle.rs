@@ -1,0 +1,154 @@
+//! From request to answer.
+
+use crate::config::{parse_rules, write_rules};
+use crate::control::key::word;
+use crate::control::reply::{ErrorCode, Failure, Reply};
+use crate::control::request::Request;
+use crate::control::rule_set::{RuleSet, with_setting};
+use crate::control::{Answer, Applied, Control, Inner, Listing, view};
+use crate::mailbox::Command;
+use crate::service::ServiceKey;
+
+impl Control {
+    /// Answers one request. A change is in force on every worker, and persisted, when this returns.
+    pub async fn handle(&self, request: Request) -> Answer {
+        self.answer(request).await.unwrap_or_else(|failure| Reply::Error(failure).into())
+    }
+
+    async fn answer(&self, request: Request) -> Result<Answer, Failure> {
+        match request {
+            Request::Services { service } => self.services(service).await,
+            Request::Connections(filter) => Ok(Answer::Many(Listing::connections(self.workers.clone(), filter, false))),
+            Request::Templates(filter) => Ok(Answer::Many(Listing::connections(self.workers.clone(), filter, true))),
+            Request::Status {}
+            | Request::Workers {}
+            | Request::Counters {}
+            | Request::Ports {}
+            | Request::NextHops {} => self.observe(&request).await.map(Answer::from),
+            Request::FlushConnections {} => {
+                self.workers.ask_all(Command::FlushConnections).await?;
+                Ok(Reply::Done {}.into())
+            }
+            Request::Shutdown { drain_secs } => {
+                let control = self.clone();
+                tokio::spawn(async move { control.shut_down(drain_secs).await });
+                Ok(Reply::Done {}.into())
+            }
+            other => self.inner.lock().await.rules(other).await.map(Answer::from),
+        }
+    }
+
+    async fn services(&self, service: Option<ServiceKey>) -> Result<Answer, Failure> {
+        let mut inner = self.inner.lock().await;
+        if let Some(key) = service {
+            inner.known(&key)?;
+        }
+        Ok(Answer::Many(Listing::services(inner.service_views(service).await?)))
+    }
+
+    async fn observe(&self, request: &Request) -> Result<Reply, Failure> {
+        match request {
+            Request::Ports {} => Ok(Reply::Ports { ports: (self.inner.lock().await.ports)() }),
+            Request::NextHops {} => Ok(Reply::NextHops { next_hops: self.inner.lock().await.next_hops() }),
+            Request::Status {} => {
+                let reports = self.workers.ask_each(Command::Report).await;
+                Ok(Reply::Status(self.inner.lock().await.status(&reports)))
+            }
+            Request::Workers {} => {
+                let reports = self.workers.ask_all(Command::Report).await?;
+                let views = self.workers.iter().zip(&reports).map(|(w, r)| view::worker_view(w, r));
+                Ok(Reply::Workers { workers: views.collect() })
+            }
+            _ => {
+                let reports = self.workers.ask_all(Command::Report).await?;
+                Ok(view::counters(reports.iter().map(|r| &r.counters)))
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn known(&self, key: &ServiceKey) -> Result<u64, Failure> {
+        let missing = || Failure::new(ErrorCode::NoSuchService, format!("there is no service {}", word(key)));
+        self.store.find(key).map(|s| s.uid).ok_or_else(missing)
+    }
+
+    /// Requests on the rules.
+    async fn rules(&mut self, request: Request) -> Result<Reply, Failure> {
+        match request {
+            Request::AddService(spec) => self.change(|s| s.add_service(&spec).map(drop)).await?,
+            Request::EditService(spec) => self.change(|s| s.edit_service(&spec).map(drop)).await?,
+            Request::DeleteService { service } => self.change(|s| s.delete_service(&service)).await?,
+            Request::AddDestination { service, destination } => {
+                self.change(|s| s.add_destination(&service, &destination).map(drop)).await?;
+            }
+            Request::EditDestination { service, destination } => {
+                self.change(|s| s.edit_destination(&service, &destination)).await?;
+            }
+            Request::DeleteDestination { service, address } => {
+                self.change(|s| s.delete_destination(&service, address)).await?;
+            }
+            Request::Flush {} => {
+                self.change(|s| {
+                    s.flush();
+                    Ok(())
+                })
+                .await?;
+            }
+            Request::SetTimeouts { tcp, tcp_fin, udp } => self.set_timeouts([tcp, tcp_fin, udp]).await?,
+            Request::SetSetting { name, value } => self.set_setting(&name, value).await?,
+            Request::Zero { service } => self.zero(service).await?,
+            other => return self.texts(other).await,
+        }
+        Ok(Reply::Done {})
+    }
+
+    /// Requests that are answered with more than `done`.
+    async fn texts(&mut self, request: Request) -> Result<Reply, Failure> {
+        match request {
+            Request::Timeouts {} => Ok(Reply::Timeouts(self.store.settings().timeouts)),
+            Request::Settings {} => Ok(Reply::Settings(self.store.settings())),
+            Request::Save {} => Ok(Reply::Rules { rules: write_rules(&self.store.rule_set()) }),
+            Request::Apply { rules, name } => self.apply(&name, &rules).await.map(applied),
+            Request::Reload {} => self.reload().await.map(applied),
+            other => Err(Failure::new(ErrorCode::Unsupported, format!("{other:?} is not answered here"))),
+        }
+    }
+
+    async fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), Failure> {
+        let uid = service.map(|key| self.known(&key)).transpose()?;
+        // What has been counted until now is what is set to zero.
+        self.totals().await?;
+        self.statistics.zero(uid);
+        Ok(())
+    }
+
+    async fn set_timeouts(&mut self, seconds: [u32; 3]) -> Result<(), Failure> {
+        let mut settings = self.store.settings();
+        let t = &mut settings.timeouts;
+        for (slot, new) in [&mut t.tcp, &mut t.tcp_fin, &mut t.udp].into_iter().zip(seconds) {
+            if new != 0 {
+                *slot = new;
+            }
+        }
+        self.change(|s| s.set_settings(settings)).await
+    }
+
+    async fn set_setting(&mut self, name: &str, value: i64) -> Result<(), Failure> {
+        let settings = with_setting(&self.store.settings(), name, value)?;
+        self.change(|s| s.set_settings(settings)).await
+    }
+
+    async fn apply(&mut self, name: &str, text: &str) -> Result<Applied, Failure> {
+        let name = if name.is_empty() { "rules" } else { name };
+        let (settings, services) = parse_rules(name, text)?;
+        let settings = settings.unwrap_or_else(|| self.store.settings());
+        let wanted = RuleSet { settings, services };
+        let changes = self.change(|s| s.apply(&wanted)).await?;
+        Ok(Applied { changes: changes.iter().map(ToString::to_string).collect(), restart: Vec::new() })
+    }
+}
+
+fn applied(applied: Applied) -> Reply {
+    Reply::Applied { changes: applied.changes, restart: applied.restart }
+}

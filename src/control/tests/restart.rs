@@ -1,0 +1,92 @@
+//! What is there after an end, asked for or not.
+
+use super::*;
+use std::path::Path;
+
+const FILE: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.20\"\nport = 80\n";
+
+fn start(folder: &Path, text: &str) -> Result<Fake, StartError> {
+    let file = folder.join("director.toml");
+    let text = format!("[director]\nstate = \"{}\"\n{text}", folder.join("state.json").display());
+    std::fs::write(&file, text).unwrap();
+    Fake::with(Config::load(&file).unwrap(), Some(file), 1)
+}
+
+async fn words(fake: &Fake) -> Vec<String> {
+    services(&fake.control).await.iter().map(|s| key::word(&s.service)).collect()
+}
+
+#[tokio::test]
+async fn rules_are_back_before_the_first_packet() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = start(folder.path(), "").unwrap();
+    done(&fake.control, SERVICE).await;
+    for (last, weight) in [(11, 3), (12, 4)] {
+        done(&fake.control, &destination("add_destination", last, weight)).await;
+    }
+    drop(fake);
+    assert_eq!(start(folder.path(), "").unwrap().weights(), [[4, 3]]);
+}
+
+#[tokio::test]
+async fn what_changed_in_the_file_meanwhile_changes_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = start(folder.path(), FILE).unwrap();
+    done(&fake.control, SERVICE).await;
+    drop(fake);
+    let fake = start(folder.path(), &FILE.replace("80", "81")).unwrap();
+    assert_eq!(words(&fake).await, ["tcp:192.0.2.10:80", "tcp:192.0.2.20:81"]);
+}
+
+#[tokio::test]
+async fn a_reload_applies_what_changed_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = start(folder.path(), FILE).unwrap();
+    done(&fake.control, SERVICE).await;
+    let state = folder.path().join("state.json");
+    let new = format!("[director]\nworkers = 2\nstate = \"{}\"\n{}", state.display(), FILE.replace("80", "81"));
+    let file = folder.path().join("director.toml");
+    std::fs::write(&file, new).unwrap();
+    let applied = fake.control.reload().await.unwrap();
+    assert_eq!(applied.changes, ["service tcp:192.0.2.20:80 removed", "service tcp:192.0.2.20:81 added"]);
+    assert_eq!(applied.restart, ["director.workers differs; restart the director to apply it"]);
+    assert_eq!(words(&fake).await, ["tcp:192.0.2.10:80", "tcp:192.0.2.20:81"]);
+
+    std::fs::write(&file, "[vs]\nnosuch = 1\n").unwrap();
+    let failure = fake.control.reload().await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::BadRules);
+    assert!(failure.message.contains("director.toml:2: vs.nosuch"), "{failure}");
+    assert_eq!(words(&fake).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_state_file_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("state.json"), "{\"version\":1").unwrap();
+    let error = start(folder.path(), "").err().unwrap().to_string();
+    assert!(error.contains("state.json") && error.contains("move it away"), "{error}");
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_kept_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("sub");
+    std::fs::create_dir(&inside).unwrap();
+    let fake = start(&inside, "").unwrap();
+    std::fs::remove_dir_all(&inside).unwrap();
+    assert_eq!(code(&fake.control, SERVICE).await, ErrorCode::NotPersisted);
+    assert!(words(&fake).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_saved_can_be_applied() {
+    let (from, to) = (Fake::new(1), Fake::new(1));
+    done(&from.control, SERVICE).await;
+    done(&from.control, &destination("add_destination", 11, 3)).await;
+    done(&from.control, &destination("add_destination", 12, 4)).await;
+    let Reply::Rules { rules } = ask(&from.control, r#"{"request":"save"}"#).await else { panic!() };
+    let apply = serde_json::to_string(&Request::Apply { rules, name: "saved".into() }).unwrap();
+    ask(&to.control, &apply).await;
+    assert_eq!(to.weights(), [[4, 3]]);
+    assert!(matches!(ask(&to.control, &apply).await, Reply::Applied { changes, .. } if changes.is_empty()));
+}

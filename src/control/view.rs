@@ -1,0 +1,176 @@
+//! What control knows, as replies show it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::addr::MacAddr;
+use crate::control::check::flag_list;
+use crate::control::reply::{
+    CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
+};
+use crate::control::{Inner, Totals};
+use crate::destination::Destination;
+use crate::mailbox::{Silent, WorkerHandle, WorkerReport};
+use crate::network::{Hop, Network};
+use crate::service::{Service, ServiceKey};
+use crate::snapshot::Snapshot;
+use crate::stats::{Counters, DropReason, Event};
+
+impl Inner {
+    pub(super) async fn service_views(&mut self, only: Option<ServiceKey>) -> Result<Vec<ServiceView>, Silent> {
+        let totals = self.totals().await?;
+        let chosen = |s: &&&Arc<Service>| only.is_none_or(|key| s.key == key);
+        Ok(self.store.services().iter().filter(chosen).map(|s| self.service_view(s, &totals)).collect())
+    }
+
+    fn service_view(&self, service: &Service, totals: &[Totals]) -> ServiceView {
+        let meter = self.statistics.service(service.uid);
+        let destination = |d: &Arc<Destination>| self.destination_view(d, totals);
+        ServiceView {
+            service: service.key,
+            scheduler: service.scheduler,
+            persistence: service
+                .persistence
+                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
+            one_packet: service.flags.one_packet,
+            flags: flag_list(service.flags),
+            traffic: meter.traffic(),
+            rates: meter.rates(),
+            destinations: service.destinations.iter().map(destination).collect(),
+        }
+    }
+
+    fn destination_view(&self, d: &Destination, totals: &[Totals]) -> DestinationView {
+        let meter = self.statistics.destination(d.uid);
+        let total = totals.get(d.id.index()).copied().unwrap_or_default();
+        DestinationView {
+            address: SocketAddr::new(d.address, d.port),
+            method: d.method,
+            tunnel: d.tunnel,
+            weight: d.weight,
+            upper: d.upper,
+            lower: d.lower,
+            active: total.active,
+            inactive: total.inactive,
+            persistent: total.persistent,
+            overloaded: total.overloaded,
+            traffic: meter.traffic(),
+            rates: meter.rates(),
+            next_hop: hop_view(&self.current, d),
+        }
+    }
+
+    pub(super) fn next_hops(&self) -> Vec<NextHopView> {
+        let mut seen = std::collections::HashSet::new();
+        let services = self.store.services();
+        let destinations = services.iter().flat_map(|s| &s.destinations).filter(|d| seen.insert(d.address));
+        let view = |d: &Arc<Destination>| NextHopView {
+            address: d.address,
+            source: self.current.paths.get(d.id.index()).and_then(|p| p.source),
+            next_hop: hop_view(&self.current, d),
+        };
+        destinations.map(view).collect()
+    }
+
+    pub(super) fn status(&self, reports: &[(WorkerHandle, Result<WorkerReport, Silent>)]) -> StatusView {
+        let sum =
+            |field: fn(&WorkerReport) -> u64| reports.iter().filter_map(|(_, r)| r.as_ref().ok()).map(field).sum();
+        let services = self.store.services();
+        let ports = (self.ports)();
+        let path = |p: Option<&std::path::PathBuf>| p.map(|p| p.display().to_string()).unwrap_or_default();
+        StatusView {
+            version: env!("POLLVS_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_secs: self.started.elapsed().as_secs(),
+            config: path(self.config_path.as_ref()),
+            state: path(self.state_path.as_ref()),
+            draining: self.draining,
+            workers: u32::try_from(reports.len()).unwrap_or(u32::MAX),
+            services: u32::try_from(services.len()).unwrap_or(u32::MAX),
+            destinations: u32::try_from(services.iter().map(|s| s.destinations.len()).sum::<usize>())
+                .unwrap_or(u32::MAX),
+            connections: sum(|r| r.connections),
+            connections_max: sum(|r| r.connections_max),
+            templates: sum(|r| r.templates),
+            templates_max: sum(|r| r.templates_max),
+            snapshot: self.current.version,
+            warnings: self.warnings(reports, &ports),
+            ports: ports.into_iter().map(|p| p.name).collect(),
+        }
+    }
+
+    fn warnings(
+        &self,
+        reports: &[(WorkerHandle, Result<WorkerReport, Silent>)],
+        ports: &[crate::control::reply::PortView],
+    ) -> Vec<String> {
+        let silent = reports.iter().filter_map(|(_, r)| r.as_ref().err()).map(ToString::to_string);
+        let down = ports.iter().filter(|p| !p.up).map(|p| format!("port {} has no link", p.name));
+        let unreached = self.next_hops().into_iter().filter_map(|n| match n.next_hop {
+            HopView::Unreachable => Some(format!("there is no route to {}", n.address)),
+            HopView::Kernel => Some(format!("{} is reached by an interface that is no port", n.address)),
+            _ => None,
+        });
+        silent.chain(down).chain(unreached).collect()
+    }
+}
+
+fn hop_view(snapshot: &Snapshot, d: &Destination) -> HopView {
+    let port = |id: crate::verdict::PortId| port_name(&snapshot.network, id);
+    match snapshot.paths.get(d.id.index()).map(|p| p.hop).unwrap_or_default() {
+        Hop::Resolved { port: id, to, mtu, .. } => HopView::Resolved { port: port(id), mac: mac_text(to), mtu },
+        Hop::Unresolved { port: id, neighbour, .. } => HopView::Unresolved { port: port(id), neighbour },
+        Hop::Local => HopView::Local,
+        Hop::Kernel => HopView::Kernel,
+        Hop::Unreachable => HopView::Unreachable,
+    }
+}
+
+fn port_name(network: &Network, id: crate::verdict::PortId) -> String {
+    network.ports.get(usize::from(id.0)).map_or_else(|| format!("port {}", id.0), |p| p.name.clone())
+}
+
+fn mac_text(mac: MacAddr) -> String {
+    mac.0.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// One worker.
+pub(super) fn worker_view(worker: &WorkerHandle, report: &WorkerReport) -> WorkerView {
+    let event = |e: Event| report.counters.events[e as usize];
+    WorkerView {
+        worker: worker.id.0,
+        cpu: worker.cpu,
+        turns: report.turns,
+        busy_turns: report.busy_turns,
+        connections: report.connections,
+        connections_max: report.connections_max,
+        templates: report.templates,
+        templates_max: report.templates_max,
+        received: event(Event::Received),
+        transmitted: event(Event::Transmitted),
+        passed: event(Event::Passed),
+        handed_off: event(Event::HandedOff),
+        dropped: report.counters.drops.iter().sum(),
+        snapshot: report.snapshot,
+    }
+}
+
+/// The counters of all workers.
+pub(super) fn counters<'a>(all: impl Iterator<Item = &'a Counters>) -> Reply {
+    let mut sum = Counters::default();
+    all.for_each(|c| sum.add(c));
+    let drop = |r: &DropReason| CounterView {
+        name: r.name().to_owned(),
+        text: r.text().to_owned(),
+        count: sum.drops[*r as usize],
+    };
+    let event = |e: &Event| CounterView {
+        name: e.name().to_owned(),
+        text: e.text().to_owned(),
+        count: sum.events[*e as usize],
+    };
+    Reply::Counters {
+        drops: DropReason::ALL.iter().map(drop).collect(),
+        events: Event::ALL.iter().map(event).collect(),
+    }
+}
