@@ -24,6 +24,8 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + Send + Sync + 'sta
     fn last(self, prefix: u8) -> Self;
     /// The next address; wraps at the end.
     fn next(self) -> Self;
+    /// May one host have it? Not so of the unspecified, the loopback, the multicast and the broadcast addresses.
+    fn is_host(self) -> bool;
     /// 64 bits to be mixed by a hash; for IPv6 both halves folded under `key`.
     fn fold(self, key: u64) -> u64;
 }
@@ -55,6 +57,10 @@ impl Address for u32 {
 
     fn next(self) -> Self {
         self.wrapping_add(1)
+    }
+
+    fn is_host(self) -> bool {
+        !matches!(self >> 24, 0 | 127 | 224..=239) && self != Self::MAX
     }
 
     #[inline]
@@ -90,6 +96,10 @@ impl Address for u128 {
 
     fn next(self) -> Self {
         self.wrapping_add(1)
+    }
+
+    fn is_host(self) -> bool {
+        self > 1 && self >> 120 != 0xff
     }
 
     #[inline]

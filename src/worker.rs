@@ -201,23 +201,39 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         true
     }
 
+    /// Fills the burst. Rings and twins have a share of it, so that a wire that never ends does not shut them out, and what the
+    /// wire leaves.
     fn receive(&mut self) -> usize {
-        let burst = &mut self.pipeline[0];
-        let wire = self.parts.io.receive(burst);
+        let room = self.pipeline[0].room();
+        self.take_over(room / 2);
+        self.hear_kernel(room / 4);
+        let wire = self.parts.io.receive(&mut self.pipeline[0]);
         self.parts.director.counters_mut().events[Event::Received as usize] += wire as u64;
-        while burst.room() > 0
-            && let Some(Parcel { frame, port, origin }) = self.parts.handoff.receive()
-        {
+        self.take_over(room);
+        self.hear_kernel(room);
+        self.pipeline[0].len()
+    }
+
+    /// Takes up to `most` frames that other workers handed over.
+    #[inline]
+    fn take_over(&mut self, most: usize) {
+        let burst = &mut self.pipeline[0];
+        for _ in 0..most.min(burst.room()) {
+            let Some(Parcel { frame, port, origin }) = self.parts.handoff.receive() else { return };
             self.parts.director.counters_mut().event(Event::FromHandoff);
             drop(burst.push(frame, port, origin));
         }
-        while burst.room() > 0
-            && let Some((port, frame)) = self.parts.twin.receive()
-        {
+    }
+
+    /// Takes up to `most` frames that the kernel sent.
+    #[inline]
+    fn hear_kernel(&mut self, most: usize) {
+        let burst = &mut self.pipeline[0];
+        for _ in 0..most.min(burst.room()) {
+            let Some((port, frame)) = self.parts.twin.receive() else { return };
             self.parts.director.counters_mut().event(Event::FromTwin);
             drop(burst.push(frame, port, Origin::Twin));
         }
-        burst.len()
     }
 
     /// Moves every burst one stage on.

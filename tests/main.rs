@@ -5,3 +5,4 @@
 #[allow(unreachable_pub, reason = "a crate of its own as well")]
 mod fuzz;
 mod namespaces;
+mod world;

@@ -137,7 +137,7 @@ impl<A: Family> Lane<'_, A> {
         self.answer(frame, packet, fault, reason, packet.dst)
     }
 
-    /// Turns the packet into an error to its source, if the limit on such errors allows one more.
+    /// Turns the packet into an error to its source, if there is a way to it and the limit on such errors allows one more.
     pub(super) fn answer<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -146,8 +146,9 @@ impl<A: Family> Lane<'_, A> {
         reason: DropReason,
         from: A,
     ) -> Verdict {
+        let hop = A::hop(self.snapshot, packet.src);
         let limit = self.snapshot.rules.settings.icmp_msgs_per_sec;
-        if !self.shared.icmp.take(packet.now, limit) {
+        if forward::mtu(&hop).is_none() || !self.shared.icmp.take(packet.now, limit) {
             return Verdict::Drop(reason);
         }
         if answer::turn_into(frame, &packet.at, fault, from).is_none() {
@@ -155,7 +156,7 @@ impl<A: Family> Lane<'_, A> {
         }
         self.shared.counters.drop(reason);
         self.shared.event(Event::IcmpSent);
-        forward::send(frame, &A::hop(self.snapshot, packet.src))
+        forward::send(frame, &hop)
     }
 }
 

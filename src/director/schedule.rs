@@ -14,7 +14,7 @@ use crate::proto::{Direction, State};
 use crate::scheduler::{Candidates, Flow};
 use crate::service::{Protocol, Service};
 use crate::stats::{DropReason, Event};
-use crate::verdict::Verdict;
+use crate::verdict::{Origin, Verdict};
 
 /// FTP's data port: an active data connection is never scheduled.
 const FTP_DATA: u16 = 20;
@@ -36,7 +36,8 @@ impl<A: Family> Lane<'_, A> {
             self.shared.event(Event::NoService);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         };
-        if !segment.starts(snapshot.rules.settings.sloppy_tcp) || packet.sport == FTP_DATA {
+        let starts = segment.starts(snapshot.rules.settings.sloppy_tcp) && packet.sport != FTP_DATA;
+        if !starts || self.is_martian(packet) {
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         }
@@ -52,6 +53,12 @@ impl<A: Family> Lane<'_, A> {
             Some(choice) => self.open(frame, packet, segment, service, &choice),
             None => self.refuse(frame, packet, Fault::PortUnreachable, DropReason::NoDestination),
         }
+    }
+
+    /// Has the packet a source that no client can have? The kernel drops such packets where it looks up the route.
+    fn is_martian(&self, packet: &Packet<A>) -> bool {
+        let own = || packet.origin == Origin::Wire && A::network(self.snapshot).local.contains(packet.src);
+        !packet.src.is_host() || own()
     }
 
     /// Asks the service's scheduler.
