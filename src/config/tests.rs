@@ -81,7 +81,8 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ("[[service]]\nmark = 0".into(), "f.toml:1: service.mark: 0 is no mark; a mark is 1 or more"),
         (
             s("scheduler = \"fast\""),
-            "f.toml:5: service.scheduler: no scheduler \"fast\"; there are rr, wrr, lc, wlc, sh, sed, nq, fo, ovf, dh",
+            "f.toml:5: service.scheduler: no scheduler \"fast\"; there are rr, wrr, lc, wlc, sh, sed, nq, fo, ovf, dh, \
+             mh, lblc, lblcr",
         ),
         (s("persistent = 0"), "f.toml:1: service.persistent: a persistence of 0 s cannot be; give 1 to 2678400"),
         (
