@@ -25,6 +25,7 @@ pub mod network;
 pub mod packet;
 pub mod prefetch;
 pub mod proto;
+pub mod replay;
 pub mod scheduler;
 pub mod service;
 pub mod settings;

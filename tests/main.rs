@@ -5,4 +5,5 @@
 #[allow(unreachable_pub, reason = "a crate of its own as well")]
 mod fuzz;
 mod namespaces;
+mod parity;
 mod world;

@@ -1,0 +1,162 @@
+//! Control requests, as the machine answers them: what ipvsadm needs, over the store and the one director.
+
+use std::net::SocketAddr;
+
+use crate::control::check;
+use crate::control::reply::{
+    ConnectionView, DestinationView, ErrorCode, Failure, HopView, PersistenceView, Reply, ServiceView,
+};
+use crate::control::request::Request;
+use crate::destination::Destination;
+use crate::director::{ConnectionInfo, Listing};
+use crate::replay::machine::Machine;
+use crate::service::{Protocol, Service, ServiceKey};
+use crate::settings::{Settings, Timeouts};
+
+impl Machine {
+    /// Answers a request.
+    pub(crate) fn ask(&mut self, request: Request) -> Reply {
+        match self.answer(request) {
+            Ok(reply) => reply,
+            Err(failure) => failure.into(),
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Reply, Failure> {
+        match request {
+            Request::Services { service } => return self.services(service),
+            Request::Connections(_) => return Ok(self.connections(false)),
+            Request::Templates(_) => return Ok(self.connections(true)),
+            Request::Timeouts {} => return Ok(Reply::Timeouts(self.store.settings().timeouts)),
+            Request::Zero { service } => return self.zero_shown(service),
+            Request::AddService(spec) => {
+                self.store.add_service(&spec)?;
+            }
+            Request::EditService(spec) => {
+                self.store.edit_service(&spec)?;
+            }
+            Request::DeleteService { service } => self.store.delete_service(&service)?,
+            Request::AddDestination { service, destination } => {
+                self.store.add_destination(&service, &destination)?;
+            }
+            Request::EditDestination { service, destination } => {
+                self.store.edit_destination(&service, &destination)?;
+            }
+            Request::DeleteDestination { service, address } => self.store.delete_destination(&service, address)?,
+            Request::Flush {} => self.store.flush(),
+            Request::SetTimeouts { tcp, tcp_fin, udp } => self.set_timeouts(tcp, tcp_fin, udp)?,
+            other => {
+                let text = format!("replay has no answer to {other:?}");
+                return Err(Failure::new(ErrorCode::Unsupported, text));
+            }
+        }
+        self.rules_changed();
+        Ok(Reply::Done {})
+    }
+
+    fn set_timeouts(&mut self, tcp: u32, tcp_fin: u32, udp: u32) -> Result<(), Failure> {
+        let old = self.store.settings();
+        let or = |new: u32, old: u32| if new == 0 { old } else { new };
+        let Timeouts { tcp: a, tcp_fin: b, udp: c } = old.timeouts;
+        let timeouts = Timeouts { tcp: or(tcp, a), tcp_fin: or(tcp_fin, b), udp: or(udp, c) };
+        self.store.set_settings(Settings { timeouts, ..old })
+    }
+
+    fn chosen(&self, key: Option<ServiceKey>) -> Result<Vec<&Service>, Failure> {
+        let Some(key) = key else { return Ok(self.store.services().into_iter().map(|s| &**s).collect()) };
+        let missing = || Failure::new(ErrorCode::NoSuchService, format!("there is no service {key}"));
+        Ok(vec![self.store.find(&key).ok_or_else(missing)?])
+    }
+
+    fn zero_shown(&mut self, key: Option<ServiceKey>) -> Result<Reply, Failure> {
+        let services = self.chosen(key)?;
+        let mut uids: Vec<u64> =
+            services.iter().flat_map(|s| s.destinations.iter().map(|d| d.uid).chain([s.uid])).collect();
+        if key.is_none() {
+            uids.push(0);
+        }
+        self.zero(uids);
+        Ok(Reply::Done {})
+    }
+
+    fn services(&self, key: Option<ServiceKey>) -> Result<Reply, Failure> {
+        let services = self.chosen(key)?.into_iter().map(|s| self.service_view(s)).collect();
+        Ok(Reply::Services { services, more: false })
+    }
+
+    fn service_view(&self, service: &Service) -> ServiceView {
+        let shown = self.shown(service.uid);
+        ServiceView {
+            service: service.key,
+            scheduler: service.scheduler,
+            persistence: service
+                .persistence
+                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
+            one_packet: service.flags.one_packet,
+            flags: check::flag_list(service.flags),
+            traffic: shown.shown(),
+            rates: shown.rates(),
+            destinations: service.destinations.iter().map(|d| self.destination_view(d)).collect(),
+        }
+    }
+
+    fn destination_view(&self, destination: &Destination) -> DestinationView {
+        let load = self.director.load(destination.id);
+        let shown = self.shown(destination.uid);
+        DestinationView {
+            address: SocketAddr::new(destination.address, destination.port),
+            method: destination.method,
+            tunnel: destination.tunnel,
+            weight: destination.weight,
+            upper: destination.upper,
+            lower: destination.lower,
+            active: load.active.into(),
+            inactive: load.inactive.into(),
+            persistent: load.persistent.into(),
+            overloaded: load.overloaded,
+            traffic: shown.shown(),
+            rates: shown.rates(),
+            next_hop: HopView::default(),
+        }
+    }
+
+    /// Every service, for the texts of `/proc`.
+    pub(crate) fn service_views(&self) -> Vec<ServiceView> {
+        self.store.services().into_iter().map(|s| self.service_view(s)).collect()
+    }
+
+    fn connections(&self, templates: bool) -> Reply {
+        Reply::Connections { connections: self.connection_views(templates), more: false }
+    }
+
+    /// Connections, or templates, in the order of the tables.
+    pub(crate) fn connection_views(&self, templates: bool) -> Vec<ConnectionView> {
+        let mut views = Vec::new();
+        for v6 in [false, true] {
+            let mut cursor = Some(0);
+            while let Some(from) = cursor {
+                let which = Listing { v6, templates };
+                cursor =
+                    self.director.list(which, from, usize::MAX, self.now, |info| views.push(view(&info, templates)));
+            }
+        }
+        views
+    }
+}
+
+fn view(info: &ConnectionInfo, template: bool) -> ConnectionView {
+    let protocol = match Protocol::from_number(info.protocol) {
+        Some(protocol) => protocol.to_string(),
+        None => "IP".to_owned(),
+    };
+    ConnectionView {
+        protocol,
+        client: SocketAddr::new(info.caddr, info.cport),
+        vip: SocketAddr::new(info.vaddr, info.vport),
+        destination: SocketAddr::new(info.daddr, info.dport),
+        state: info.state.to_owned(),
+        expires_ticks: info.expires,
+        template,
+        worker: 0,
+    }
+}

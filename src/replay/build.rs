@@ -1,0 +1,178 @@
+//! Packets of the stand-in's own, built from their fields.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::addr::MacAddr;
+use crate::wire::checksum::{self, Sum};
+use crate::wire::ethernet::ethertype;
+use crate::wire::tcp::Repr as Tcp;
+use crate::wire::{arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, protocol, tcp};
+
+const BROADCAST: MacAddr = MacAddr([0xff; 6]);
+
+fn framed(dst: MacAddr, src: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; ethernet::HEADER_LEN];
+    let header = ethernet::Repr { dst, src, vlan: None, ethertype };
+    header.emit(&mut ethernet::Packet::new_unchecked(&mut frame[..]));
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// An IP packet of either version in a frame.
+pub(super) fn ethernet(dst: MacAddr, src: MacAddr, packet: &[u8]) -> Vec<u8> {
+    let v6 = packet.first().is_some_and(|b| b >> 4 == 6);
+    framed(dst, src, if v6 { ethertype::IPV6 } else { ethertype::IPV4 }, packet)
+}
+
+/// The header of an IPv4 packet from the director itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct V4 {
+    pub(super) src: Ipv4Addr,
+    pub(super) dst: Ipv4Addr,
+    pub(super) protocol: u8,
+    pub(super) tos: u8,
+    pub(super) ident: u16,
+    pub(super) df: bool,
+}
+
+impl V4 {
+    pub(super) fn packet(&self, payload: &[u8]) -> Vec<u8> {
+        let &Self { src, dst, protocol, tos, ident, df } = self;
+        let header = ipv4::Repr {
+            src,
+            dst,
+            protocol,
+            payload_len: length(payload),
+            ttl: 64,
+            tos,
+            ident,
+            dont_fragment: df,
+            more_fragments: false,
+            fragment_offset: 0,
+        };
+        let mut packet = vec![0; ipv4::HEADER_LEN];
+        header.emit(&mut ipv4::Packet::new_unchecked(&mut packet[..]));
+        packet.extend_from_slice(payload);
+        packet
+    }
+}
+
+fn length(payload: &[u8]) -> u16 {
+    u16::try_from(payload.len()).unwrap_or(u16::MAX)
+}
+
+/// An IPv6 packet.
+pub(super) fn v6(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
+    let header =
+        ipv6::Repr { src, dst, next_header, payload_len: length(payload), hop_limit, traffic_class: 0, flow_label: 0 };
+    let mut packet = vec![0; ipv6::HEADER_LEN];
+    header.emit(&mut ipv6::Packet::new_unchecked(&mut packet[..]));
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// An ICMP message.
+pub(super) fn icmp4(kind: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut message = vec![0; icmpv4::HEADER_LEN];
+    message.extend_from_slice(payload);
+    icmpv4::Repr { kind, code, rest }.emit(&mut icmpv4::Packet::new_unchecked(&mut message[..]));
+    message
+}
+
+/// An ICMPv6 message.
+pub(super) fn icmp6(src: Ipv6Addr, dst: Ipv6Addr, (kind, code): (u8, u8), rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut message = vec![0; icmpv6::HEADER_LEN];
+    message.extend_from_slice(payload);
+    let pseudo = checksum::pseudo_ipv6(src, dst, protocol::ICMPV6, u32::from(length(&message)));
+    icmpv6::Repr { kind, code, rest }.emit(&mut icmpv6::Packet::new_unchecked(&mut message[..]), pseudo);
+    message
+}
+
+fn tcp_pseudo(src: IpAddr, dst: IpAddr, bytes: &[u8]) -> Sum {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => checksum::pseudo_ipv4(src, dst, protocol::TCP, length(bytes)),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => checksum::pseudo_ipv6(src, dst, protocol::TCP, u32::from(length(bytes))),
+        _ => Sum::new(),
+    }
+}
+
+/// Is the checksum of a TCP segment right?
+pub(super) fn tcp_is_intact(src: IpAddr, dst: IpAddr, bytes: &[u8]) -> bool {
+    tcp::Packet::new_checked(bytes).is_ok_and(|t| t.is_intact(tcp_pseudo(src, dst, bytes)))
+}
+
+/// A TCP segment without payload, in an IP packet.
+pub(super) fn tcp(src: IpAddr, dst: IpAddr, tos: u8, segment: &Tcp) -> Vec<u8> {
+    let mut bytes = vec![0; tcp::HEADER_LEN];
+    let mut packet = tcp::Packet::new_unchecked(&mut bytes[..]);
+    segment.emit(&mut packet);
+    packet.fill_checksum(tcp_pseudo(src, dst, &[0; tcp::HEADER_LEN]));
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            V4 { src, dst, protocol: protocol::TCP, tos, ident: 0, df: true }.packet(&bytes)
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => v6(src, dst, protocol::TCP, 64, &bytes),
+        _ => bytes,
+    }
+}
+
+fn arp(dst: MacAddr, message: &arp::Repr) -> Vec<u8> {
+    let mut bytes = vec![0; arp::LEN];
+    message.emit(&mut arp::Packet::new_unchecked(&mut bytes[..]));
+    framed(dst, message.sender_mac, ethertype::ARP, &bytes)
+}
+
+/// Who has `target_ip`?
+pub(super) fn arp_request(sender_mac: MacAddr, sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> Vec<u8> {
+    let (operation, target_mac) = (arp::operation::REQUEST, MacAddr::default());
+    arp(BROADCAST, &arp::Repr { operation, sender_mac, sender_ip, target_mac, target_ip })
+}
+
+/// `sender_ip` is at `sender_mac`.
+pub(super) fn arp_reply(sender_mac: MacAddr, sender_ip: Ipv4Addr, target_mac: MacAddr, target_ip: Ipv4Addr) -> Vec<u8> {
+    let operation = arp::operation::REPLY;
+    arp(target_mac, &arp::Repr { operation, sender_mac, sender_ip, target_mac, target_ip })
+}
+
+/// Target and link-layer address, as both messages of neighbour discovery carry them.
+fn discovery(target: Ipv6Addr, option: u8, mac: MacAddr) -> Vec<u8> {
+    let mut payload = target.octets().to_vec();
+    payload.extend_from_slice(&[option, 1]);
+    payload.extend_from_slice(&mac.0);
+    payload
+}
+
+/// Who has `target`? (RFC 4861, section 4.3)
+pub(super) fn neighbour_solicitation(mac: MacAddr, src: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = target.octets();
+    let [x, y, z] = [a, b, c];
+    let group =
+        Ipv6Addr::from_bits(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(u32::from_be_bytes([0, x, y, z])));
+    let message = icmp6(src, group, (135, 0), [0; 4], &discovery(target, 1, mac));
+    ethernet(MacAddr([0x33, 0x33, 0xff, a, b, c]), mac, &v6(src, group, protocol::ICMPV6, 255, &message))
+}
+
+/// `target` is at `mac`. (RFC 4861, section 4.4: router, solicited, override)
+pub(super) fn neighbour_advertisement(mac: MacAddr, target: Ipv6Addr, to: MacAddr, dst: Ipv6Addr) -> Vec<u8> {
+    let message = icmp6(target, dst, (136, 0), [0xe0, 0, 0, 0], &discovery(target, 2, mac));
+    ethernet(to, mac, &v6(target, dst, protocol::ICMPV6, 255, &message))
+}
+
+/// An IPv4 packet in pieces that fit `mtu`.
+pub(super) fn fragments(bytes: &[u8], mtu: u16) -> Vec<Vec<u8>> {
+    let whole = ipv4::Packet::new_unchecked(bytes);
+    let header = ipv4::Repr::parse(&whole);
+    let payload = whole.payload();
+    let size = (usize::from(mtu).saturating_sub(ipv4::HEADER_LEN) / 8 * 8).max(8);
+    let pieces = payload.len().div_ceil(size);
+    let piece = |(index, part): (usize, &[u8])| {
+        let offset = header.fragment_offset + length(&payload[..index * size]);
+        let more = index + 1 < pieces || header.more_fragments;
+        let header = ipv4::Repr { payload_len: length(part), more_fragments: more, fragment_offset: offset, ..header };
+        let mut packet = vec![0; ipv4::HEADER_LEN];
+        header.emit(&mut ipv4::Packet::new_unchecked(&mut packet[..]));
+        packet.extend_from_slice(part);
+        packet
+    };
+    payload.chunks(size).enumerate().map(piece).collect()
+}

@@ -1,0 +1,140 @@
+//! The commands of a scenario: `ipvsadm`, `sysctl`, `ip`, `sleep`, and the files under `/proc`.
+
+use std::time::Duration;
+
+use crate::cli::ipvsadm::names::Names;
+use crate::cli::ipvsadm::{self, Host, proc};
+use crate::replay::machine::Machine;
+use crate::replay::shell::{Line, Outcome, Shell, System};
+
+/// Where the sysctls are.
+const SYSCTLS: &str = "/proc/sys/net/ipv4/vs/";
+
+/// The machine and the shell on it.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// The machine.
+    pub(crate) machine: Machine,
+    shell: Shell,
+}
+
+/// What commands see of the world.
+struct Console<'a> {
+    machine: &'a mut Machine,
+    names: Names,
+}
+
+impl World {
+    /// Just started.
+    pub(crate) fn new() -> Self {
+        Self { machine: Machine::new(), shell: Shell::default() }
+    }
+
+    /// Runs a line: exit status and output.
+    pub(crate) fn run(&mut self, line: &Line) -> Result<(u8, String), String> {
+        self.shell.run(line, &mut Console { machine: &mut self.machine, names: Names::default() })
+    }
+}
+
+/// A time as `sleep` takes it.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text} is no number of seconds"))
+}
+
+impl System for Console<'_> {
+    fn command(&mut self, words: &[String], stdin: &str) -> Result<Outcome, String> {
+        let [program, args @ ..] = words else { return Ok(Outcome::default()) };
+        let name = program.rsplit('/').next().unwrap_or_default();
+        if let Some(first) = ipvsadm::applet(name) {
+            let args: Vec<String> = first.iter().map(|a| (*a).to_owned()).chain(args.iter().cloned()).collect();
+            return Ok(self.ipvsadm(&args, stdin));
+        }
+        match name {
+            "sysctl" => self.sysctl(args),
+            "ip" => {
+                let output = self.machine.topology.ip(args)?;
+                self.machine.network_changed();
+                Ok(Outcome::says(output))
+            }
+            "modprobe" => Ok(Outcome::default()),
+            "sleep" => {
+                self.sleep(seconds(&args.concat())?);
+                Ok(Outcome::default())
+            }
+            _ => Err(format!("{program} is no command of a scenario that is supported")),
+        }
+    }
+
+    fn file(&mut self, path: &str) -> Option<String> {
+        if let Some(name) = path.strip_prefix(SYSCTLS) {
+            return self.machine.sysctls.value(name).map(|v| format!("{v}\n"));
+        }
+        let all = self.machine.shown(0);
+        match path.strip_prefix("/proc/net/")? {
+            "ip_vs" => Some(proc::services(&self.machine.service_views())),
+            "ip_vs_conn" => {
+                let mut all = self.machine.connection_views(false);
+                all.extend(self.machine.connection_views(true));
+                Some(proc::connections(&all))
+            }
+            "ip_vs_stats" => Some(proc::stats(&all.shown(), &all.rates())),
+            "ip_vs_stats_percpu" => Some(proc::stats_percpu(&[self.machine.total()], &all.shown(), &all.rates())),
+            _ => None,
+        }
+    }
+}
+
+impl Console<'_> {
+    fn ipvsadm(&mut self, args: &[String], stdin: &str) -> Outcome {
+        let Self { machine, names } = self;
+        let mut ask = |request| machine.ask(request);
+        let mut stdin = || stdin.to_owned();
+        let ipvsadm::Outcome { code, stdout, stderr } =
+            ipvsadm::run(args, &mut Host { ask: &mut ask, stdin: &mut stdin, names });
+        Outcome { code, stdout, stderr }
+    }
+
+    fn sysctl(&mut self, args: &[String]) -> Result<Outcome, String> {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let assignments = match args.as_slice() {
+            ["-w", rest @ ..] | ["-q", "-w", rest @ ..] => rest,
+            all => all,
+        };
+        let mut text = String::new();
+        for assignment in assignments {
+            let name = |key: &str| key.replace('/', ".").strip_prefix("net.ipv4.vs.").map(str::to_owned);
+            let unknown = || format!("{assignment} is no sysctl of net.ipv4.vs");
+            match assignment.split_once('=') {
+                Some((key, value)) => {
+                    self.set(&name(key).ok_or_else(unknown)?, value).ok_or_else(unknown)?;
+                    text += &format!("{key} = {value}\n");
+                }
+                None => {
+                    let name = name(assignment).ok_or_else(unknown)?;
+                    let value = self.machine.sysctls.value(&name).ok_or_else(unknown)?;
+                    text += &format!("{assignment} = {value}\n");
+                }
+            }
+        }
+        Ok(Outcome::says(text))
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        let mut settings = self.machine.store.settings();
+        if !self.machine.sysctls.set(name, value, &mut settings) {
+            return None;
+        }
+        self.machine.store.set_settings(settings).ok()?;
+        self.machine.rules_changed();
+        Some(())
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        let until = self.machine.now + time;
+        while self.machine.now < until {
+            self.machine.pass(until);
+            drop(self.machine.sent());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The director as a machine with a virtual clock: rules in a store, one worker's pure core, the stand-in for the kernel behind it,
+//! counters copied every two seconds.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::burst::Burst;
+use crate::control::store::{self, Store};
+use crate::director::{Director, Limits};
+use crate::frame::Frame;
+use crate::io::memory::VecFrame;
+use crate::network::Network;
+use crate::replay::estimate::Estimate;
+use crate::replay::standin::{Act, StandIn};
+use crate::replay::sysctl::Sysctls;
+use crate::replay::topology::Topology;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::stats::Traffic;
+use crate::steering::Steering;
+use crate::time::{Instant, NANOS_PER_TICK};
+use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+
+/// Ticks between two copies of the counters: two seconds as the kernel's timer wheel has them at 100 Hz.
+const ESTIMATION: u64 = 208;
+/// Ticks between two looks at removed destinations.
+const TRASH: u64 = 6000;
+/// Looks that a removed destination without connections survives.
+const LOOKS: u8 = 3;
+/// Keys the hashes.
+const SEED: u64 = 0x706f_6c6c_7673;
+/// Sizes of the tables: enough for any recording.
+const LIMITS: Limits =
+    Limits { connections: 1 << 16, connections6: 1 << 14, templates: 1 << 14, templates6: 1 << 12, destinations: 4096 };
+/// Frames that one frame may lead to: a loop between director and stack ends here.
+const MOST_FRAMES: usize = 4096;
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(super) now: Instant,
+    pub(super) store: Store,
+    pub(super) director: Director,
+    pub(super) topology: Topology,
+    pub(super) sysctls: Sysctls,
+    network: Arc<Network>,
+    stack: StandIn,
+    version: u64,
+    sent: Vec<(PortId, Vec<u8>)>,
+    /// By uid of a service or destination; 0 for all together.
+    estimates: HashMap<u64, Estimate>,
+    /// Traffic of forgotten destinations, by the uid of the service that it was for.
+    forgotten: HashMap<u64, Traffic>,
+    /// Looks at removed destinations without connections, by uid.
+    idle: HashMap<u64, u8>,
+}
+
+impl Machine {
+    /// The machine just started, with the network that every recording starts from.
+    pub(crate) fn new() -> Self {
+        let mut store = Store::new(store::Limits::default());
+        let settings = Settings { icmp_msgs_per_sec: 0, ..Settings::default() };
+        store.set_settings(settings).expect("the default time-outs are in range");
+        let mut machine = Self {
+            now: Instant(0),
+            store,
+            director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default()),
+            topology: Topology::default(),
+            sysctls: Sysctls::default(),
+            network: Arc::default(),
+            stack: StandIn::default(),
+            version: 0,
+            sent: Vec::new(),
+            estimates: HashMap::new(),
+            forgotten: HashMap::new(),
+            idle: HashMap::new(),
+        };
+        machine.network_changed();
+        machine
+    }
+
+    /// Puts the rules in force.
+    pub(crate) fn rules_changed(&mut self) {
+        self.version += 1;
+        let snapshot = Snapshot::new(self.version, self.store.rules(), Arc::clone(&self.network));
+        drop(self.director.apply(Arc::new(snapshot)));
+    }
+
+    /// Puts the network in force.
+    pub(crate) fn network_changed(&mut self) {
+        self.network = Arc::new(self.topology.network_now());
+        self.rules_changed();
+    }
+
+    /// Gives a frame to the port that its destination MAC names.
+    pub(crate) fn inject(&mut self, frame: &[u8]) -> PortId {
+        let port = self.topology.port_of(frame.get(..6).unwrap_or_default());
+        self.run(VecDeque::from([(port, frame.to_vec(), Origin::Wire)]));
+        port
+    }
+
+    /// Takes the frames that were sent, those of the first port first.
+    pub(crate) fn sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
+        let mut sent = std::mem::take(&mut self.sent);
+        sent.sort_by_key(|(port, _)| *port);
+        sent
+    }
+
+    /// Were frames sent that nobody has taken yet?
+    pub(crate) fn has_sent(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Lets frames go through director and stack until all have left or ended.
+    fn run(&mut self, mut line: VecDeque<(PortId, Vec<u8>, Origin)>) {
+        let mut done = 0;
+        while let Some((port, frame, origin)) = line.pop_front() {
+            done += 1;
+            if done > MOST_FRAMES {
+                return;
+            }
+            let acts = self.judge(port, &frame, origin);
+            self.act(acts, &mut line);
+        }
+    }
+
+    fn judge(&mut self, port: PortId, frame: &[u8], origin: Origin) -> Vec<Act> {
+        let mut burst = Burst::with_limit(1);
+        if burst.push(VecFrame::new(frame), port, origin).is_err() {
+            return Vec::new();
+        }
+        self.director.process(&mut burst, self.now);
+        let Some((frame, verdict, _)) = burst.take(0) else { return Vec::new() };
+        match verdict {
+            Verdict::Transmit(port) => {
+                self.sent.push((port, frame.bytes().to_vec()));
+                Vec::new()
+            }
+            Verdict::Pass(port) => self.stack.receive(frame.bytes(), port, &self.network, self.now),
+            Verdict::Hold(port, neighbour) => self.stack.hold(frame.bytes(), port, neighbour, &self.network, self.now),
+            Verdict::Drop(_) | Verdict::Pending | Verdict::Handoff(_) => Vec::new(),
+        }
+    }
+
+    fn act(&mut self, acts: Vec<Act>, line: &mut VecDeque<(PortId, Vec<u8>, Origin)>) {
+        for act in acts {
+            match act {
+                Act::Send(port, frame) => line.push_back((port, frame, Origin::Twin)),
+                Act::Learn(port, neighbour, mac) => {
+                    self.topology.learn(port, neighbour, mac);
+                    self.network_changed();
+                    let held = self.stack.resolved(port, neighbour, mac);
+                    self.act(held, line);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass to `to`, or until a frame is sent.
+    pub(crate) fn pass(&mut self, to: Instant) {
+        while self.now < to && !self.has_sent() {
+            let next = Instant((self.now.0 / NANOS_PER_TICK + 1) * NANOS_PER_TICK);
+            if next > to {
+                self.now = to;
+            } else {
+                self.now = next;
+                self.tick();
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.director.expire(self.now, u32::MAX);
+        let acts = self.stack.tick(&self.network, self.now);
+        if !acts.is_empty() {
+            let mut line = VecDeque::new();
+            self.act(acts, &mut line);
+            self.run(line);
+        }
+        let tick = self.now.0 / NANOS_PER_TICK;
+        if tick.is_multiple_of(ESTIMATION) {
+            self.estimate();
+        }
+        if tick.is_multiple_of(TRASH) {
+            self.empty_trash();
+        }
+    }
+
+    /// The counters of each service (by its uid), each destination (by its), and all together (0), as they are.
+    fn counted(&self) -> HashMap<u64, Traffic> {
+        let mut counted: HashMap<u64, Traffic> = HashMap::new();
+        for (service, traffic) in &self.forgotten {
+            *counted.entry(*service).or_default() += *traffic;
+            *counted.entry(0).or_default() += *traffic;
+        }
+        for (destination, service) in self.store.counted() {
+            let traffic = self.director.traffic(destination.id);
+            for uid in [destination.uid, service, 0] {
+                *counted.entry(uid).or_default() += traffic;
+            }
+        }
+        counted
+    }
+
+    fn estimate(&mut self) {
+        let counted = self.counted();
+        self.estimates.retain(|uid, _| counted.contains_key(uid));
+        for (uid, traffic) in counted {
+            self.estimates.entry(uid).or_default().step(traffic);
+        }
+    }
+
+    /// What is shown of a service, a destination, or all together (0).
+    pub(crate) fn shown(&self, uid: u64) -> Estimate {
+        self.estimates.get(&uid).copied().unwrap_or_default()
+    }
+
+    /// The counters of all together, as they are.
+    pub(crate) fn total(&self) -> Traffic {
+        self.counted().get(&0).copied().unwrap_or_default()
+    }
+
+    /// Sets what is shown to zero.
+    pub(crate) fn zero(&mut self, uids: impl IntoIterator<Item = u64>) {
+        for uid in uids {
+            if let Some(estimate) = self.estimates.get_mut(&uid) {
+                estimate.zero();
+            }
+        }
+    }
+
+    /// Forgets removed destinations that have been without connections for two minutes (`ip_vs_dest_trash_expire`).
+    fn empty_trash(&mut self) {
+        let director = &self.director;
+        let removed: Vec<_> = self
+            .store
+            .counted()
+            .filter(|(d, _)| !d.available)
+            .map(|(d, service)| (d.id, d.uid, service, director.load(d.id)))
+            .collect();
+        let mut gone = Vec::new();
+        for (id, uid, service, load) in removed {
+            let looks = self.idle.entry(uid).or_default();
+            *looks = if load.total() + load.persistent == 0 { *looks + 1 } else { 0 };
+            if *looks >= LOOKS {
+                *self.forgotten.entry(service).or_default() += self.director.traffic(id);
+                gone.push(id);
+            }
+        }
+        if self.store.forget_unused(|id| !gone.contains(&id)) > 0 {
+            self.rules_changed();
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! A stand-in for the kernel's own stack behind the twin, for recordings only (live, the kernel itself does this): it answers echo, refuses
+//! what no socket waits for (RST, ICMP port unreachable), forwards plain IP, and resolves neighbours. RFC 792, 826, 1122, 1812, 4443
+//! and 4861, with Linux's defaults where these leave a choice.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::addr::MacAddr;
+use crate::network::{Hop, Network};
+use crate::replay::build;
+use crate::time::Instant;
+use crate::verdict::PortId;
+use crate::wire::ethernet::{self, ethertype};
+use crate::wire::tcp::{self, TcpFlags};
+use crate::wire::{arp, icmpv4, icmpv6, ipv4, ipv6, protocol, udp};
+
+/// Time from one question for a neighbour to the next: a second, as the kernel's timer wheel has it at 100 Hz.
+const RETRANSMIT: Duration = Duration::from_millis(1040);
+/// Questions for a neighbour before it is given up.
+const QUESTIONS: u32 = 3;
+/// Packets that wait for one neighbour.
+const WAITING: usize = 101;
+/// IP header and ICMP error in all, in bytes.
+const MOST_V4: usize = 576;
+/// IPv6 header and ICMPv6 error in all, in bytes.
+const MOST_V6: usize = 1280;
+
+/// What the stack does about something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Act {
+    /// Sends a frame out of a port.
+    Send(PortId, Vec<u8>),
+    /// Now knows a neighbour's MAC.
+    Learn(PortId, IpAddr, MacAddr),
+}
+
+/// Packets for a neighbour that is being asked for.
+#[derive(Debug)]
+struct Query {
+    port: PortId,
+    neighbour: IpAddr,
+    asked: u32,
+    again: Instant,
+    packets: Vec<Vec<u8>>,
+}
+
+/// The stack.
+#[derive(Debug, Default)]
+pub(crate) struct StandIn {
+    ident: u16,
+    queries: Vec<Query>,
+}
+
+/// What one call of the stack works on.
+struct Work<'a> {
+    stack: &'a mut StandIn,
+    network: &'a Network,
+    now: Instant,
+    acts: Vec<Act>,
+}
+
+impl StandIn {
+    /// Takes a frame that was passed to the kernel.
+    pub(crate) fn receive(&mut self, frame: &[u8], port: PortId, network: &Network, now: Instant) -> Vec<Act> {
+        let mut work = Work { stack: self, network, now, acts: Vec::new() };
+        work.frame(frame, port);
+        work.acts
+    }
+
+    /// Takes a frame that waits for a neighbour.
+    pub(crate) fn hold(
+        &mut self,
+        frame: &[u8],
+        port: PortId,
+        neighbour: IpAddr,
+        network: &Network,
+        now: Instant,
+    ) -> Vec<Act> {
+        let mut work = Work { stack: self, network, now, acts: Vec::new() };
+        work.wait(frame.to_vec(), port, neighbour);
+        work.acts
+    }
+
+    /// Sends the packets that waited for a neighbour which is now known.
+    pub(crate) fn resolved(&mut self, port: PortId, neighbour: IpAddr, mac: MacAddr) -> Vec<Act> {
+        let (mut done, rest) = std::mem::take(&mut self.queries)
+            .into_iter()
+            .partition::<Vec<_>, _>(|q| (q.port, q.neighbour) == (port, neighbour));
+        self.queries = rest;
+        let packets = done.iter_mut().flat_map(|q| q.packets.drain(..));
+        packets
+            .map(|mut frame| {
+                frame[..6].copy_from_slice(&mac.0);
+                Act::Send(port, frame)
+            })
+            .collect()
+    }
+
+    /// Does what is due: asks again, gives up.
+    pub(crate) fn tick(&mut self, network: &Network, now: Instant) -> Vec<Act> {
+        if self.queries.iter().all(|q| now < q.again) {
+            return Vec::new();
+        }
+        let (due, rest) = std::mem::take(&mut self.queries).into_iter().partition(|q| q.again <= now);
+        self.queries = rest;
+        let mut work = Work { stack: self, network, now, acts: Vec::new() };
+        for query in due {
+            work.ask_again(query);
+        }
+        work.acts
+    }
+
+    fn next_ident(&mut self) -> u16 {
+        self.ident = self.ident.wrapping_add(1);
+        self.ident
+    }
+}
+
+impl Work<'_> {
+    fn frame(&mut self, frame: &[u8], port: PortId) {
+        let Ok(header) = ethernet::Packet::new_checked(frame) else { return };
+        let ours = self.network.ports.get(usize::from(port.0)).is_some_and(|p| p.mac == header.dst());
+        if !ours && header.dst().0[0] & 1 == 0 {
+            return;
+        }
+        match header.ethertype() {
+            ethertype::ARP => self.arp(header.payload(), port),
+            ethertype::IPV4 => self.ipv4(header.payload()),
+            ethertype::IPV6 => self.ipv6(header.payload(), port),
+            _ => {}
+        }
+    }
+
+    fn is_local(&self, address: IpAddr) -> bool {
+        self.network.hop(address) == Hop::Local
+    }
+
+    /// Sends an IP packet to its destination.
+    fn output(&mut self, packet: &[u8], dst: IpAddr) {
+        match self.network.hop(dst) {
+            Hop::Resolved { port, to, from, .. } => self.acts.push(Act::Send(port, build::ethernet(to, from, packet))),
+            Hop::Unresolved { port, neighbour, from, .. } => {
+                self.wait(build::ethernet(MacAddr::default(), from, packet), port, neighbour);
+            }
+            Hop::Local | Hop::Kernel | Hop::Unreachable => {}
+        }
+    }
+
+    // Neighbours: ARP and neighbour discovery.
+
+    fn wait(&mut self, frame: Vec<u8>, port: PortId, neighbour: IpAddr) {
+        let query = self.stack.queries.iter_mut().find(|q| (q.port, q.neighbour) == (port, neighbour));
+        if let Some(query) = query {
+            if query.packets.len() < WAITING {
+                query.packets.push(frame);
+            }
+            return;
+        }
+        self.ask(port, neighbour, &frame);
+        let again = self.now + RETRANSMIT;
+        self.stack.queries.push(Query { port, neighbour, asked: 1, again, packets: vec![frame] });
+    }
+
+    fn ask_again(&mut self, mut query: Query) {
+        if query.asked < QUESTIONS {
+            let first = query.packets.first().cloned().unwrap_or_default();
+            self.ask(query.port, query.neighbour, &first);
+            query.asked += 1;
+            query.again = self.now + RETRANSMIT;
+            self.stack.queries.push(query);
+            return;
+        }
+        for frame in query.packets {
+            let packet = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
+            match query.neighbour {
+                IpAddr::V4(_) => self.error4(packet, (3, 1), 0, None),
+                IpAddr::V6(_) => self.error6(packet, (1, 3), 0, None),
+            }
+        }
+    }
+
+    /// Asks for a neighbour, in the name of the address that the director has on that link.
+    fn ask(&mut self, port: PortId, neighbour: IpAddr, _for: &[u8]) {
+        let Some(info) = self.network.ports.get(usize::from(port.0)) else { return };
+        let frame = match neighbour {
+            IpAddr::V4(to) => {
+                self.network.v4.source(to.to_bits()).map(|from| build::arp_request(info.mac, from.into(), to))
+            }
+            IpAddr::V6(to) => self
+                .network
+                .v6
+                .source(to.to_bits())
+                .map(|from| build::neighbour_solicitation(info.mac, from.into(), to)),
+        };
+        self.acts.extend(frame.map(|frame| Act::Send(port, frame)));
+    }
+
+    fn arp(&mut self, message: &[u8], port: PortId) {
+        let Ok(message) = arp::Packet::new_checked(message) else { return };
+        let known = self.stack.queries.iter().any(|q| q.neighbour == IpAddr::V4(message.sender_ip()));
+        let for_us = self.is_local(message.target_ip().into());
+        if known || (for_us && message.operation() == arp::operation::REQUEST) {
+            self.acts.push(Act::Learn(port, message.sender_ip().into(), message.sender_mac()));
+        }
+        if for_us
+            && message.operation() == arp::operation::REQUEST
+            && let Some(info) = self.network.ports.get(usize::from(port.0))
+        {
+            let reply = build::arp_reply(info.mac, message.target_ip(), message.sender_mac(), message.sender_ip());
+            self.acts.push(Act::Send(port, reply));
+        }
+    }
+
+    // IPv4.
+
+    fn ipv4(&mut self, bytes: &[u8]) {
+        let Ok(packet) = ipv4::Packet::new_checked(bytes) else { return };
+        if !packet.is_intact() {
+            return;
+        }
+        let bytes = &bytes[..usize::from(packet.total_len())];
+        if self.is_local(packet.dst().into()) { self.local4(bytes) } else { self.forward4(bytes) }
+    }
+
+    fn local4(&mut self, bytes: &[u8]) {
+        let packet = ipv4::Packet::new_unchecked(bytes);
+        if packet.is_fragment() {
+            return;
+        }
+        match packet.protocol() {
+            protocol::ICMP => self.icmp4(&packet),
+            protocol::TCP => self.refuse_tcp(packet.src().into(), packet.dst().into(), packet.tos(), packet.payload()),
+            protocol::UDP => {
+                let sound = udp::Packet::new_checked(packet.payload())
+                    .is_ok_and(|u| !u.has_checksum() || u.is_intact(packet.pseudo_header(u.length())));
+                if sound {
+                    self.error4(bytes, (3, 3), 0, Some(packet.dst()));
+                }
+            }
+            _ => self.error4(bytes, (3, 2), 0, Some(packet.dst())),
+        }
+    }
+
+    fn icmp4(&mut self, packet: &ipv4::Packet<&[u8]>) {
+        let Ok(message) = icmpv4::Packet::new_checked(packet.payload()) else { return };
+        if message.kind() != icmpv4::kind::ECHO_REQUEST || !message.is_intact() {
+            return;
+        }
+        let reply = build::icmp4(icmpv4::kind::ECHO_REPLY, 0, message.rest(), message.payload());
+        let ident = self.stack.next_ident();
+        let header = build::V4 {
+            src: packet.dst(),
+            dst: packet.src(),
+            protocol: protocol::ICMP,
+            tos: packet.tos(),
+            ident,
+            df: false,
+        };
+        self.output(&header.packet(&reply), packet.src().into());
+    }
+
+    fn forward4(&mut self, bytes: &[u8]) {
+        let packet = ipv4::Packet::new_unchecked(bytes);
+        let dst = packet.dst();
+        if packet.ttl() <= 1 {
+            return self.error4(bytes, (11, 0), 0, None);
+        }
+        let mtu = match self.network.hop(dst.into()) {
+            Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } => mtu,
+            Hop::Local | Hop::Kernel | Hop::Unreachable => return self.error4(bytes, (3, 1), 0, None),
+        };
+        let too_big = packet.total_len() > mtu;
+        if too_big && packet.dont_fragment() {
+            return self.error4(bytes, (3, 4), u32::from(mtu), None);
+        }
+        let mut forwarded = bytes.to_vec();
+        ipv4::Packet::new_unchecked(&mut forwarded).decrement_ttl();
+        for piece in if too_big { build::fragments(&forwarded, mtu) } else { vec![forwarded] } {
+            self.output(&piece, dst.into());
+        }
+    }
+
+    /// Sends an ICMP error about a packet, from `src` or else from the address on the way back.
+    fn error4(&mut self, bytes: &[u8], (kind, code): (u8, u8), rest: u32, src: Option<Ipv4Addr>) {
+        let Ok(packet) = ipv4::Packet::new_quoted(bytes) else { return };
+        let about_error = packet.protocol() == protocol::ICMP
+            && icmpv4::Packet::new_checked(packet.payload()).is_ok_and(|m| m.is_error());
+        if about_error || packet.fragment_offset() > 0 || packet.dst().is_multicast() || packet.dst().is_broadcast() {
+            return;
+        }
+        let dst = packet.src();
+        let Some(src) = src.or_else(|| self.network.v4.source(dst.to_bits()).map(Into::into)) else { return };
+        let quoted = &bytes[..bytes.len().min(MOST_V4 - ipv4::HEADER_LEN - icmpv4::HEADER_LEN)];
+        let message = build::icmp4(kind, code, rest.to_be_bytes(), quoted);
+        let (ident, tos) = (self.stack.next_ident(), 0xc0 | packet.tos() & 0x1e);
+        let header = build::V4 { src, dst, protocol: protocol::ICMP, tos, ident, df: false };
+        self.output(&header.packet(&message), dst.into());
+    }
+
+    // IPv6.
+
+    fn ipv6(&mut self, bytes: &[u8], port: PortId) {
+        let Ok(packet) = ipv6::Packet::new_checked(bytes) else { return };
+        let bytes = &bytes[..packet.total_len()];
+        let dst = packet.dst();
+        if dst.is_multicast() || self.is_local(dst.into()) { self.local6(bytes, port) } else { self.forward6(bytes) }
+    }
+
+    fn local6(&mut self, bytes: &[u8], port: PortId) {
+        let packet = ipv6::Packet::new_unchecked(bytes);
+        let Ok(upper) = packet.upper() else { return };
+        let payload = &bytes[upper.offset.min(bytes.len())..];
+        match upper.protocol {
+            _ if upper.fragment.is_some() => {}
+            protocol::ICMPV6 => self.icmp6(&packet, payload, port),
+            _ if packet.dst().is_multicast() => {}
+            protocol::TCP => self.refuse_tcp(packet.src().into(), packet.dst().into(), 0, payload),
+            protocol::UDP => self.error6(bytes, (1, 4), 0, Some(packet.dst())),
+            _ => self.error6(bytes, (4, 1), 6, Some(packet.dst())),
+        }
+    }
+
+    fn icmp6(&mut self, packet: &ipv6::Packet<&[u8]>, payload: &[u8], port: PortId) {
+        let Ok(message) = icmpv6::Packet::new_checked(payload) else { return };
+        match message.kind() {
+            icmpv6::kind::ECHO_REQUEST => {
+                let (src, dst) = (packet.dst(), packet.src());
+                let reply = build::icmp6(src, dst, (icmpv6::kind::ECHO_REPLY, 0), message.rest(), message.payload());
+                self.output(&build::v6(src, dst, protocol::ICMPV6, 64, &reply), dst.into());
+            }
+            SOLICITATION | ADVERTISEMENT => self.discovery(packet, &message, port),
+            _ => {}
+        }
+    }
+
+    fn discovery(&mut self, packet: &ipv6::Packet<&[u8]>, message: &icmpv6::Packet<&[u8]>, port: PortId) {
+        let Some((target, options)) = message.payload().split_first_chunk::<16>() else { return };
+        let target = Ipv6Addr::from(*target);
+        let mac = options.get(2..8).and_then(|m| m.first_chunk::<6>()).map(|m| MacAddr(*m));
+        let who = if message.kind() == SOLICITATION { packet.src() } else { target };
+        self.acts.extend(mac.map(|mac| Act::Learn(port, who.into(), mac)));
+        let Some(info) = self.network.ports.get(usize::from(port.0)) else { return };
+        if message.kind() == SOLICITATION && self.is_local(target.into()) {
+            let to = mac.unwrap_or_default();
+            self.acts.push(Act::Send(port, build::neighbour_advertisement(info.mac, target, to, packet.src())));
+        }
+    }
+
+    fn forward6(&mut self, bytes: &[u8]) {
+        let packet = ipv6::Packet::new_unchecked(bytes);
+        let dst = packet.dst();
+        if packet.hop_limit() <= 1 {
+            return self.error6(bytes, (3, 0), 0, None);
+        }
+        let mtu = match self.network.hop(dst.into()) {
+            Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } => mtu,
+            Hop::Local | Hop::Kernel | Hop::Unreachable => return self.error6(bytes, (1, 0), 0, None),
+        };
+        if bytes.len() > usize::from(mtu) {
+            return self.error6(bytes, (2, 0), u32::from(mtu), None);
+        }
+        let mut forwarded = bytes.to_vec();
+        ipv6::Packet::new_unchecked(&mut forwarded).decrement_hop_limit();
+        self.output(&forwarded, dst.into());
+    }
+
+    fn error6(&mut self, bytes: &[u8], error: (u8, u8), rest: u32, src: Option<Ipv6Addr>) {
+        let Ok(packet) = ipv6::Packet::new_quoted(bytes) else { return };
+        let about_error = packet.next_header() == protocol::ICMPV6
+            && icmpv6::Packet::new_checked(packet.payload()).is_ok_and(|m| m.is_error());
+        if about_error || packet.dst().is_multicast() {
+            return;
+        }
+        let dst = packet.src();
+        let Some(src) = src.or_else(|| self.network.v6.source(dst.to_bits()).map(Into::into)) else { return };
+        let quoted = &bytes[..bytes.len().min(MOST_V6 - ipv6::HEADER_LEN - icmpv6::HEADER_LEN)];
+        let message = build::icmp6(src, dst, error, rest.to_be_bytes(), quoted);
+        self.output(&build::v6(src, dst, protocol::ICMPV6, 64, &message), dst.into());
+    }
+
+    // TCP.
+
+    /// Answers a segment that no socket waits for (RFC 9293, section 3.10.7.1).
+    fn refuse_tcp(&mut self, client: IpAddr, own: IpAddr, tos: u8, bytes: &[u8]) {
+        let Ok(segment) = tcp::Packet::new_checked(bytes) else { return };
+        let flags = segment.flags();
+        if flags.contains(TcpFlags::RST) || !build::tcp_is_intact(client, own, bytes) {
+            return;
+        }
+        let (seq, ack, answer) = if flags.contains(TcpFlags::ACK) {
+            (segment.ack(), 0, "R")
+        } else {
+            let ends = u32::from(flags.contains(TcpFlags::SYN)) + u32::from(flags.contains(TcpFlags::FIN));
+            let length = u32::try_from(segment.payload().len()).unwrap_or(0);
+            (0, segment.seq().wrapping_add(ends).wrapping_add(length), "RA")
+        };
+        let flags = TcpFlags::from_letters(answer).unwrap_or(TcpFlags::RST);
+        let reset = tcp::Repr {
+            src_port: segment.dst_port(),
+            dst_port: segment.src_port(),
+            seq,
+            ack,
+            flags,
+            window: 0,
+            options_len: 0,
+        };
+        self.output(&build::tcp(own, client, tos, &reset), client);
+    }
+}
+
+/// ICMPv6 type of a neighbour solicitation.
+const SOLICITATION: u8 = 135;
+/// ICMPv6 type of a neighbour advertisement.
+const ADVERTISEMENT: u8 = 136;

@@ -1,0 +1,372 @@
+//! The network around the director, kept as `ip` (iproute2) changes it: links, addresses, routes, neighbours; and the snapshot that the
+//! data path takes of it.
+
+use std::net::IpAddr;
+
+use crate::addr::MacAddr;
+use crate::family::Address;
+use crate::network::{FamilyNetwork, Network, PortInfo, Route, Target};
+use crate::verdict::PortId;
+
+/// The network that a scenario starts from, as `ip` commands: clients behind 192.0.2.254 on eth0, real servers on eth1.
+const BASE: &str = include_str!("base.ip");
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its MAC.
+    pub(crate) mac: MacAddr,
+    /// Largest IP packet in bytes.
+    pub(crate) mtu: u16,
+}
+
+/// Where a route that somebody added leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Via { port: PortId, gateway: Option<IpAddr>, mtu: u16 },
+    Local,
+    Unreachable,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Added {
+    network: IpAddr,
+    prefix: u8,
+    way: Way,
+}
+
+/// Links, addresses, routes and neighbours.
+#[derive(Clone, Debug)]
+pub(crate) struct Topology {
+    links: Vec<Link>,
+    addresses: Vec<(IpAddr, u8, PortId)>,
+    routes: Vec<Added>,
+    neighbours: Vec<(PortId, IpAddr, MacAddr)>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        let link = |name, last| Link { name, mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1500 };
+        let mut topology = Self {
+            links: vec![link("eth0", 1), link("eth1", 2)],
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            neighbours: Vec::new(),
+        };
+        for line in BASE.lines().filter(|l| !l.starts_with('#')) {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            topology.ip(&words).expect("the network to start from is understood");
+        }
+        topology
+    }
+}
+
+impl Topology {
+    /// The interface of that MAC, or the first.
+    pub(crate) fn port_of(&self, mac: &[u8]) -> PortId {
+        let at = self.links.iter().position(|l| l.mac.0 == mac).unwrap_or(0);
+        port_id(at)
+    }
+
+    /// The name of an interface.
+    pub(crate) fn name(&self, port: PortId) -> &'static str {
+        self.links.get(usize::from(port.0)).map_or("?", |l| l.name)
+    }
+
+    fn port(&self, name: &str) -> Result<PortId, String> {
+        let at = self.links.iter().position(|l| l.name == name);
+        at.map(port_id).ok_or_else(|| format!("there is no interface {name} here"))
+    }
+
+    /// Does what `ip WORDS...` does. The text is what it prints.
+    pub(crate) fn ip(&mut self, words: &[String]) -> Result<String, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let words = match words.as_slice() {
+            ["-4" | "-6", rest @ ..] => rest,
+            all => all,
+        };
+        match words {
+            ["link" | "l", "set", rest @ ..] => self.link(rest)?,
+            ["addr" | "address" | "a", action, rest @ ..] => self.address(action, rest)?,
+            ["route" | "r", "get", address] => return self.route_get(address),
+            ["route" | "r", action, rest @ ..] => self.route(action, rest)?,
+            ["neigh" | "neighbour" | "n", action, rest @ ..] => self.neighbour(action, rest)?,
+            // Which table a mark looks at: local delivery of marked packets is the classifier's doing here.
+            ["rule", "add" | "del", ..] => {}
+            _ => return Err(format!("ip {} is not supported", words.join(" "))),
+        }
+        Ok(String::new())
+    }
+
+    fn link(&mut self, words: &[&str]) -> Result<(), String> {
+        let words = words.strip_prefix(&["dev"]).unwrap_or(words);
+        match words {
+            ["lo", "up"] => {}
+            [name, "up"] => drop(self.port(name)?),
+            [name, "mtu", mtu] => {
+                let port = self.port(name)?;
+                self.links[usize::from(port.0)].mtu = mtu.parse().map_err(|_| format!("{mtu} is no MTU"))?;
+            }
+            _ => return Err(format!("ip link set {} is not supported", words.join(" "))),
+        }
+        Ok(())
+    }
+
+    fn address(&mut self, action: &str, words: &[&str]) -> Result<(), String> {
+        let [address, "dev", name, rest @ ..] = words else {
+            return Err(format!("ip addr {action} {} is not supported", words.join(" ")));
+        };
+        if !matches!(rest, [] | ["nodad"]) {
+            return Err(format!("ip addr ... {} is not supported", rest.join(" ")));
+        }
+        let (address, prefix) = prefix(address)?;
+        let port = if *name == "lo" { PortId(0) } else { self.port(name)? };
+        match action {
+            "add" | "replace" => self.addresses.push((address, prefix, port)),
+            "del" => self.addresses.retain(|a| a.0 != address),
+            _ => return Err(format!("ip addr {action} is not supported")),
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, action: &str, words: &[&str]) -> Result<(), String> {
+        let (kind, words) = match words {
+            [kind @ ("local" | "unreachable" | "blackhole" | "prohibit" | "unicast"), rest @ ..] => (*kind, rest),
+            rest => ("unicast", rest),
+        };
+        let [to, options @ ..] = words else { return Err("ip route without a network".to_owned()) };
+        let options = pairs(options)?;
+        if options.iter().any(|(key, _)| *key == "table") {
+            return Ok(());
+        }
+        let way = match kind {
+            "local" => Way::Local,
+            "unicast" => self.unicast(&options, action == "del")?,
+            _ => Way::Unreachable,
+        };
+        let (network, prefix) = self.network(to, way)?;
+        let same = |r: &Added| (r.network, r.prefix) == (network, prefix);
+        match action {
+            "add" => self.routes.push(Added { network, prefix, way }),
+            "del" => self.routes.retain(|r| !same(r)),
+            "replace" | "change" => {
+                self.routes.retain(|r| !same(r));
+                self.routes.push(Added { network, prefix, way });
+            }
+            _ => return Err(format!("ip route {action} is not supported")),
+        }
+        Ok(())
+    }
+
+    /// `default` is of the family of its gateway.
+    fn network(&self, text: &str, way: Way) -> Result<(IpAddr, u8), String> {
+        if text != "default" {
+            return prefix(text);
+        }
+        let v6 = matches!(way, Way::Via { gateway: Some(IpAddr::V6(_)), .. });
+        Ok((if v6 { 0_u128.ip() } else { 0_u32.ip() }, 0))
+    }
+
+    fn unicast(&self, options: &[(&str, &str)], lenient: bool) -> Result<Way, String> {
+        let (mut port, mut gateway, mut mtu) = (None, None, 0);
+        for (key, value) in options {
+            match *key {
+                "via" => gateway = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
+                "dev" => port = Some(self.port(value)?),
+                "mtu" => mtu = value.parse().map_err(|_| format!("{value} is no MTU"))?,
+                "metric" => {}
+                _ => return Err(format!("ip route ... {key} is not supported")),
+            }
+        }
+        let port = port.or_else(|| gateway.and_then(|g| self.on_link(g)));
+        match port {
+            Some(port) => Ok(Way::Via { port, gateway, mtu }),
+            None if lenient => Ok(Way::Unreachable),
+            None => Err("a route needs a device, or a gateway that is on a link".to_owned()),
+        }
+    }
+
+    fn on_link(&self, gateway: IpAddr) -> Option<PortId> {
+        let holds =
+            |(address, prefix, _): &&(IpAddr, u8, PortId)| masked(*address, *prefix) == masked(gateway, *prefix);
+        self.addresses.iter().filter(|a| a.0.is_ipv4() == gateway.is_ipv4()).find(holds).map(|a| a.2)
+    }
+
+    fn neighbour(&mut self, action: &str, words: &[&str]) -> Result<(), String> {
+        let [address, options @ ..] = words else { return Err("ip neigh without an address".to_owned()) };
+        let address: IpAddr = address.parse().map_err(|_| format!("{address} is no address"))?;
+        let options = pairs(options)?;
+        let value = |key: &str| options.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
+        let port = self.port(value("dev").ok_or("ip neigh needs a device")?)?;
+        self.neighbours.retain(|n| (n.0, n.1) != (port, address));
+        match action {
+            "add" | "replace" | "change" => {
+                let mac = mac(value("lladdr").ok_or("ip neigh needs lladdr")?)?;
+                self.neighbours.push((port, address, mac));
+            }
+            "del" => {}
+            _ => return Err(format!("ip neigh {action} is not supported")),
+        }
+        Ok(())
+    }
+
+    /// `ip route get`, for an address on a link.
+    fn route_get(&self, address: &str) -> Result<String, String> {
+        let to: IpAddr = address.parse().map_err(|_| format!("{address} is no address"))?;
+        let port = self.on_link(to).ok_or_else(|| format!("ip route get {address}: only of an address on a link"))?;
+        let source = self.source(port, to.is_ipv6()).ok_or("no address on that link")?;
+        Ok(format!("{to} dev {} src {source} uid 0 \n    cache \n", self.name(port)))
+    }
+
+    /// Notes the MAC of a neighbour that answered.
+    pub(crate) fn learn(&mut self, port: PortId, address: IpAddr, mac: MacAddr) {
+        self.neighbours.retain(|n| (n.0, n.1) != (port, address));
+        self.neighbours.push((port, address, mac));
+    }
+
+    /// The address that the director uses on a link.
+    fn source(&self, port: PortId, v6: bool) -> Option<IpAddr> {
+        self.addresses.iter().find(|a| a.2 == port && a.0.is_ipv6() == v6).map(|a| a.0)
+    }
+
+    /// What the data path needs of it.
+    pub(crate) fn network_now(&self) -> Network {
+        let info = |l: &Link| PortInfo { name: l.name.to_owned(), mac: l.mac, mtu: l.mtu, twin: true };
+        Network { ports: self.links.iter().map(info).collect(), v4: self.family(), v6: self.family() }
+    }
+
+    fn family<A: Address>(&self) -> FamilyNetwork<A> {
+        let local = self.addresses.iter().filter_map(|a| A::from_ip(a.0));
+        let connected =
+            self.addresses.iter().filter_map(|&(address, prefix, port)| self.connected(address, prefix, port));
+        let added = self.routes.iter().filter_map(|r| self.added(r));
+        let neighbours = self.neighbours.iter().filter_map(|n| Some((n.0, A::from_ip(n.1)?, n.2)));
+        FamilyNetwork::new(local, connected.chain(added).collect(), neighbours)
+    }
+
+    /// The network of an address on a link; of a single address the address itself.
+    fn connected<A: Address>(&self, address: IpAddr, prefix: u8, port: PortId) -> Option<Route<A>> {
+        let network = A::from_ip(address)?;
+        let source = self.source(port, A::V6).and_then(A::from_ip);
+        let target =
+            if prefix == A::BITS { Target::Local } else { Target::Via { port, gateway: None, source, mtu: 0 } };
+        Some(Route { network, prefix, metric: 0, target })
+    }
+
+    fn added<A: Address>(&self, route: &Added) -> Option<Route<A>> {
+        let network = A::from_ip(route.network)?;
+        let target = match route.way {
+            Way::Local => Target::Local,
+            Way::Unreachable => Target::Unreachable,
+            Way::Via { port, gateway, mtu } => {
+                let source = self.source(port, A::V6).and_then(A::from_ip);
+                Target::Via { port, gateway: gateway.and_then(A::from_ip), source, mtu }
+            }
+        };
+        Some(Route { network, prefix: route.prefix, metric: 0, target })
+    }
+}
+
+fn port_id(at: usize) -> PortId {
+    PortId(u16::try_from(at).unwrap_or(u16::MAX))
+}
+
+/// `key value key value`; words that stand alone are left out.
+fn pairs<'a>(words: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>, String> {
+    let mut pairs = Vec::new();
+    let mut words = words.iter();
+    while let Some(key) = words.next() {
+        match *key {
+            "onlink" | "permanent" => {}
+            key => pairs.push((key, *words.next().ok_or_else(|| format!("{key} without a value"))?)),
+        }
+    }
+    Ok(pairs)
+}
+
+fn prefix(text: &str) -> Result<(IpAddr, u8), String> {
+    let wrong = || format!("{text} is no address or network");
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let full = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Ok(full), str::parse).map_err(|_| wrong())?;
+    if bits > full { Err(wrong()) } else { Ok((address, bits)) }
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => a.to_bits().masked(prefix).ip(),
+        IpAddr::V6(a) => a.to_bits().masked(prefix).ip(),
+    }
+}
+
+fn mac(text: &str) -> Result<MacAddr, String> {
+    let wrong = || format!("{text} is no MAC");
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        *byte = u8::from_str_radix(parts.next().ok_or_else(wrong)?, 16).map_err(|_| wrong())?;
+    }
+    if parts.next().is_some() { Err(wrong()) } else { Ok(MacAddr(mac)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Hop;
+
+    fn hop(topology: &Topology, address: &str) -> Hop {
+        topology.network_now().hop(address.parse().expect("an address"))
+    }
+
+    fn ip(topology: &mut Topology, line: &str) -> Result<String, String> {
+        topology.ip(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_network_to_start_from_is_the_recordings() {
+        let topology = Topology::default();
+        for address in ["192.0.2.1", "192.0.2.10", "192.0.2.12", "198.51.100.1", "2001:db8:1::10"] {
+            assert_eq!(hop(&topology, address), Hop::Local, "{address}");
+        }
+        for (address, port, last) in [
+            ("203.0.113.5", 0, 0xfe),
+            ("198.51.100.18", 1, 0x12),
+            ("2001:db8:2::11", 1, 0x0b),
+            ("2001:db8:ffff::5", 0, 0xfe),
+        ] {
+            match hop(&topology, address) {
+                Hop::Resolved { port: PortId(p), to, mtu: 1500, .. } => {
+                    assert_eq!((p, to.0[5]), (port, last), "{address}")
+                }
+                other => panic!("{address}: {other:?}"),
+            }
+        }
+        assert!(matches!(hop(&topology, "198.51.100.77"), Hop::Unresolved { port: PortId(1), .. }));
+    }
+
+    #[test]
+    fn ip_commands_change_it() {
+        let mut topology = Topology::default();
+        ip(&mut topology, "route add 203.0.113.192/26 via 198.51.100.11").expect("it is supported");
+        assert!(matches!(hop(&topology, "203.0.113.200"), Hop::Resolved { port: PortId(1), .. }));
+        ip(&mut topology, "route replace unreachable 203.0.113.192/26").expect("it is supported");
+        assert_eq!(hop(&topology, "203.0.113.200"), Hop::Unreachable);
+        ip(&mut topology, "route add local 198.18.0.0/24 dev lo").expect("it is supported");
+        assert_eq!(hop(&topology, "198.18.0.77"), Hop::Local);
+        ip(&mut topology, "link set eth1 mtu 1000").expect("it is supported");
+        assert!(matches!(hop(&topology, "198.51.100.11"), Hop::Resolved { mtu: 1000, .. }));
+        ip(&mut topology, "neigh replace 198.51.100.70 lladdr 02:00:00:00:01:46 dev eth1 nud permanent")
+            .expect("supported");
+        assert!(matches!(hop(&topology, "198.51.100.70"), Hop::Resolved { .. }));
+    }
+
+    #[test]
+    fn other_ip_commands_are_refused() {
+        for line in ["link set eth9 up", "tunnel add x", "route add 1.2.3.4/99 dev eth0", "addr add x dev eth0"] {
+            assert!(ip(&mut Topology::default(), line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Every recorded scenario, replayed, against what the Linux kernel did (`scenarios/*/expected`): the frames that went out, and the
+//! tables at every step. [`DIFFERENT`] is the list of what is not equal yet; it must be true in both directions.
+
+mod compare;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Scenarios whose result differs from the kernel's, and why.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("cache-bypass", "needs firewall marks"),
+    ("errors", "a step is run as another user"),
+    ("expire-nodest", "being looked at"),
+    ("formats", "being looked at"),
+    ("frag", "fragments are not reassembled"),
+    ("ftp", "needs the FTP helper"),
+    ("ftp-persist", "needs the FTP helper"),
+    ("fwd-dr", "being looked at"),
+    ("fwd-mtu", "being looked at"),
+    ("fwd-mtu-nat-reply", "being looked at"),
+    ("fwd-mtu-pmtu-off", "being looked at"),
+    ("fwd-ttl", "being looked at"),
+    ("fwd-tun", "being looked at"),
+    ("fwd-tun-gue-gre", "needs GUE and GRE"),
+    ("fwmark-nat", "needs firewall marks"),
+    ("icmp-dr-from-client", "ICMP errors of connections are not mapped yet"),
+    ("icmp-nat-from-client", "ICMP errors of connections are not mapped yet"),
+    ("icmp-nat-from-server", "ICMP errors of connections are not mapped yet"),
+    ("icmp-tun-from-client", "ICMP errors of connections are not mapped yet"),
+    ("icmp-tun-from-tunnel", "ICMP errors of connections are not mapped yet"),
+    ("ipv6", "being looked at"),
+    ("localnode", "being looked at"),
+    ("nat-noconn-out", "being looked at"),
+    ("noroute", "being looked at"),
+    ("persist-fwmark", "needs firewall marks"),
+    ("persist-port", "being looked at"),
+    ("persist-sip", "needs the persistence engine sip"),
+    ("persist-udp", "being looked at"),
+    ("sched-dh", "needs firewall marks"),
+    ("sched-lblc", "needs firewall marks"),
+    ("sched-lblc-overload", "needs firewall marks"),
+    ("sched-lblcr", "needs firewall marks"),
+    ("sched-lblcr-overload", "needs firewall marks"),
+    ("schedule-icmp", "ICMP errors of connections are not mapped yet"),
+    ("service-deleted-other-left", "being looked at"),
+    ("sync-master", "needs the synchronisation daemon"),
+    ("sysctls", "a step is a loop of the shell"),
+    ("tcp-close-by-client", "being looked at"),
+    ("weight0-existing", "being looked at"),
+];
+
+fn scenarios() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/scenarios");
+    let mut all: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
+}
+
+fn name(scenario: &Path) -> &str {
+    scenario.file_name().unwrap().to_str().unwrap()
+}
+
+/// How the replay of a scenario differs from the recording; nothing when it does not.
+fn differences(scenario: &Path) -> Vec<String> {
+    match pollvs::replay::results(scenario) {
+        Ok(files) => compare::differences(&scenario.join("expected"), &files),
+        Err(error) => vec![error.to_string()],
+    }
+}
+
+/// Replays all scenarios on two threads.
+fn replayed() -> Vec<(PathBuf, Vec<String>)> {
+    let (line, done) = (Mutex::new(scenarios()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(scenario) = line.lock().unwrap().pop() else { return };
+                    let differences = differences(&scenario);
+                    done.lock().unwrap().push((scenario, differences));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    done.sort();
+    done
+}
+
+#[test]
+fn replayed_scenarios_equal_the_kernels_recordings() {
+    let replayed = replayed();
+    assert!(!replayed.is_empty(), "there are no scenarios");
+    let mut wrong = Vec::new();
+    for (scenario, differences) in &replayed {
+        let known = DIFFERENT.iter().find(|(known, _)| *known == name(scenario));
+        match (known, differences.first()) {
+            (None, Some(_)) => {
+                wrong.push(format!(
+                    "{} differs:\n    {}",
+                    name(scenario),
+                    differences[..differences.len().min(12)].join("\n    ")
+                ));
+            }
+            (Some(_), None) => wrong.push(format!("{} is equal now: take it off the list", name(scenario))),
+            _ => {}
+        }
+    }
+    let equal = replayed.iter().filter(|(_, d)| d.is_empty()).count();
+    println!("{equal} of {} scenarios equal", replayed.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
