@@ -336,3 +336,86 @@ fn fill<S: FrameSource>(source: &mut S, bytes: &[u8]) -> Option<S::Frame> {
     frame.bytes_mut().copy_from_slice(bytes);
     Some(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::io::memory::VecFrame;
+
+    /// A pool that is empty.
+    struct Nothing;
+
+    impl FrameSource for Nothing {
+        type Frame = VecFrame;
+        fn allocate(&mut self) -> Option<VecFrame> {
+            None
+        }
+    }
+
+    #[test]
+    fn no_frame_waits_for_a_wake_up_that_does_not_come() {
+        // Without a TAP: what is passed is thrown away, but it has to be fetched.
+        let (_twin, mut ends) = Twin::start(Vec::new(), Nothing, 1, 8).unwrap();
+        let end = &mut ends[0];
+        for round in 0..40_000 {
+            assert!(end.pass(PortId(0), VecFrame::new(&[])).is_ok());
+            end.flush();
+            let until = Instant::now() + Duration::from_secs(5);
+            while !end.to_kernel.is_empty() {
+                assert!(Instant::now() < until, "round {round}: the thread sleeps on");
+            }
+            // The next comes at about the moment at which the thread, having found no more, falls asleep.
+            (0..round % 29).for_each(|_| std::hint::spin_loop());
+        }
+    }
+
+    #[test]
+    fn a_frame_passed_while_the_thread_was_falling_asleep_keeps_it_awake() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), WAKE).unwrap();
+        let bell = Arc::new(Bell { sleeping: AtomicBool::new(false), stop: AtomicBool::new(false), waker });
+        let line: Line<VecFrame> = Arc::new(ArrayQueue::new(1));
+        let to_worker = Arc::clone(&line);
+        let mut end = ends(&bell, &[Arc::clone(&line)], &to_worker).remove(0);
+        // Nobody is woken, for the thread does not sleep yet.
+        assert!(end.pass(PortId(0), VecFrame::new(&[])).is_ok());
+        end.flush();
+        let from_workers = vec![line];
+        let mut ferry =
+            Ferry { poll, ports: Vec::new(), source: Nothing, from_workers, to_worker, bell, scratch: scratch() };
+        let (done, awake) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            ferry.wait(&mut Events::with_capacity(1), false);
+            done.send(()).unwrap();
+        });
+        assert!(awake.recv_timeout(Duration::from_secs(5)).is_ok());
+    }
+
+    #[test]
+    fn a_full_line_gives_the_frame_back() {
+        let (twin, mut ends) = Twin::start(Vec::new(), Nothing, 2, 2).unwrap();
+        drop(twin);
+        let end = &mut ends[1];
+        let frame = |byte| VecFrame::new(&[byte]);
+        assert!(end.pass(PortId(0), frame(1)).is_ok() && end.pass(PortId(0), frame(2)).is_ok());
+        assert_eq!(end.pass(PortId(0), frame(3)).unwrap_err().bytes(), [3]);
+        end.flush();
+        assert!(end.receive().is_none());
+    }
+
+    #[test]
+    fn the_thread_is_woken_only_when_something_was_passed() {
+        let (_twin, mut ends) = Twin::start(Vec::new(), Nothing, 1, 8).unwrap();
+        let end = &mut ends[0];
+        let until = Instant::now() + Duration::from_secs(5);
+        while !end.bell.sleeping.load(Ordering::Acquire) {
+            assert!(Instant::now() < until, "an idle thread sleeps");
+        }
+        end.flush();
+        assert!(end.bell.sleeping.load(Ordering::Acquire));
+        assert!(end.pass(PortId(0), VecFrame::new(&[])).is_ok());
+        assert!(end.bell.sleeping.load(Ordering::Acquire), "not before the end of the turn");
+    }
+}
