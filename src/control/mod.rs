@@ -18,6 +18,7 @@ pub mod statistics;
 pub mod store;
 mod view;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -142,6 +143,12 @@ impl Control {
         let mut inner = self.inner.lock().await;
         inner.network = network;
         inner.publish().await
+    }
+
+    /// Addresses of all destinations, whose next hops are to be kept resolved.
+    pub async fn destination_addresses(&self) -> Vec<IpAddr> {
+        let inner = self.inner.lock().await;
+        inner.current.rules.destinations.iter().flatten().filter(|d| d.available).map(|d| d.address).collect()
     }
 
     /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to. Never

@@ -1,2 +1,0 @@
-//! The director.
-fn main() {}

@@ -1,0 +1,293 @@
+//! Brings the data path up: DPDK, ports, twins, workers. In two steps, so that rules and network are in the directors before the
+//! first packet is received.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, bail};
+use core_affinity::CoreId;
+use pollvs::config::{Config, Huge, Idle, PortConfig, VerifyChecksums};
+use pollvs::control::Ports;
+use pollvs::control::reply::PortView;
+use pollvs::director::{Director, Limits};
+use pollvs::frame::FrameSource;
+use pollvs::handoff::Handoff;
+use pollvs::io::dpdk::{
+    DpdkIo, Eal, EalOptions, HugePages, Mbuf, MbufPool, Port, PortSettings, Queue, register_thread,
+};
+use pollvs::kernel::{self, Tap, Twin, TwinEnd};
+use pollvs::load_board::LoadBoard;
+use pollvs::mailbox::{Mailbox, Workers, mailbox};
+use pollvs::network::PortInfo;
+use pollvs::service::Persistence;
+use pollvs::snapshot::Snapshot;
+use pollvs::steering::{Prefixes, Steering};
+use pollvs::verdict::{PortId, WorkerId};
+use pollvs::worker::{self, Parts, SystemClock, Worker};
+use tokio::sync::mpsc;
+
+use crate::cores::Cores;
+
+/// Bytes of a buffer for a frame of the usual MTU.
+const DATA_ROOM: usize = 2048;
+/// Frames in line between a worker and the twin thread, and between two workers.
+const LINE: usize = 1024;
+/// Neighbours that may wait to be asked for.
+const QUESTIONS: usize = 256;
+
+/// A neighbour that a worker wants resolved.
+pub(crate) type Question = (PortId, IpAddr);
+
+/// Ports and twins, open but not yet polled.
+pub(crate) struct Prepared {
+    ports: Vec<Arc<Port>>,
+    queues: Vec<Vec<Queue>>,
+    pool: MbufPool,
+    taps: Vec<(PortId, Tap)>,
+    names: Vec<String>,
+}
+
+/// The data path at work.
+pub(crate) struct DataPlane {
+    twin: Twin,
+    threads: Vec<JoinHandle<()>>,
+    /// What the workers want resolved.
+    pub(crate) questions: mpsc::Receiver<Question>,
+}
+
+/// Makes the mailboxes of all workers.
+pub(crate) fn mailboxes(config: &Config, cores: &Cores) -> (Workers, Vec<Mailbox>) {
+    let one = |index: u16| {
+        let cpu = cores.worker(usize::from(index)).and_then(|core| u32::try_from(core.id).ok());
+        mailbox(WorkerId(index), cpu)
+    };
+    let (handles, mailboxes) = (0..config.director.workers).map(one).unzip();
+    (Workers::new(handles), mailboxes)
+}
+
+/// Sizes of one worker's tables.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let director = &config.director;
+    Limits {
+        connections: director.connections,
+        connections6: director.connections6,
+        templates: director.templates,
+        templates6: director.templates6,
+        destinations: director.destinations,
+    }
+}
+
+/// Starts DPDK and opens ports and twins.
+pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
+    if config.ports.is_empty() {
+        bail!(
+            "the configuration names no port; write a [[port]] section with name and device (config/minimal.toml shows one)"
+        );
+    }
+    let eal = start_eal(config)?;
+    let room = data_room(config);
+    let pool = MbufPool::new(&eal, "frames", config.frames(), room)?;
+    let (mut ports, mut queues, mut taps) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, port) in config.ports.iter().enumerate() {
+        let (open, its_queues) = Port::open(&eal, &settings(config, port), &pool)
+            .with_context(|| format!("port {:?}, device {:?}", port.name, port.device))?;
+        let id = PortId(u16::try_from(index).context("more ports than a port number holds")?);
+        if let Some(name) = port.twin_name() {
+            let mtu = port.mtu.unwrap_or(open.mtu());
+            taps.push((
+                id,
+                Tap::create(name, open.mac(), mtu).with_context(|| format!("twin of port {:?}", port.name))?,
+            ));
+        }
+        let finishing = if open.verifies_checksums() { ", checksums finished in software" } else { "" };
+        let (mac, driver) = (open.mac(), open.driver());
+        tracing::info!(
+            "port {}: {} ({driver}, MAC {mac}, {} queues{finishing})",
+            port.name,
+            port.device,
+            its_queues.len()
+        );
+        ports.push(Arc::new(open));
+        queues.push(its_queues);
+    }
+    let names = config.ports.iter().map(|p| p.name.clone()).collect();
+    Ok(Prepared { ports, queues, pool, taps, names })
+}
+
+fn start_eal(config: &Config) -> anyhow::Result<Eal> {
+    let settings = config.ports.iter().map(|p| PortSettings::new(p.device.as_str()));
+    let options = EalOptions {
+        memory_mib: config.dpdk.memory_mb,
+        huge_pages: match config.dpdk.huge {
+            Huge::Auto => HugePages::Auto,
+            Huge::Never => HugePages::Never,
+            Huge::Required => HugePages::Always,
+        },
+        pci: settings.filter(PortSettings::is_pci).map(|p| p.device).collect(),
+        extra: config.dpdk.extra_args.clone(),
+        ..EalOptions::default()
+    };
+    let eal = Eal::start(&options)?;
+    let pages = if eal.has_huge_pages() { "huge pages" } else { "ordinary pages (reserve huge pages for full speed)" };
+    tracing::info!("DPDK is up on {} MiB of {pages}", config.dpdk.memory_mb);
+    Ok(eal)
+}
+
+/// Room for the longest frame of any port.
+pub(crate) fn data_room(config: &Config) -> usize {
+    let longest = config.ports.iter().filter_map(|p| p.mtu.given()).map(|mtu| usize::from(mtu) + 64).max();
+    longest.unwrap_or(0).max(DATA_ROOM)
+}
+
+fn settings(config: &Config, port: &PortConfig) -> PortSettings {
+    PortSettings {
+        queues: port.queue_count(&config.director),
+        rx_descriptors: port.rx_desc,
+        tx_descriptors: port.tx_desc,
+        mtu: port.mtu.given(),
+        promiscuous: port.promiscuous,
+        verify_checksums: match port.verify_checksums {
+            VerifyChecksums::Auto => None,
+            VerifyChecksums::On => Some(true),
+            VerifyChecksums::Off => Some(false),
+        },
+        ..PortSettings::new(port.device.as_str())
+    }
+}
+
+impl Prepared {
+    /// The ports as the kernel's view of the network is read for them.
+    pub(crate) fn kernel_ports(&self) -> Vec<kernel::Port> {
+        let twin = |id: u16| self.taps.iter().find(|(port, _)| port.0 == id).map(|(_, tap)| tap.index());
+        let port = |(id, (port, name)): (u16, (&Arc<Port>, &String))| kernel::Port {
+            info: PortInfo { name: name.clone(), mac: port.mac(), mtu: port.mtu(), twin: twin(id).is_some() },
+            twin: twin(id),
+        };
+        (0..).zip(self.ports.iter().zip(&self.names)).map(port).collect()
+    }
+
+    /// Names of the twins in the kernel.
+    pub(crate) fn twin_names(&self) -> Vec<String> {
+        self.taps.iter().map(|(_, tap)| tap.name().to_owned()).collect()
+    }
+
+    /// What the ports say of themselves, whenever asked.
+    pub(crate) fn views(&self, config: &Config) -> Ports {
+        let ports = self.ports.clone();
+        let settings = config.ports.clone();
+        let queues: Vec<u16> = settings.iter().map(|p| p.queue_count(&config.director)).collect();
+        Box::new(move || {
+            let one = |((port, settings), queues): ((&Arc<Port>, &PortConfig), &u16)| PortView {
+                name: settings.name.clone(),
+                device: settings.device.clone(),
+                mac: port.mac().to_string(),
+                mtu: port.mtu(),
+                queues: *queues,
+                up: port.link_is_up(),
+                twin: settings.twin_name().unwrap_or_default().to_owned(),
+                counters: port.counters(),
+            };
+            ports.iter().zip(&settings).zip(&queues).map(one).collect()
+        })
+    }
+
+    /// Starts the workers, each with the snapshot in force.
+    pub(crate) fn start(
+        self,
+        config: &Config,
+        cores: &Cores,
+        mailboxes: Vec<Mailbox>,
+        snapshot: &Arc<Snapshot>,
+    ) -> anyhow::Result<DataPlane> {
+        let workers = usize::from(config.director.workers);
+        let seed = config.director.seed.given().unwrap_or_else(rand::random);
+        let steering = steering(config, snapshot, seed);
+        let board = Arc::new(LoadBoard::new(workers, config.director.destinations as usize));
+        let (asker, questions) = mpsc::channel(QUESTIONS);
+        let (twin, ends) = Twin::start(self.taps, Source(self.pool), workers, LINE)?;
+        let ends = ends.into_iter().zip(Handoff::mesh(workers, LINE)).zip(lanes(self.queues, workers));
+        let mut threads = Vec::new();
+        for ((id, mailbox), ((twin, handoff), queues)) in (0..).map(WorkerId).zip(mailboxes).zip(ends) {
+            let mut director = Director::new(&limits(config), seed, id, steering.clone());
+            director.apply(Arc::clone(snapshot));
+            let parts = Parts {
+                id,
+                io: DpdkIo::new(queues),
+                director,
+                limits: limits(config),
+                mailbox,
+                handoff,
+                twin,
+                resolver: resolver(asker.clone()),
+                board: Arc::clone(&board),
+                burst: usize::from(config.director.burst),
+                idle: match config.director.idle {
+                    Idle::Spin => worker::Idle::Spin,
+                    Idle::Sleep => worker::Idle::Sleep,
+                },
+            };
+            threads.push(spawn(id, cores.worker(usize::from(id.0)), parts)?);
+        }
+        Ok(DataPlane { twin, threads, questions })
+    }
+}
+
+/// The queues by worker instead of by port.
+fn lanes(ports: Vec<Vec<Queue>>, workers: usize) -> Vec<Vec<Queue>> {
+    let mut lanes: Vec<Vec<Queue>> = (0..workers).map(|_| Vec::new()).collect();
+    for queues in ports {
+        lanes.iter_mut().zip(queues).for_each(|(lane, queue)| lane.push(queue));
+    }
+    lanes
+}
+
+fn resolver(asker: mpsc::Sender<Question>) -> worker::Resolver {
+    Box::new(move |port, neighbour| asker.try_send((port, neighbour)).is_ok())
+}
+
+/// Which clients go to which worker: whole networks where a service's persistence wants them together.
+fn steering(config: &Config, snapshot: &Snapshot, seed: u64) -> Steering {
+    let persistent = |v6: bool| {
+        let services = snapshot.rules.services.iter().flatten().filter(move |s| s.key.v6() == v6);
+        services.filter_map(|s| s.persistence).map(|Persistence { prefix, .. }| prefix).min()
+    };
+    let prefixes = Prefixes { v4: persistent(false).unwrap_or(32), v6: persistent(true).unwrap_or(128) };
+    Steering::new(config.director.workers, pollvs::steering::MAX_BITS, prefixes, seed)
+}
+
+fn spawn(id: WorkerId, core: Option<CoreId>, parts: Parts<DpdkIo, TwinEnd<Mbuf>>) -> anyhow::Result<JoinHandle<()>> {
+    let body = move || {
+        if core.is_some_and(|core| !core_affinity::set_for_current(core)) {
+            tracing::warn!("worker {} could not be pinned to its core", id.0);
+        }
+        match register_thread() {
+            Ok(_registered) => Worker::new(parts, SystemClock::default()).run(),
+            Err(error) => tracing::error!("worker {} does not run: {error}", id.0),
+        }
+    };
+    std::thread::Builder::new().name(format!("worker-{}", id.0)).spawn(body).context("cannot start a worker thread")
+}
+
+/// Buffers for what the kernel sends.
+struct Source(MbufPool);
+
+impl FrameSource for Source {
+    type Frame = Mbuf;
+
+    fn allocate(&mut self) -> Option<Mbuf> {
+        self.0.alloc()
+    }
+}
+
+impl DataPlane {
+    /// Waits for the workers, which have been told to stop, then closes ports and twins.
+    pub(crate) fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker has ended by a fault of the program");
+            }
+        }
+        drop(self.twin);
+    }
+}
