@@ -394,7 +394,7 @@ fn a_frame_too_long_for_the_buffers_is_counted() {
         ip("link set twin0 mtu 9000");
         ip("addr add 192.0.2.1/24 dev twin0");
         ip("neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev twin0");
-        // Twice, since the first answer might be in fragments.
+        // A TAP of 9000 bytes makes a frame of it that no buffer takes; a short one still passes.
         let socket = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
         socket.send_to(&[0; 5000], (IpAddr::from(OTHER), 9)).unwrap();
         world.await_counters(|c| c.no_buffer == 1);
