@@ -46,15 +46,15 @@ bench:
 	@config/install-packages.sh build
 	$(CARGO) bench --locked
 
-# cargo-fuzz wants unstable options of the compiler.
 fuzz:
 	@config/install-packages.sh build fuzz
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	@$(CARGO) run --quiet --manifest-path tests/fuzz/Cargo.toml --example seeds
-	@export RUSTC_BOOTSTRAP=1; set -euo pipefail; targets=$$($(CARGO) fuzz list --fuzz-dir tests/fuzz); \
+	$(CARGO) run --manifest-path tests/fuzz/Cargo.toml --example seeds
+	@set -euo pipefail; targets=$$($(CARGO) fuzz list --fuzz-dir tests/fuzz); \
 	for target in $$targets; do \
 	    echo "Fuzzing $$target for $(FUZZ_SECONDS) s"; \
-	    $(CARGO) fuzz run --fuzz-dir tests/fuzz $$target -- -seed=1 -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
+	    $(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target -- \
+	        -seed=1 -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
 	done
 
 install: build
