@@ -5,5 +5,6 @@
 #[allow(unreachable_pub, reason = "a crate of its own as well")]
 mod fuzz;
 mod namespaces;
+mod packets;
 mod parity;
 mod world;

@@ -32,7 +32,7 @@ impl Director {
         let (port, origin) = (burst.ports[index], burst.origins[index]);
         let Some(frame) = burst.frames[index].as_ref() else { return };
         let bytes = frame.bytes();
-        let judged = if origin == Origin::Wire { self.not_for_us(bytes, port) } else { None };
+        let judged = self.not_for_us(bytes, port, origin);
         let (meta, verdict) = match (judged, ethertype(bytes)) {
             (Some(verdict), _) => (Meta::default(), verdict),
             (None, ethernet::ethertype::IPV4) => {
@@ -107,12 +107,16 @@ impl Director {
         kernel
     }
 
-    /// The verdict for a frame that another station's MAC, or a group's, is on.
+    /// The verdict for a frame that is none, or off the wire with another station's or a group's MAC on it.
     #[inline]
-    fn not_for_us(&self, bytes: &[u8], port: PortId) -> Option<Verdict> {
-        let Some(to) = bytes.first_chunk::<6>() else { return Some(Verdict::Drop(DropReason::Truncated)) };
+    fn not_for_us(&self, bytes: &[u8], port: PortId, origin: Origin) -> Option<Verdict> {
+        let Some(header) = bytes.first_chunk::<L3>() else { return Some(Verdict::Drop(DropReason::Truncated)) };
+        if origin == Origin::Twin {
+            return None;
+        }
+        let to = &header[..6];
         let info = self.snapshot.network.ports.get(usize::from(port.0))?;
-        if *to == info.mac.0 {
+        if to == info.mac.0 {
             return None;
         }
         let group = to[0] & 1 == 1;
