@@ -1,32 +1,6 @@
-//! The control client.
+//! The control client. Exit status: 0 when done, 1 when the director refuses or cannot be reached, 2 for a wrong command line; as
+//! `ipvsadm`, ipvsadm's.
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-use pollvs::replay;
-
-/// Controls the pollvs director.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs the director on a recorded scenario, with a virtual clock.
-    Replay(replay::Arguments),
-}
-
-fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Replay(arguments) => match replay::replay(&arguments.scenario, &arguments.out) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("pollvs: {error}");
-                ExitCode::from(2)
-            }
-        },
-    }
+fn main() -> std::process::ExitCode {
+    pollvs::cli::plain::main()
 }

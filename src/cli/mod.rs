@@ -1,3 +1,4 @@
 //! The command lines that people know, on top of the control protocol.
 
 pub mod ipvsadm;
+pub mod plain;

@@ -13,6 +13,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn errors_name_file_line_and_key_and_say_what_to_do() {
     let s = |more: &str| format!("{SERVICE}{more}");
     let d = |more: &str| format!("{SERVICE}{DESTINATION}{more}");

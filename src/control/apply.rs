@@ -142,9 +142,12 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    fn rules(services: &[(u16, &str, Vec<(u8, u32)>)]) -> RuleSet {
+    /// Port, scheduler, and of each destination the last byte of its address and its weight.
+    type Brief<'a> = (u16, &'a str, Vec<(u8, u32)>);
+
+    fn rules(services: &[Brief<'_>]) -> RuleSet {
         let destination = |(last, weight): &(u8, u32)| serde_json::json!({ "address": format!("10.0.0.{last}:80"), "weight": weight });
-        let service = |(port, scheduler, destinations): &(u16, &str, Vec<(u8, u32)>)| {
+        let service = |(port, scheduler, destinations): &Brief<'_>| {
             serde_json::json!({
                 "service": { "service": format!("tcp:192.0.2.1:{port}"), "scheduler": scheduler },
                 "destinations": destinations.iter().map(destination).collect::<Vec<_>>(),

@@ -331,7 +331,7 @@ impl Run {
 }
 
 /// What `pollvs replay` is told: `SCENARIO -o FOLDER`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
 pub struct Arguments {
     /// Folder with setup.sh, input.pcap and steps.
     pub scenario: PathBuf,

@@ -1,0 +1,264 @@
+//! What is typed after `pollvs`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::control::client::DEFAULT_SOCKET;
+use crate::control::request::SchedulerFlag;
+use crate::destination::Method;
+use crate::service::ServiceKey;
+
+/// Looks at and steers the director, pollvsd.
+///
+/// A SERVICE is tcp:192.0.2.10:80, udp:[2001:db8::1]:53, sctp:..., mark:7, or mark6:7 for an IPv6 mark.
+#[derive(Clone, PartialEq, Eq, Debug, Parser)]
+#[command(
+    name = "pollvs",
+    version = env!("POLLVS_VERSION"),
+    after_help = "Exit status: 0 when done, 1 when the director refuses or cannot be reached, 2 for a wrong command line."
+)]
+pub struct Typed {
+    /// The director's control socket.
+    #[arg(long, global = true, env = "POLLVS_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Print the director's answer as it is: a JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+pub enum Verb {
+    /// The director at a glance.
+    Status,
+    /// Services with their destinations.
+    Services(Chosen),
+    /// Connections.
+    Connections(Which),
+    /// Persistence templates.
+    Templates(Which),
+    /// Connections, packets and bytes of each service and destination.
+    Stats(Chosen),
+    /// The same per second.
+    Rates(Chosen),
+    /// Workers and their tables.
+    Workers,
+    /// Ports and their counters.
+    Ports,
+    /// Why packets were dropped, and what else happened.
+    Counters {
+        /// Also what never happened.
+        #[arg(long)]
+        all: bool,
+    },
+    /// How real servers are reached.
+    NextHops,
+    /// Replace the rules by those of a TOML file, changing only what differs; - is standard input.
+    Apply {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print the rules as TOML, as `apply` takes them.
+    Save,
+    /// Remove every service; with --connections, end every connection and template instead.
+    Flush {
+        /// Connections, not rules.
+        #[arg(long)]
+        connections: bool,
+    },
+    /// Show statistics from zero again.
+    Zero(Chosen),
+    /// Add, edit, delete a service.
+    #[command(subcommand)]
+    Service(ServiceVerb),
+    /// Add, edit, delete a destination of a service.
+    #[command(subcommand)]
+    Destination(DestinationVerb),
+    /// Show or set time-outs, in seconds.
+    Timeouts {
+        /// TCP connections that are established.
+        #[arg(long, value_name = "SECONDS")]
+        tcp: Option<u32>,
+        /// TCP connections that are being closed.
+        #[arg(long, value_name = "SECONDS")]
+        tcp_fin: Option<u32>,
+        /// UDP.
+        #[arg(long, value_name = "SECONDS")]
+        udp: Option<u32>,
+    },
+    /// Show the settings (net.ipv4.vs.*), or set one.
+    Settings {
+        /// Its name.
+        #[arg(requires = "value")]
+        name: Option<String>,
+        /// Its value; 0 and 1 switch off and on.
+        #[arg(allow_negative_numbers = true)]
+        value: Option<i64>,
+    },
+    /// Read the configuration file again.
+    Reload,
+    /// Stop the director at once.
+    Shutdown,
+    /// Stop the director when its connections have ended, scheduling nothing new.
+    Drain {
+        /// The longest wait.
+        #[arg(default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+    },
+    /// Run the director on a recorded scenario, with a virtual clock and no device.
+    Replay(crate::replay::Arguments),
+    /// ipvsadm's command line, output and exit status.
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// As of ipvsadm(8).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// One service, or all.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct Chosen {
+    /// Only this one.
+    pub service: Option<ServiceKey>,
+}
+
+/// Which connections.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct Which {
+    /// Only of this service.
+    #[arg(long)]
+    pub service: Option<ServiceKey>,
+    /// Only of this client.
+    #[arg(long, value_name = "ADDRESS")]
+    pub client: Option<IpAddr>,
+    /// Only on this real server.
+    #[arg(long, value_name = "ADDRESS")]
+    pub destination: Option<IpAddr>,
+    /// At most so many; 0 for all.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub limit: u64,
+}
+
+/// What to do with a service.
+#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+pub enum ServiceVerb {
+    /// Add it.
+    Add(ServiceArgs),
+    /// Set its scheduler, persistence and flags anew.
+    Edit(ServiceArgs),
+    /// Remove it and its destinations.
+    Delete {
+        /// Which.
+        service: ServiceKey,
+    },
+}
+
+/// A service.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct ServiceArgs {
+    /// Which.
+    pub service: ServiceKey,
+    /// rr, wrr, lc, wlc, sh, sed, ...
+    #[arg(short, long, default_value = "wlc")]
+    pub scheduler: String,
+    /// A client stays with its destination for so long after its last connection.
+    #[arg(short, long, value_name = "SECONDS")]
+    pub persistent: Option<u32>,
+    /// Clients that share so many leading bits of their address stay together.
+    #[arg(long, value_name = "PREFIX", requires = "persistent")]
+    pub netmask: Option<u8>,
+    /// Schedule every datagram by itself.
+    #[arg(long)]
+    pub one_packet: bool,
+    /// Flags of the scheduler, separated by commas.
+    #[arg(long, value_delimiter = ',', value_parser = scheduler_flag)]
+    pub flags: Vec<SchedulerFlag>,
+}
+
+fn scheduler_flag(text: &str) -> Result<SchedulerFlag, String> {
+    serde_json::from_value(text.into()).map_err(|e: serde_json::Error| e.to_string())
+}
+
+/// What to do with a destination.
+#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+pub enum DestinationVerb {
+    /// Add it.
+    Add(DestinationArgs),
+    /// Set its weight, method, tunnel and thresholds anew.
+    Edit(DestinationArgs),
+    /// Remove it.
+    Delete {
+        /// Of which service.
+        service: ServiceKey,
+        /// Address and port.
+        address: SocketAddr,
+    },
+}
+
+/// A destination.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct DestinationArgs {
+    /// Of which service.
+    pub service: ServiceKey,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// How packets reach it.
+    #[arg(short, long, value_enum, default_value_t = MethodArg::Dr)]
+    pub method: MethodArg,
+    /// Share of new connections; 0 quiesces.
+    #[arg(short, long, default_value_t = 1)]
+    pub weight: u32,
+    /// No new connections from so many on.
+    #[arg(long, default_value_t = 0, value_name = "CONNECTIONS")]
+    pub upper: u32,
+    /// New connections again below so many; three quarters of --upper if not given.
+    #[arg(long, default_value_t = 0, value_name = "CONNECTIONS")]
+    pub lower: u32,
+    /// Encapsulation of --method tun.
+    #[arg(long, value_enum, default_value_t = TunnelArg::Ipip)]
+    pub tunnel: TunnelArg,
+    /// UDP port of --tunnel gue.
+    #[arg(long, value_name = "PORT", required_if_eq("tunnel", "gue"))]
+    pub tunnel_port: Option<u16>,
+    /// Checksum in the outer header of gue and gre.
+    #[arg(long)]
+    pub tunnel_checksum: bool,
+}
+
+/// How packets reach a destination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum MethodArg {
+    /// Addresses and ports are rewritten, both ways.
+    Nat,
+    /// Only the MAC address changes.
+    Dr,
+    /// Encapsulated.
+    Tun,
+}
+
+impl From<MethodArg> for Method {
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Nat => Self::Nat,
+            MethodArg::Dr => Self::Dr,
+            MethodArg::Tun => Self::Tun,
+        }
+    }
+}
+
+/// Encapsulation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TunnelArg {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP encapsulation.
+    Gue,
+    /// GRE.
+    Gre,
+}

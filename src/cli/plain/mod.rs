@@ -1,0 +1,163 @@
+//! The plain verbs of `pollvs`: what is typed becomes one request, the answer a table or its JSON.
+
+pub mod args;
+mod requests;
+mod table;
+mod tables;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::ipvsadm::{self, Host, Outcome, names::Names};
+use crate::cli::plain::args::{Typed, Verb};
+use crate::control::client::{Client, ClientError};
+use crate::control::reply::{ErrorCode, Failure, Reply};
+use crate::control::request::Request;
+
+/// Why a command fails: exit status 1, and words.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// The director, or the way to it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+    /// Nobody reads what is printed any more: no reason for words.
+    #[error("nobody reads the output")]
+    Unread,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::Unread
+        } else {
+            Self::Other(format!("cannot print: {error}"))
+        }
+    }
+}
+
+/// Runs the program: the plain verbs, or ipvsadm when called by one of its names.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default();
+    if let Some(prefix) = ipvsadm::applet(program) {
+        let args: Vec<String> = prefix.iter().map(|a| (*a).to_owned()).chain(words).collect();
+        let socket =
+            std::env::var("POLLVS_SOCKET").unwrap_or_else(|_| crate::control::client::DEFAULT_SOCKET.to_owned());
+        return finish(run_ipvsadm(&args, socket.as_ref()));
+    }
+    finish(run(Typed::parse()))
+}
+
+fn finish(result: Result<ExitCode, Trouble>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(Trouble::Unread) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("pollvs: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(typed: Typed) -> Result<ExitCode, Trouble> {
+    let Typed { socket, json, verb } = typed;
+    match &verb {
+        Verb::Ipvsadm { args } => return run_ipvsadm(args, &socket),
+        Verb::Replay(scenario) => return Ok(replay(scenario)),
+        _ => {}
+    }
+    let request = requests::request(verb.clone())?;
+    let mut client = Client::connect(&socket)?;
+    let mut to = io::BufWriter::new(io::stdout().lock());
+    if json {
+        print_json(&mut client, &request, &mut to)?
+    } else {
+        print(&mut client, &request, &verb, &mut to)?
+    }
+    to.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Carries a failure to print through the client.
+fn each(
+    client: &mut Client,
+    request: &Request,
+    mut show: impl FnMut(Reply) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let mut trouble = None;
+    let outcome = client.each(request, |reply| {
+        show(reply).map_err(|t| {
+            trouble = Some(t);
+            ClientError::Garbled(String::new())
+        })
+    });
+    trouble.map_or_else(|| outcome.map_err(Trouble::from), Err)
+}
+
+fn print_json(client: &mut Client, request: &Request, to: &mut impl Write) -> Result<(), Trouble> {
+    each(client, request, |reply| {
+        let line = serde_json::to_string(&reply).map_err(io::Error::from)?;
+        Ok(writeln!(to, "{line}")?)
+    })
+}
+
+fn print(client: &mut Client, request: &Request, verb: &Verb, to: &mut impl Write) -> Result<(), Trouble> {
+    if let Request::Connections(_) | Request::Templates(_) = request {
+        let mut first = true;
+        return each(client, request, |reply| {
+            if let Reply::Connections { connections, .. } = reply {
+                tables::connections(&connections, std::mem::take(&mut first), to)?;
+            }
+            Ok(())
+        });
+    }
+    let reply = client.ask(request)?;
+    Ok(to.write_all(tables::text(&reply, verb).as_bytes())?)
+}
+
+/// A scenario that is not understood is a wrong command line: exit status 2.
+fn replay(scenario: &crate::replay::Arguments) -> ExitCode {
+    match crate::replay::replay(&scenario.scenario, &scenario.out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pollvs: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_ipvsadm(args: &[String], socket: &std::path::Path) -> Result<ExitCode, Trouble> {
+    let mut client = None;
+    let mut ask = |request: Request| ask(&mut client, socket, &request).unwrap_or_else(Reply::Error);
+    let mut stdin = || io::read_to_string(io::stdin()).unwrap_or_default();
+    let names = Names::system();
+    let Outcome { code, stdout, stderr } =
+        ipvsadm::run(args, &mut Host { ask: &mut ask, stdin: &mut stdin, names: &names });
+    eprint!("{stderr}");
+    let mut to = io::stdout().lock();
+    to.write_all(stdout.as_bytes())?;
+    to.flush()?;
+    Ok(code.into())
+}
+
+/// Asks on a connection that is opened by the first request.
+fn ask(client: &mut Option<Client>, socket: &std::path::Path, request: &Request) -> Result<Reply, Failure> {
+    let failure = |error: ClientError| match error {
+        ClientError::Refused(failure) => failure,
+        other => Failure::new(ErrorCode::Unsupported, other.to_string()),
+    };
+    let client = match client {
+        Some(client) => client,
+        None => client.insert(Client::connect(socket).map_err(failure)?),
+    };
+    client.ask(request).map_err(failure)
+}
+
+#[cfg(test)]
+mod tests;

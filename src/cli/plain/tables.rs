@@ -1,0 +1,269 @@
+//! Answers as people read them.
+
+use std::io::{self, Write};
+
+use crate::cli::plain::args::Verb;
+use crate::cli::plain::table::{pairs, table};
+use crate::control::key::word;
+use crate::control::reply::{
+    ConnectionView, CounterView, DestinationView, HopView, NextHopView, PortView, Reply, ServiceView, StatusView,
+    WorkerView,
+};
+use crate::control::request::SchedulerFlag;
+use crate::destination::{Method, Tunnel};
+use crate::time::HZ;
+
+/// The text of an answer to a verb.
+pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
+    match reply {
+        Reply::Status(view) => status(view),
+        Reply::Services { services: all, .. } => match verb {
+            Verb::Stats(_) => stats(all),
+            Verb::Rates(_) => rates(all),
+            _ => services(all),
+        },
+        Reply::Workers { workers: all } => workers(all),
+        Reply::Ports { ports: all } => ports(all),
+        Reply::Counters { drops, events } => counters(drops, events, matches!(verb, Verb::Counters { all: true })),
+        Reply::NextHops { next_hops: all } => next_hops(all),
+        Reply::Rules { rules } => rules.clone(),
+        Reply::Applied { changes, restart } => applied(changes, restart),
+        Reply::Timeouts(_) | Reply::Settings(_) => members(reply),
+        Reply::Error(failure) => format!("{failure}\n"),
+        Reply::Hello { .. } | Reply::Done {} | Reply::Connections { .. } => String::new(),
+    }
+}
+
+fn status(s: &StatusView) -> String {
+    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
+    let of = |used: u64, room: u64| format!("{used} of {room}");
+    let draining = if s.draining { ", draining" } else { "" };
+    let rows = [
+        ("director", format!("pollvsd {}, process {}, up {}{draining}", s.version, s.pid, duration(s.uptime_secs))),
+        ("configuration", or(&s.config, "embedded")),
+        ("state file", or(&s.state, "off")),
+        ("workers", s.workers.to_string()),
+        ("ports", or(&s.ports.join(", "), "none")),
+        ("rules", format!("{} services, {} destinations (version {})", s.services, s.destinations, s.snapshot)),
+        ("connections", of(s.connections, s.connections_max)),
+        ("templates", of(s.templates, s.templates_max)),
+    ];
+    let warnings = s.warnings.iter().map(|w| ("warning".to_owned(), w.clone()));
+    pairs(rows.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(warnings))
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// Rows of a service and, under branches, of its destinations.
+fn tree<const N: usize>(
+    all: &[ServiceView],
+    service: impl Fn(&ServiceView) -> [String; N],
+    destination: impl Fn(&DestinationView) -> [String; N],
+) -> Vec<[String; N]> {
+    let mut rows = Vec::new();
+    for s in all {
+        rows.push(service(s));
+        for (index, d) in s.destinations.iter().enumerate() {
+            let mut row = destination(d);
+            let branch = if index + 1 == s.destinations.len() { "└─" } else { "├─" };
+            row[0] = format!("{branch} {}", row[0]);
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn services(all: &[ServiceView]) -> String {
+    let service = |s: &ServiceView| {
+        let sum = |field: fn(&DestinationView) -> u64| s.destinations.iter().map(field).sum::<u64>().to_string();
+        let active = [sum(|d| d.active), sum(|d| d.inactive), sum(|d| d.persistent)];
+        let [a, i, p] = active;
+        [word(&s.service), options(s), String::new(), a, i, p, s.traffic.connections.to_string(), String::new()]
+    };
+    let destination = |d: &DestinationView| {
+        [
+            d.address.to_string(),
+            method(d),
+            d.weight.to_string(),
+            d.active.to_string(),
+            d.inactive.to_string(),
+            d.persistent.to_string(),
+            d.traffic.connections.to_string(),
+            state(d),
+        ]
+    };
+    let headings = ["SERVICE", "BY", ">WEIGHT", ">ACTIVE", ">INACTIVE", ">TEMPLATES", ">CONNECTIONS", "STATE"];
+    table(headings, tree(all, service, destination))
+}
+
+fn options(s: &ServiceView) -> String {
+    let mut text = s.scheduler.name().to_owned();
+    if !s.flags.is_empty() {
+        let name = |f: &SchedulerFlag| serde_json::to_value(f).ok().and_then(|v| v.as_str().map(str::to_owned));
+        let names: Vec<_> = s.flags.iter().filter_map(name).collect();
+        text += &format!(" ({})", names.join(","));
+    }
+    if let Some(p) = s.persistence {
+        text += &format!(", persistent {} s", p.timeout_secs);
+        if p.prefix != if s.service.v6() { 128 } else { 32 } {
+            text += &format!(" by /{}", p.prefix);
+        }
+    }
+    if s.one_packet {
+        text += ", one packet";
+    }
+    text
+}
+
+fn method(d: &DestinationView) -> String {
+    match (d.method, d.tunnel) {
+        (Method::Nat, _) => "nat".to_owned(),
+        (Method::Dr, _) => "dr".to_owned(),
+        (Method::Tun, Tunnel::Ipip) => "tun ipip".to_owned(),
+        (Method::Tun, Tunnel::Gue { port, .. }) => format!("tun gue to {port}"),
+        (Method::Tun, Tunnel::Gre { .. }) => "tun gre".to_owned(),
+    }
+}
+
+/// What keeps a destination from new connections, or where it is.
+fn state(d: &DestinationView) -> String {
+    let hop = hop(&d.next_hop);
+    match (d.weight, d.overloaded) {
+        (0, _) => format!("quiesced, {hop}"),
+        (_, true) => format!("overloaded, {hop}"),
+        _ => hop,
+    }
+}
+
+fn hop(hop: &HopView) -> String {
+    match hop {
+        HopView::Resolved { port, .. } => format!("by {port}"),
+        HopView::Unresolved { port, neighbour } => format!("by {port}, asking for {neighbour}"),
+        HopView::Local => "local".to_owned(),
+        HopView::Kernel => "by an interface that is no port".to_owned(),
+        HopView::Unreachable => "no route".to_owned(),
+    }
+}
+
+fn stats(all: &[ServiceView]) -> String {
+    let row = |name: String, t: crate::stats::Traffic| {
+        let numbers = [t.connections, t.in_packets, t.out_packets, t.in_bytes, t.out_bytes].map(|n| n.to_string());
+        let [a, b, c, d, e] = numbers;
+        [name, a, b, c, d, e]
+    };
+    let rows = tree(all, |s| row(word(&s.service), s.traffic), |d| row(d.address.to_string(), d.traffic));
+    table(["SERVICE", ">CONNECTIONS", ">PACKETS IN", ">PACKETS OUT", ">BYTES IN", ">BYTES OUT"], rows)
+}
+
+fn rates(all: &[ServiceView]) -> String {
+    let row = |name: String, r: crate::control::reply::Rates| {
+        let numbers = [r.connections, r.in_packets, r.out_packets, r.in_bytes, r.out_bytes].map(|n| n.to_string());
+        let [a, b, c, d, e] = numbers;
+        [name, a, b, c, d, e]
+    };
+    let rows = tree(all, |s| row(word(&s.service), s.rates), |d| row(d.address.to_string(), d.rates));
+    table(["SERVICE", ">CONNECTIONS/S", ">PACKETS/S IN", ">OUT", ">BYTES/S IN", ">OUT"], rows)
+}
+
+/// Lines of a listing of connections, of which there may be too many for a table.
+pub(super) fn connections(all: &[ConnectionView], heading: bool, to: &mut impl Write) -> io::Result<()> {
+    if heading {
+        writeln!(to, "{:5} {:>9} {:12} {:24} {:24} DESTINATION", "PROTO", "EXPIRES", "STATE", "CLIENT", "VIRTUAL")?;
+    }
+    for c in all {
+        let (client, vip) = (c.client.to_string(), c.vip.to_string());
+        let expires = format!("{}.{:02} s", c.expires_ticks / HZ, c.expires_ticks % HZ);
+        writeln!(to, "{:5} {expires:>9} {:12} {client:24} {vip:24} {}", c.protocol, c.state, c.destination)?;
+    }
+    Ok(())
+}
+
+fn workers(all: &[WorkerView]) -> String {
+    let row = |w: &WorkerView| {
+        [
+            w.worker.to_string(),
+            w.cpu.map_or("-".to_owned(), |c| c.to_string()),
+            format!("{}/{}", w.connections, w.connections_max),
+            format!("{}/{}", w.templates, w.templates_max),
+            w.received.to_string(),
+            w.transmitted.to_string(),
+            w.passed.to_string(),
+            w.handed_off.to_string(),
+            w.dropped.to_string(),
+            format!("{} %", w.busy_turns.saturating_mul(100).checked_div(w.turns).unwrap_or(0)),
+        ]
+    };
+    let headings = [
+        ">WORKER",
+        ">CORE",
+        ">CONNECTIONS",
+        ">TEMPLATES",
+        ">RECEIVED",
+        ">TRANSMITTED",
+        ">PASSED",
+        ">HANDED OFF",
+        ">DROPPED",
+        ">BUSY TURNS",
+    ];
+    table(headings, all.iter().map(row))
+}
+
+fn ports(all: &[PortView]) -> String {
+    let mut text = String::new();
+    for p in all {
+        let twin = if p.twin.is_empty() { "none".to_owned() } else { p.twin.clone() };
+        let link = if p.up { "up" } else { "down" };
+        text += &format!(
+            "{}: {}, link {link}, {}, MTU {}, {} queues, twin {twin}\n",
+            p.name, p.device, p.mac, p.mtu, p.queues
+        );
+        let counters = serde_json::to_value(p.counters).unwrap_or_default();
+        let rows = counters.as_object().into_iter().flatten();
+        text += &pairs(rows.map(|(name, count)| (format!("  {}", name.replace('_', " ")), count.to_string())));
+    }
+    if text.is_empty() { "none\n".to_owned() } else { text }
+}
+
+fn counters(drops: &[CounterView], events: &[CounterView], all: bool) -> String {
+    let part = |title: &str, part: &[CounterView]| {
+        let shown = part.iter().filter(|c| all || c.count > 0);
+        let rows: Vec<_> = shown.map(|c| [c.name.clone(), c.count.to_string(), c.text.clone()]).collect();
+        if rows.is_empty() { format!("{title}: none\n") } else { table([title, ">COUNT", "MEANING"], rows) }
+    };
+    format!("{}\n{}", part("EVENT", events), part("DROPPED", drops))
+}
+
+fn next_hops(all: &[NextHopView]) -> String {
+    let row = |n: &NextHopView| {
+        let (mac, mtu) = match &n.next_hop {
+            HopView::Resolved { mac, mtu, .. } => (mac.clone(), mtu.to_string()),
+            _ => ("-".to_owned(), "-".to_owned()),
+        };
+        let source = n.source.map_or("-".to_owned(), |s| s.to_string());
+        [n.address.to_string(), hop(&n.next_hop), mac, mtu, source]
+    };
+    table(["ADDRESS", "REACHED", "MAC", ">MTU", "SOURCE"], all.iter().map(row))
+}
+
+fn applied(changes: &[String], restart: &[String]) -> String {
+    let all: Vec<_> = changes.iter().chain(restart).map(|line| format!("{line}\n")).collect();
+    if all.is_empty() { "nothing differs\n".to_owned() } else { all.concat() }
+}
+
+/// The members of an answer that is a flat list of names and values.
+fn members(reply: &Reply) -> String {
+    let tree = serde_json::to_value(reply).unwrap_or_default();
+    let simple = tree.as_object().into_iter().flatten().filter(|(name, value)| *name != "reply" && !value.is_object());
+    pairs(simple.map(|(name, value)| {
+        let value = value.as_bool().map_or_else(|| value.to_string(), |on| u8::from(on).to_string());
+        (name.clone(), value)
+    }))
+}

@@ -1,0 +1,168 @@
+use super::*;
+use crate::cli::plain::args::Chosen;
+
+/// The lines of the document on the protocol that are such a reply, as text for people.
+fn shown(reply: &str, verb: &Verb) -> String {
+    let document = include_str!("../../../docs/control.md");
+    let line = document.lines().find(|l| l.starts_with(&format!("{{\"reply\":\"{reply}\""))).unwrap();
+    tables::text(&serde_json::from_str(line).unwrap(), verb)
+}
+
+const ALL: Chosen = Chosen { service: None };
+
+#[test]
+fn answers_are_aligned_tables() {
+    let table = [
+        (
+            shown("status", &Verb::Status),
+            "\
+director       pollvsd 0.1.0, process 4711, up 1 d 0 h
+configuration  /etc/pollvs/director.toml
+state file     /var/lib/pollvs/state.json
+workers        2
+ports          outside, inside
+rules          1 services, 2 destinations (version 17)
+connections    41 of 2097152
+templates      0 of 262144
+warning        there is no route to 198.51.100.12
+",
+        ),
+        (
+            shown("services", &Verb::Services(ALL)),
+            "\
+SERVICE                BY                            WEIGHT  ACTIVE  INACTIVE  TEMPLATES  CONNECTIONS  STATE
+tcp:192.0.2.10:80      wrr, persistent 600 s by /24               2         1          1           10
+└─ 198.51.100.11:8080  nat                                3       2         1          1           10  by inside
+",
+        ),
+        (
+            shown("services", &Verb::Stats(ALL)),
+            "\
+SERVICE                CONNECTIONS  PACKETS IN  PACKETS OUT  BYTES IN  BYTES OUT
+tcp:192.0.2.10:80               10          60           50      4200      90000
+└─ 198.51.100.11:8080           10          60           50      4200      90000
+",
+        ),
+        (
+            shown("services", &Verb::Rates(ALL)),
+            "\
+SERVICE                CONNECTIONS/S  PACKETS/S IN  OUT  BYTES/S IN   OUT
+tcp:192.0.2.10:80                  1             6    5         420  9000
+└─ 198.51.100.11:8080              1             6    5         420  9000
+",
+        ),
+        (
+            shown("workers", &Verb::Workers),
+            "\
+WORKER  CORE  CONNECTIONS  TEMPLATES  RECEIVED  TRANSMITTED  PASSED  HANDED OFF  DROPPED  BUSY TURNS
+     0     1   41/1048576   0/131072     12000        11900      90           0       10         0 %
+",
+        ),
+        (
+            shown("counters", &Verb::Counters { all: false }),
+            "\
+EVENT     COUNT  MEANING
+received  12000  frames received
+
+DROPPED   COUNT  MEANING
+no_route     10  no route to the destination; the sender was told (ICMP host unreachable)
+",
+        ),
+        (
+            shown("next_hops", &Verb::NextHops),
+            "\
+ADDRESS        REACHED                              MAC  MTU  SOURCE
+198.51.100.11  by inside, asking for 198.51.100.11  -      -  198.51.100.1
+127.0.0.1      local                                -      -  -
+",
+        ),
+        (shown("timeouts", &Verb::Save), "tcp      900\ntcp_fin  120\nudp      300\n"),
+        (shown("done", &Verb::Reload), ""),
+        (
+            shown("applied", &Verb::Reload),
+            "service mark:7 added\ndirector.workers differs; restart the director to apply it\n",
+        ),
+    ];
+    for (got, want) in table {
+        assert_eq!(got, want, "\n{got}");
+    }
+    assert!(shown("settings", &Verb::Save).contains("pmtu_disc                  1\n"));
+    assert!(
+        shown("ports", &Verb::Ports)
+            .contains("outside: 0000:01:00.0, link up, 02:00:00:00:00:01, MTU 1500, 2 queues, twin outside\n")
+    );
+}
+
+#[test]
+fn connections_are_lines_that_need_no_table() {
+    let document = include_str!("../../../docs/control.md");
+    let line = document.lines().find(|l| l.starts_with("{\"reply\":\"connections\"")).unwrap();
+    let Ok(Reply::Connections { connections, .. }) = serde_json::from_str(line) else { panic!() };
+    let mut text = Vec::new();
+    tables::connections(&connections, true, &mut text).unwrap();
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "\
+PROTO   EXPIRES STATE        CLIENT                   VIRTUAL                  DESTINATION
+TCP    899.90 s ESTABLISHED  203.0.113.5:40312        192.0.2.10:80            198.51.100.11:8080
+"
+    );
+}
+
+/// What a command line asks, as the protocol has it.
+fn asked(line: &str) -> Result<serde_json::Value, String> {
+    let words = std::iter::once("pollvs").chain(line.split_whitespace());
+    let typed = Typed::try_parse_from(words).map_err(|e| e.to_string())?;
+    let request = requests::request(typed.verb).map_err(|e| e.to_string())?;
+    Ok(serde_json::to_value(request).unwrap())
+}
+
+#[test]
+fn a_command_line_is_one_request() {
+    let table = [
+        ("status", r#"{"request":"status"}"#),
+        ("--json services tcp:192.0.2.10:80", r#"{"request":"services","service":"tcp:192.0.2.10:80"}"#),
+        ("stats", r#"{"request":"services"}"#),
+        ("connections --client 203.0.113.5 --limit 3", r#"{"request":"connections","client":"203.0.113.5","limit":3}"#),
+        ("flush", r#"{"request":"flush"}"#),
+        ("flush --connections", r#"{"request":"flush_connections"}"#),
+        ("timeouts", r#"{"request":"timeouts"}"#),
+        ("timeouts --udp 5", r#"{"request":"set_timeouts","tcp":0,"tcp_fin":0,"udp":5}"#),
+        ("settings sloppy_tcp 1", r#"{"request":"set_setting","name":"sloppy_tcp","value":1}"#),
+        ("drain", r#"{"request":"shutdown","drain_secs":60}"#),
+        (
+            "service add udp:[2001:db8::1]:53 -s sh -p 60 --netmask 64 --flags sh-port,sh-fallback",
+            r#"{"request":"add_service","service":"udp:[2001:db8::1]:53","scheduler":"sh","one_packet":false,
+                "persistence":{"timeout_secs":60,"prefix":64},"flags":["flag-2","flag-1"]}"#,
+        ),
+        (
+            "destination edit mark:7 198.51.100.11:0 -m tun --tunnel gue --tunnel-port 6080 -w 0",
+            r#"{"request":"edit_destination","service":"mark:7","destination":{"address":"198.51.100.11:0","method":"tun",
+                "weight":0,"tunnel":{"type":"gue","port":6080,"checksum":false},"upper":0,"lower":0}}"#,
+        ),
+        (
+            "destination delete tcp:192.0.2.10:80 198.51.100.11:80",
+            r#"{"request":"delete_destination","service":"tcp:192.0.2.10:80","address":"198.51.100.11:80"}"#,
+        ),
+    ];
+    for (line, want) in table {
+        assert_eq!(asked(line).unwrap(), serde_json::from_str::<serde_json::Value>(want).unwrap(), "{line}");
+    }
+}
+
+#[test]
+fn wrong_command_lines_say_why() {
+    for (line, want) in [
+        ("services icmp:192.0.2.1:80", "names no virtual service"),
+        ("settings sloppy_tcp", "required"),
+        ("service add mark:7 --netmask 24", "--persistent"),
+        ("service add mark:7 --flags fast", "unknown variant `fast`"),
+        ("destination add mark:7 198.51.100.11:0 --tunnel gue", "--tunnel-port"),
+        ("destination add mark:7 198.51.100.11", "invalid socket address"),
+        ("drain 0", "0 is not in"),
+        ("apply /nonexistent", "/nonexistent cannot be read"),
+    ] {
+        let said = asked(line).unwrap_err();
+        assert!(said.contains(want), "{line}: {said}");
+    }
+}
