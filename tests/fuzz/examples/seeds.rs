@@ -6,7 +6,10 @@ use std::{fs, io};
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     write(&corpus.join("wire"), pollvs_fuzz::seeds::frames())?;
-    write(&corpus.join("pcap"), pollvs_fuzz::seeds::captures())
+    write(&corpus.join("pcap"), pollvs_fuzz::seeds::captures())?;
+    write(&corpus.join("process"), pollvs_fuzz::seeds::conversations())?;
+    write(&corpus.join("request"), pollvs_fuzz::seeds::requests())?;
+    write(&corpus.join("config"), pollvs_fuzz::seeds::configurations())
 }
 
 fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! The bodies of the fuzz targets, each a function of any bytes that panics when a promise is broken; and the seeds.
 
+pub mod control;
 pub mod pcap;
+pub mod process;
 pub mod seeds;
 pub mod wire;

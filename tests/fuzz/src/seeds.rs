@@ -17,6 +17,31 @@ pub fn captures() -> Vec<Vec<u8>> {
     vec![writer.into_inner()]
 }
 
+/// Returns the recorded frames as input of the `process` target: each alone, and all as one conversation.
+pub fn conversations() -> Vec<Vec<u8>> {
+    let framed = |frame: &Vec<u8>| {
+        // The recordings' director has port 1 behind the MAC that ends in 2.
+        let port = u8::from(frame.get(5) == Some(&2));
+        let length = u16::try_from(frame.len()).unwrap_or(0x7ff).to_be_bytes();
+        [&[port, length[0], length[1]], &frame[..]].concat()
+    };
+    let each: Vec<Vec<u8>> = frames().iter().map(framed).collect();
+    let all = each.concat();
+    each.into_iter().chain([all]).collect()
+}
+
+/// Returns the lines of the protocol's documentation.
+pub fn requests() -> Vec<Vec<u8>> {
+    let lines = include_str!("../../../docs/control.md").lines();
+    lines.filter(|line| line.starts_with('{')).map(|line| line.as_bytes().to_vec()).collect()
+}
+
+/// Returns the configurations that are shipped, and the one that the director is fuzzed with.
+pub fn configurations() -> Vec<Vec<u8>> {
+    let shipped = [include_str!("../../../config/director.toml"), include_str!("../../../config/minimal.toml")];
+    shipped.into_iter().chain([include_str!("process.toml")]).map(|text| text.as_bytes().to_vec()).collect()
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
