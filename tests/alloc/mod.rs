@@ -1,0 +1,166 @@
+//! The data path neither allocates nor frees: `process` and `expire` are measured for every way that a packet can go.
+use std::time::Duration;
+
+use allocation_counter::{AllocationInfo, measure};
+use pollvs::burst::Burst;
+use pollvs::director::Limits;
+use pollvs::io::memory::VecFrame;
+use pollvs::verdict::Origin::Wire;
+use pollvs::wire::sample::{Sample, at, icmp, tcp, udp};
+
+use crate::world::{Fate, INSIDE, INSIDE_MAC, OUTSIDE, ROOMY, World, fate, server_mac};
+
+/// Judges the frames, which come in by the port that their MAC says, in bursts; nothing may be allocated or freed meanwhile.
+fn quietly(world: &mut World, samples: &[Sample]) -> Vec<Fate> {
+    let mut fates = Vec::new();
+    for chunk in samples.chunks(32) {
+        let mut burst = Burst::default();
+        for sample in chunk {
+            let frame = sample.frame();
+            let port = if frame[..6] == INSIDE_MAC.0 { INSIDE } else { OUTSIDE };
+            burst.push(VecFrame::new(&frame), port, Wire).unwrap();
+        }
+        let director = &mut world.director;
+        let info = measure(|| {
+            director.process(&mut burst, world.now);
+            director.expire(world.now, 64);
+        });
+        assert_eq!(info, AllocationInfo::default());
+        fates.extend((0..chunk.len()).map(|index| fate(burst.take(index).unwrap())));
+    }
+    fates
+}
+
+fn all(fates: &[Fate], start: &str) {
+    assert!(!fates.is_empty());
+    fates.iter().for_each(|fate| assert!(fate.to_string().starts_with(start), "{fate}, not {start}"));
+}
+
+/// A service of that method in both families, with what more is said of it.
+fn service(method: &str, more: &str) -> World {
+    World::new(&[
+        &format!("-A -t 192.0.2.10:80 -s wlc {more}"),
+        &format!("-a -t 192.0.2.10:80 -r 198.51.100.11:80 {method}"),
+        &format!("-A -t [2001:db8:1::10]:80 -s rr {more}"),
+        &format!("-a -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80 {method}"),
+        &format!("-A -u 192.0.2.10:53 -s sh {more}"),
+        &format!("-a -u 192.0.2.10:53 -r 198.51.100.11:53 {method}"),
+    ])
+}
+
+/// Packets of clients to all of its services.
+fn requests(flags: &str) -> Vec<Sample> {
+    let v4 = |port: u16| tcp(at(&format!("203.0.113.5:{port}")), at("192.0.2.10:80")).letters(flags);
+    let v6 = |port: u16| tcp(at(&format!("[2001:db8:3::5]:{port}")), at("[2001:db8:1::10]:80")).letters(flags);
+    let datagram = |port: u16| udp(at(&format!("203.0.113.5:{port}")), at("192.0.2.10:53")).data(*b"query");
+    (1000..1040).flat_map(|port| [v4(port), v6(port), datagram(port)]).collect()
+}
+
+fn replies(flags: &str) -> Vec<Sample> {
+    let v4 = |port: u16| tcp(at("198.51.100.11:80"), at(&format!("203.0.113.5:{port}")));
+    let v6 = |port: u16| tcp(at("[2001:db8:2::11]:80"), at(&format!("[2001:db8:3::5]:{port}")));
+    let inside = |sample: Sample| sample.letters(flags).macs(server_mac(11), INSIDE_MAC);
+    (1000..1040).flat_map(|port| [v4(port), v6(port)]).map(inside).collect()
+}
+
+#[test]
+fn new_established_and_closing_connections_of_every_method_allocate_nothing() {
+    for method in ["-m", "-g", "-i"] {
+        let mut world = service(method, "");
+        for flags in ["S", "A", "PA", "FA"] {
+            all(&quietly(&mut world, &requests(flags)), "server 11: ");
+            if method == "-m" {
+                all(&quietly(&mut world, &replies(if flags == "S" { "SA" } else { flags })), "router: ");
+            }
+        }
+        assert_eq!(world.director.used(), [80, 40, 0, 0]);
+        all(&quietly(&mut world, &requests("S")), "server 11: ");
+    }
+}
+
+#[test]
+fn persistent_connections_allocate_nothing() {
+    let mut world = service("-m", "-p 60");
+    all(&quietly(&mut world, &requests("S")), "server 11: ");
+    all(&quietly(&mut world, &requests("A")), "server 11: ");
+    assert_eq!(world.director.used(), [80, 40, 2, 1]);
+}
+
+#[test]
+fn every_scheduler_picks_without_allocating() {
+    for scheduler in pollvs::service::SchedulerName::ALL {
+        let name = scheduler.name();
+        let mut world = World::new(&[
+            &format!("-A -t 192.0.2.10:80 -s {name}"),
+            "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m -w 3",
+            "-a -t 192.0.2.10:80 -r 198.51.100.12:80 -m -w 100",
+            "-a -t 192.0.2.10:80 -r 198.51.100.13:80 -m -w 1",
+        ]);
+        // The destination-caching schedulers remember a virtual address at its first connection.
+        world.client(&tcp(at("203.0.113.9:9"), at("192.0.2.10:80")));
+        let syn = |n: u16| tcp(at(&format!("203.0.{}.5:{n}", n % 256)), at("192.0.2.10:80"));
+        let fates = quietly(&mut world, &(1000..1064).map(syn).collect::<Vec<_>>());
+        assert!(fates.iter().all(|fate| matches!(fate, Fate::Out(..))), "{name}: {:?}", fates[0]);
+    }
+}
+
+#[test]
+fn the_end_of_connections_and_templates_allocates_and_frees_nothing() {
+    let mut world = service("-m", "-p 60");
+    quietly(&mut world, &requests("S"));
+    for _ in 0..600 {
+        world.now = world.now + Duration::from_secs(1);
+        let director = &mut world.director;
+        let info = measure(|| while director.expire(world.now, 64) == 64 {});
+        assert_eq!(info, AllocationInfo::default());
+    }
+    assert_eq!(world.director.used(), [0; 4]);
+    all(&quietly(&mut world, &requests("S")), "server 11: ");
+}
+
+#[test]
+fn what_is_refused_allocates_nothing() {
+    let mut world = service("-m", "");
+    let vip = at("192.0.2.10:80");
+    let samples = [
+        (tcp(at("203.0.113.5:1"), vip).ttl(1), "router: IP 192.0.2.10 > 203.0.113.5 ttl=64"),
+        (tcp(at("203.0.113.5:1"), vip).data([0; 1480]), "router: IP 192.0.2.10 > 203.0.113.5 ttl=64"),
+        (tcp(at("203.0.113.5:1"), vip).bad_header_checksum(), "bad_ip_checksum"),
+        (tcp(at("203.0.113.5:2"), vip).letters("A"), "kernel 0"),
+        (icmp(at("203.0.113.5:2").ip(), vip.ip(), 8, 0), "kernel 0"),
+        (udp(at("203.0.113.5:2"), at("192.0.2.1:53")), "kernel 0"),
+    ];
+    for (sample, start) in samples {
+        all(&quietly(&mut world, &[sample]), start);
+    }
+    world.ipvsadm("-e -t 192.0.2.10:80 -r 198.51.100.11:80 -m -w 0");
+    all(&quietly(&mut world, &[tcp(at("203.0.113.5:3"), vip)]), "router: IP 192.0.2.10 > 203.0.113.5 ttl=64");
+    world.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.11:80");
+    all(&quietly(&mut world, &[tcp(at("203.0.113.5:1"), vip).letters("A")]), "destination_gone");
+    let fragment = udp(at("203.0.113.5:2"), at("192.0.2.10:53")).data([0; 64]).dont_fragment(false);
+    let bytes = fragment.fragments(32).remove(1);
+    let info = {
+        let mut burst = Burst::default();
+        burst.push(VecFrame::new(&bytes), OUTSIDE, Wire).unwrap();
+        measure(|| world.director.process(&mut burst, world.now))
+    };
+    assert_eq!(info, AllocationInfo::default());
+}
+
+#[test]
+fn a_full_table_allocates_nothing() {
+    let small = Limits { connections: 16, connections6: 16, templates: 2, templates6: 2, ..ROOMY };
+    let mut world =
+        World::with(&small, &["-A -t 192.0.2.10:80 -s rr -p 60", "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m"]);
+    let syn = |n: u16| tcp(at(&format!("203.0.{}.5:{n}", n % 200)), at("192.0.2.10:80"));
+    let fates = quietly(&mut world, &(1000..1200).map(syn).collect::<Vec<_>>());
+    all(&fates[16..], "table_full");
+    all(&fates[..16], "server 11: ");
+}
+
+#[test]
+fn a_measurement_sees_an_allocation_and_a_release() {
+    assert_eq!(measure(|| drop(std::hint::black_box(Box::new(1_u32)))).count_total, 1);
+    let kept = std::hint::black_box(Box::new(1_u32));
+    assert_eq!(measure(|| drop(kept)).count_current, -1);
+}
