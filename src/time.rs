@@ -55,9 +55,38 @@ impl Tick {
     }
 }
 
+/// When a kernel timer that was set `timeout` ticks ahead, to `expires`, fires: at the next edge of its level of the kernel's timer
+/// wheel (`kernel/time/timer.c` at 100 Hz), up to an eighth of the time-out late and never early. A time-out of 0 is exact.
+#[inline]
+pub fn fires(expires: Tick, timeout: u32) -> Tick {
+    if timeout == 0 {
+        return expires;
+    }
+    // Each level has 64 slots, and slots eight times as long as those of the level below.
+    let level = (0..8).find(|level| timeout < 63 << (3 * level)).unwrap_or(8);
+    let edge = 3 * level;
+    Tick((expires.0 >> edge).wrapping_add(1) << edge)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timers_fire_at_an_edge_of_their_level() {
+        for (expires, timeout, fires_at) in [
+            (5, 0, 5),
+            (100, 62, 101),
+            (200, 200, 208),
+            (208, 200, 216),
+            (3000, 3000, 3008),
+            (6000, 6000, 6144),
+            (90_000, 90_000, 90_112),
+        ] {
+            assert_eq!(fires(Tick(expires), timeout), Tick(fires_at), "{timeout}");
+        }
+        assert_eq!(fires(Tick(u32::MAX), 200), Tick(0));
+    }
 
     #[test]
     fn a_tick_is_reached_across_the_wrap() {

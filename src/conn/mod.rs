@@ -212,6 +212,11 @@ impl<A> Timed for Connection<A> {
     fn expires(&self) -> Tick {
         self.expires
     }
+
+    #[inline]
+    fn timeout(&self) -> u32 {
+        self.timeout
+    }
 }
 
 /// What a client's packet says about its connection.

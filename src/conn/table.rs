@@ -118,6 +118,11 @@ impl<A: Address> Table<A> {
         }
     }
 
+    /// Lets connections expire as late as on the kernel's timer wheel ([`crate::time::fires`]).
+    pub fn set_edges(&mut self) {
+        self.wheel.set_edges();
+    }
+
     /// Connections in the table.
     pub fn len(&self) -> u32 {
         self.len
@@ -262,6 +267,17 @@ impl<A: Address> Table<A> {
         self.free = id.0;
         self.len -= 1;
         Some(removed)
+    }
+
+    /// Ends a connection at the next tick: nothing finds it from now on, but it is listed and counted until [`Table::due`] returns it.
+    pub fn retire(&mut self, id: ConnId, now: Tick) {
+        let Some(connection) = self.entries.get_mut(id.index()).filter(|connection| connection.link.in_use()) else {
+            return;
+        };
+        (connection.expires, connection.timeout) = (now, 0);
+        let hash = self.entries.get(id.index()).map(|connection| self.hash_of(connection)).unwrap_or_default();
+        index_take(&mut self.buckets, hash, id.0);
+        self.wheel.arm(&mut self.entries, id.0, now);
     }
 
     /// Changes what a connection is found by (its protocol, client address or port; of a template the virtual address), and whatever else `change` does. When it

@@ -6,7 +6,7 @@
 //! An entry whose expiry moves later stays where it is and moves when its slot comes up. An expiry beyond the last slot waits
 //! in the last slot and moves on from there.
 
-use crate::time::Tick;
+use crate::time::{self, Tick};
 
 const LEVELS: usize = 4;
 /// Bits of a tick that a level takes.
@@ -68,6 +68,8 @@ pub trait Timed {
     fn link_mut(&mut self) -> &mut Link;
     /// When it expires.
     fn expires(&self) -> Tick;
+    /// How long before that its timer was set, in ticks.
+    fn timeout(&self) -> u32;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +86,14 @@ pub struct Wheel {
     /// The present: every earlier tick has been dealt with, this one may still hold entries.
     cursor: Tick,
     armed: u32,
+    /// Entries are due at the edges of the kernel's wheel, not to the tick.
+    edges: bool,
 }
 
 impl Default for Wheel {
     fn default() -> Self {
         let lists = Box::new([List { head: END, tail: END }; LEVELS * SLOTS]);
-        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0 }
+        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0, edges: false }
     }
 }
 
@@ -116,9 +120,20 @@ impl Wheel {
             self.cursor = now;
         }
         if let Some(entry) = entries.get(index as usize) {
-            let slot = self.place(entry.expires());
+            let slot = self.place(self.fires(entry));
             self.push(entries, index, slot);
         }
+    }
+
+    /// Lets entries expire as late as on the kernel's wheel.
+    pub fn set_edges(&mut self) {
+        self.edges = true;
+    }
+
+    /// When an entry is due.
+    #[inline]
+    fn fires<T: Timed>(&self, entry: &T) -> Tick {
+        if self.edges { time::fires(entry.expires(), entry.timeout()) } else { entry.expires() }
     }
 
     /// Takes entry `index` out; nothing happens when it is in no list.
@@ -140,7 +155,7 @@ impl Wheel {
             *budget -= 1;
             let index = self.lists.get(slot)?.head;
             self.disarm(entries, index);
-            let expires = entries.get(index as usize)?.expires();
+            let expires = self.fires(entries.get(index as usize)?);
             if expires.reached(self.cursor) {
                 return Some(index);
             }
@@ -263,6 +278,9 @@ mod tests {
         }
         fn expires(&self) -> Tick {
             self.expires
+        }
+        fn timeout(&self) -> u32 {
+            0
         }
     }
 

@@ -63,7 +63,8 @@ impl<A: Family> Lane<'_, A> {
     #[inline]
     pub(super) fn advance(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction, segment: Segment) {
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
-        if let Some(traffic) = self.shared.traffic.get_mut(connection.dest.index()) {
+        let available = self.snapshot.paths.get(connection.dest.index()).is_some_and(|path| path.available);
+        if available && let Some(traffic) = self.shared.traffic.get_mut(connection.dest.index()) {
             match direction {
                 Direction::Output => {
                     traffic.out_packets += 1;
@@ -81,7 +82,7 @@ impl<A: Family> Lane<'_, A> {
         let after = segment::next(before, direction, segment);
         let timeout = self.shared.timeouts.ticks(after);
         let expires = packet.now.plus(timeout);
-        let earlier = connection.expires.since(packet.now) > timeout;
+        let earlier = timeout < connection.timeout;
         (connection.timeout, connection.expires) = (timeout, expires);
         if earlier {
             self.tables.connections.rearm(id, packet.now);
@@ -142,6 +143,14 @@ impl<A: Family> Lane<'_, A> {
         if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
             traffic.in_packets += 1;
             traffic.in_bytes += u64::from(length);
+        }
+    }
+
+    /// Counts an answer of the director's own, in bytes from the IP header on, as the server's.
+    pub(super) fn count_out(&mut self, dest: DestId, length: usize) {
+        if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
+            traffic.out_packets += 1;
+            traffic.out_bytes += length as u64;
         }
     }
 

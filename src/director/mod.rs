@@ -140,6 +140,15 @@ impl Director {
         Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering }
     }
 
+    /// Lets connections and templates expire as late as on the kernel's timer wheel at 100 Hz, to be compared with recordings.
+    #[must_use]
+    pub fn with_kernel_timers(mut self) -> Self {
+        let Core { v4, v6, .. } = &mut self.core;
+        [&mut v4.connections, &mut v4.templates].into_iter().for_each(Table::set_edges);
+        [&mut v6.connections, &mut v6.templates].into_iter().for_each(Table::set_edges);
+        self
+    }
+
     /// Gives every packet of the burst its verdict, rewritten as needed.
     pub fn process<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
         self.parse(burst);

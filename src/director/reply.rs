@@ -1,6 +1,6 @@
 //! A packet that is not for a virtual address: a server's reply under NAT, translated back, or the kernel's (`ip_vs_out`).
 
-use crate::conn::{ConnId, ReplyKey};
+use crate::conn::{ConnFlags, ConnId, ReplyKey, RequestKey};
 use crate::director::family::Family;
 use crate::director::request::trim;
 use crate::director::{Lane, Packet};
@@ -22,7 +22,42 @@ impl<A: Family> Lane<'_, A> {
         let key = ReplyKey { protocol: packet.at.protocol, caddr, cport, daddr, dport };
         match self.tables.connections.reply(packet.hash, packet.candidate, &key) {
             Some(id) => self.translate(frame, packet, id),
-            None => self.shared.kernels(self.snapshot, packet.port, packet.origin),
+            None => self.unrelated(frame, packet),
+        }
+    }
+
+    /// A packet that is no server's: the kernel's, unless a connection outlives its service, or the kernel answers in the name of a
+    /// virtual address.
+    fn unrelated<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
+        if packet.origin == Origin::Twin {
+            self.answered_locally(frame, packet);
+        } else if let Some(id) = self.orphan(packet) {
+            let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
+            return self.known(frame, packet, segment, id);
+        }
+        self.shared.kernels(self.snapshot, packet.port, packet.origin)
+    }
+
+    /// The connection of a client's packet to an address of ours that is no virtual one any more.
+    fn orphan(&self, packet: &Packet<A>) -> Option<ConnId> {
+        let Packet { src: caddr, sport: cport, dst: vaddr, dport: vport, .. } = *packet;
+        if A::hop(self.snapshot, vaddr) != Hop::Local {
+            return None;
+        }
+        let protocol = packet.at.protocol;
+        let hash = self.tables.connections.hash(protocol, caddr, cport);
+        self.tables.connections.request(hash, ConnId::NONE, &RequestKey { protocol, caddr, cport, vaddr, vport })
+    }
+
+    /// The director itself answers a client of a DR or TUN service ("local node"): its packet moves the connection on.
+    fn answered_locally<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) {
+        let Packet { dst: caddr, dport: cport, src: vaddr, sport: vport, .. } = *packet;
+        let key = RequestKey { protocol: packet.at.protocol, caddr, cport, vaddr, vport };
+        let nat = |id: &ConnId| self.tables.connections.get(*id).is_some_and(|c| c.flags.contains(ConnFlags::NAT));
+        let found = self.tables.connections.request(packet.hash, ConnId::NONE, &key).filter(|id| !nat(id));
+        if let Some(id) = found {
+            let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
+            self.advance(id, packet, Direction::Output, segment);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A client's packet of a connection that is known, and the way out of every client packet (`ip_vs_in` and `ip_vs_xmit.c`).
 
 use crate::conn::{ConnFlags, ConnId, Connection, RequestKey};
+use crate::destination::DestId;
 use crate::director::family::Family;
 use crate::director::{Lane, Packet};
 use crate::forward::answer::{self, Fault};
@@ -18,6 +19,8 @@ use crate::wire::protocol;
 /// What forwarding needs of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bound<A> {
+    /// Whose counters; `None` when no connection remembers the packet.
+    pub(super) dest: Option<DestId>,
     pub(super) flags: ConnFlags,
     pub(super) path: Path,
     pub(super) daddr: A,
@@ -38,19 +41,26 @@ impl<A: Family> Lane<'_, A> {
     }
 
     #[inline]
-    fn known<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, segment: Segment, id: ConnId) -> Verdict {
+    pub(super) fn known<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        segment: Segment,
+        id: ConnId,
+    ) -> Verdict {
         let Some(connection) = self.tables.connections.get(id) else { return self.unknown(frame, packet, segment) };
         let path = self.snapshot.paths.get(connection.dest.index()).copied().unwrap_or_default();
         let starts_over = segment.opens() && self.starts_over(connection);
         if starts_over || (!path.available && self.snapshot.rules.settings.expire_nodest_conn) {
-            self.end(id);
+            self.tables.connections.retire(id, packet.now);
             self.shared.event(Event::Reused);
             return self.unknown(frame, packet, segment);
         }
         if !path.available && !connection.flags.contains(ConnFlags::BYPASS) {
             return Verdict::Drop(DropReason::DestinationGone);
         }
-        let bound = Bound { flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
+        let dest = Some(connection.dest);
+        let bound = Bound { dest, flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
         self.advance(id, packet, Direction::Input, segment);
         self.deliver(frame, packet, &bound)
     }
@@ -81,17 +91,17 @@ impl<A: Family> Lane<'_, A> {
             return self.deliver_locally(frame, packet, bound);
         }
         let Some(mtu) = forward::mtu(&hop) else {
-            return self.refuse(frame, packet, Fault::HostUnreachable, DropReason::NoRoute);
+            return self.refuse_bound(frame, packet, bound, Fault::HostUnreachable, DropReason::NoRoute);
         };
         if A::ttl(frame.bytes(), packet.at.l3) <= 1 {
-            return self.refuse(frame, packet, Fault::TtlExceeded, DropReason::TtlExceeded);
+            return self.refuse_bound(frame, packet, bound, Fault::TtlExceeded, DropReason::TtlExceeded);
         }
         trim(frame, packet.at.end);
         A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         let tunnelled = bound.flags.contains(ConnFlags::TUN);
         let overhead = if tunnelled { bound.path.address.map_or(0, tun::overhead) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) {
-            return self.too_big(frame, packet, usize::from(mtu) - overhead.min(usize::from(mtu)));
+            return self.too_big(frame, packet, bound, usize::from(mtu) - overhead.min(usize::from(mtu)));
         }
         self.shared.event(Event::Request);
         if bound.flags.contains(ConnFlags::NAT) {
@@ -118,12 +128,31 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Longer than the way out takes: with DF the sender is told what would fit.
-    fn too_big<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, fits: usize) -> Verdict {
+    fn too_big<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<A>, fits: usize) -> Verdict {
         if !A::dont_fragment(frame.bytes(), packet.at.l3) {
             return Verdict::Drop(DropReason::TooBig);
         }
         let fits = u16::try_from(fits).unwrap_or(u16::MAX);
-        self.refuse(frame, packet, Fault::TooBig(fits), DropReason::TooBig)
+        self.refuse_bound(frame, packet, bound, Fault::TooBig(fits), DropReason::TooBig)
+    }
+
+    /// Answers a packet of a connection. Under DR and TUN the error, which has the virtual address as its source, counts as a packet
+    /// from the server.
+    fn refuse_bound<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        bound: &Bound<A>,
+        fault: Fault,
+        reason: DropReason,
+    ) -> Verdict {
+        let verdict = self.refuse(frame, packet, fault, reason);
+        if let (Some(dest), false, Verdict::Transmit(_) | Verdict::Hold(..)) =
+            (bound.dest, bound.flags.contains(ConnFlags::NAT), verdict)
+        {
+            self.count_out(dest, frame.bytes().len().saturating_sub(packet.at.l3));
+        }
+        verdict
     }
 
     /// Answers a client's packet with an error from the virtual address.

@@ -87,8 +87,11 @@ impl<A: Family> Lane<'_, A> {
         let dest = &**choice.dest;
         let path = self.snapshot.paths.get(dest.id.index()).copied().unwrap_or_default();
         let connection = self.connection(packet, choice);
-        let bound = Bound { flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
-        if service.flags.one_packet && packet.at.protocol == Protocol::Udp.number() {
+        let one_packet = service.flags.one_packet && packet.at.protocol == Protocol::Udp.number();
+        let remembered = (!one_packet).then_some(dest.id);
+        let bound =
+            Bound { dest: remembered, flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
+        if one_packet {
             self.count_connection(dest.id);
             self.count_in(dest.id, packet.length);
             return self.deliver(frame, packet, &bound);

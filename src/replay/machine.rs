@@ -21,6 +21,10 @@ use crate::steering::Steering;
 use crate::time::{Instant, NANOS_PER_TICK};
 use crate::verdict::{Origin, PortId, Verdict, WorkerId};
 
+/// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
+const BOOT: Instant = Instant((u32::MAX as u64 + 1 - 30_000) * NANOS_PER_TICK);
+/// From the kernel's start to the scenario's setup in nanoseconds.
+const BEFORE_SETUP: u64 = 2_541_000_000;
 /// Ticks between two copies of the counters: two seconds as the kernel's timer wheel has them at 100 Hz.
 const ESTIMATION: u64 = 208;
 /// Ticks between two looks at removed destinations.
@@ -62,9 +66,9 @@ impl Machine {
         let settings = Settings { icmp_msgs_per_sec: 0, ..Settings::default() };
         store.set_settings(settings).expect("the default time-outs are in range");
         let mut machine = Self {
-            now: Instant(0),
+            now: Instant(BOOT.0 + BEFORE_SETUP),
             store,
-            director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default()),
+            director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default()).with_kernel_timers(),
             topology: Topology::default(),
             sysctls: Sysctls::default(),
             network: Arc::default(),
@@ -177,7 +181,7 @@ impl Machine {
             self.act(acts, &mut line);
             self.run(line);
         }
-        let tick = self.now.0 / NANOS_PER_TICK;
+        let tick = (self.now.0 - BOOT.0) / NANOS_PER_TICK;
         if tick.is_multiple_of(ESTIMATION) {
             self.estimate();
         }

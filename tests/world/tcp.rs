@@ -166,6 +166,7 @@ fn a_syn_on_a_closed_connection_is_scheduled_anew_unless_told_otherwise() {
         assert!(world.connections()[0].to_lowercase().contains(state), "{:?}", world.connections());
         let second = world.client(&request("S")).server();
         assert_eq!(second != first, anew, "mode {mode}, {state}");
+        world.expire();
         assert!(world.connections()[0].starts_with("TCP 60 SYN_RECV"), "{:?}", world.connections());
         assert_eq!(world.connections().len(), 1);
         assert_eq!(world.event(Event::Reused), u64::from(anew));
