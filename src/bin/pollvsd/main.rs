@@ -98,7 +98,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     let setup = Setup {
         config: config.clone(),
         config_path,
-        network: watcher.network(),
+        network: watcher.read().context("cannot read the kernel's network")?,
         workers: workers.clone(),
         ports: prepared.views(&config),
     };
