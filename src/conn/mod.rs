@@ -79,6 +79,10 @@ impl ConnFlags {
     pub const ASSURED: Self = Self(1 << 10);
     /// The client's port is not known yet (FTP data).
     pub const NO_CPORT: Self = Self(1 << 11);
+    /// Another connection gets the replies: it has the same client and real server by another virtual address, and is newer.
+    pub const SUPERSEDED: Self = Self(1 << 12);
+    /// Got the replies of an older connection.
+    pub const SUPERSEDES: Self = Self(1 << 13);
 
     /// Returns true when all bits of `other` are set.
     #[inline]
@@ -132,7 +136,7 @@ impl BitOrAssign for ConnFlags {
 
 impl fmt::Debug for ConnFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(ConnFlags, &str); 12] = [
+        const NAMES: [(ConnFlags, &str); 14] = [
             (ConnFlags::NAT, "NAT"),
             (ConnFlags::DR, "DR"),
             (ConnFlags::TUN, "TUN"),
@@ -145,6 +149,8 @@ impl fmt::Debug for ConnFlags {
             (ConnFlags::ONE_PACKET, "ONE_PACKET"),
             (ConnFlags::ASSURED, "ASSURED"),
             (ConnFlags::NO_CPORT, "NO_CPORT"),
+            (ConnFlags::SUPERSEDED, "SUPERSEDED"),
+            (ConnFlags::SUPERSEDES, "SUPERSEDES"),
         ];
         let set = NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name);
         f.debug_set().entries(set).finish()
@@ -270,7 +276,7 @@ impl<A: Address> ReplyKey<A> {
             & (self.cport == connection.cport)
             & (self.dport == connection.dport)
             & (self.protocol == connection.protocol)
-            & connection.flags.contains(ConnFlags::NAT)
+            & (connection.flags.0 & (ConnFlags::NAT.0 | ConnFlags::SUPERSEDED.0) == ConnFlags::NAT.0)
     }
 }
 

@@ -51,6 +51,7 @@ impl Shared {
             timeouts: TimeoutTable::default(),
             counters: Counters::default(),
             ident: 0,
+            serial: 0,
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,
             workers,

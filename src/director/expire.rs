@@ -25,6 +25,7 @@ impl<A: Family> Lane<'_, A> {
     pub(super) fn end(&mut self, id: ConnId) {
         if let Some(connection) = self.tables.connections.remove(id) {
             self.unbind(&connection);
+            self.give_back(&connection);
         }
     }
 

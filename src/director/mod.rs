@@ -15,6 +15,7 @@ mod persist;
 mod reply;
 mod request;
 mod schedule;
+mod supersede;
 
 use std::sync::Arc;
 
@@ -84,6 +85,8 @@ struct Shared {
     counters: Counters,
     /// Identification of outer headers that may be fragmented.
     ident: u16,
+    /// Number of the last connection made.
+    serial: u32,
     icmp: account::Bucket,
     worker: WorkerId,
     workers: u16,

@@ -86,7 +86,7 @@ impl<A: Family> Lane<'_, A> {
     ) -> Verdict {
         let dest = &**choice.dest;
         let path = self.snapshot.paths.get(dest.id.index()).copied().unwrap_or_default();
-        let connection = self.connection(packet, choice);
+        let mut connection = self.connection(packet, choice);
         let one_packet = service.flags.one_packet && packet.at.protocol == Protocol::Udp.number();
         let remembered = (!one_packet).then_some(dest.id);
         let bound =
@@ -96,14 +96,17 @@ impl<A: Family> Lane<'_, A> {
             self.count_in(dest.id, packet.length);
             return self.deliver(frame, packet, &bound);
         }
+        self.supersede(packet.hash, &mut connection);
         match self.tables.connections.insert(packet.hash, connection, packet.now) {
             Ok(id) => {
                 self.bind(dest, choice.template);
                 self.advance(id, packet, Direction::Input, segment);
                 self.deliver(frame, packet, &bound)
             }
-            Err(InsertError::Full) => Verdict::Drop(DropReason::TableFull),
-            Err(InsertError::ChainFull) => Verdict::Drop(DropReason::ChainFull),
+            Err(full) => {
+                self.give_back(&connection);
+                Verdict::Drop(reason(full))
+            }
         }
     }
 
@@ -132,5 +135,12 @@ impl<A: Family> Lane<'_, A> {
             template: choice.template,
             ..Connection::default()
         }
+    }
+}
+
+fn reason(full: InsertError) -> DropReason {
+    match full {
+        InsertError::Full => DropReason::TableFull,
+        InsertError::ChainFull => DropReason::ChainFull,
     }
 }

@@ -229,3 +229,26 @@ fn a_burst_with_request_and_reply_of_one_new_connection_is_judged_in_order() {
     }
     assert_eq!(world.connections(), ["TCP 900 ESTABLISHED 203.0.113.5:1000 192.0.2.10:80 198.51.100.11:8080"]);
 }
+
+#[test]
+fn of_two_connections_that_a_reply_fits_the_newest_gets_it_and_the_others_inherit() {
+    let vips = ["192.0.2.10:80", "192.0.2.11:80", "192.0.2.12:80"];
+    let rules: Vec<String> = vips
+        .iter()
+        .flat_map(|vip| [format!("-A -t {vip} -s rr"), format!("-a -t {vip} -r 198.51.100.11:8080 -m")])
+        .collect();
+    let mut world = World::new(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    for vip in vips {
+        world.client(&tcp(at(CLIENT), at(vip)));
+        let reply = world.server(&tcp(at("198.51.100.11:8080"), at(CLIENT)).letters("SA")).to_string();
+        assert!(reply.contains(&vip[..10]), "{vip}: {reply}");
+    }
+    // The newest ends, then the one in the middle: each time the next newest hears the server again.
+    for (closed, heard) in [(vips[2], vips[1]), (vips[1], vips[0])] {
+        world.client(&tcp(at(CLIENT), at(closed)).letters("A"));
+        world.client(&tcp(at(CLIENT), at(closed)).letters("R"));
+        world.sleep(11);
+        let reply = world.server(&tcp(at("198.51.100.11:8080"), at(CLIENT)).letters("A")).to_string();
+        assert!(reply.contains(&heard[..10]), "{heard}: {reply}");
+    }
+}
