@@ -275,3 +275,27 @@ fn a_connection_that_is_closing_gives_its_replies_to_a_new_one_of_another_addres
         }
     }
 }
+
+#[test]
+fn a_connection_that_is_made_anew_takes_the_replies_again() {
+    let mut world = World::new(&[
+        "-A -t 192.0.2.10:80 -s rr",
+        "-a -t 192.0.2.10:80 -r 198.51.100.11:8080 -m",
+        "-A -t 192.0.2.11:80 -s rr",
+        "-a -t 192.0.2.11:80 -r 198.51.100.11:8080 -m",
+    ]);
+    let (server, client) = (at("198.51.100.11:8080"), at(CLIENT));
+    for (vip, letters) in [("192.0.2.10:80", "S"), ("192.0.2.11:80", "S")] {
+        world.client(&tcp(client, at(vip)).letters(letters));
+    }
+    // The server still has the first connection in TIME_WAIT: it answers the SYN with an ACK, and the client that with a RST.
+    for _ in 0..3 {
+        world.server(&tcp(server, client).letters("A"));
+        world.client(&tcp(client, at("192.0.2.11:80")).letters("R"));
+        world.client(&tcp(client, at("192.0.2.11:80")).letters("S"));
+        // What was replaced is gone for good after a tick, and must take nothing along.
+        world.sleep(1);
+        let fate = world.server(&tcp(server, client).letters("SA")).to_string();
+        assert!(fate.contains("192.0.2.11"), "{fate}");
+    }
+}
