@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::destination::{DestId, Destination, Tunnel};
+use crate::destination::{DestId, Destination, Method, Tunnel};
 use crate::network::{AddressSet, Hop, Network};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
 use crate::settings::Settings;
@@ -30,6 +30,8 @@ pub struct Rules {
     index: FxHashMap<ServiceKey, ServiceId>,
     vips4: AddressSet<u32>,
     vips6: AddressSet<u128>,
+    /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
+    servers: FxHashSet<(u8, IpAddr, u16)>,
 }
 
 impl Rules {
@@ -44,7 +46,13 @@ impl Rules {
         let vips4 = vips().filter_map(|a| if let IpAddr::V4(a) = a { Some(a.to_bits()) } else { None });
         let vips6 = vips().filter_map(|a| if let IpAddr::V6(a) = a { Some(a.to_bits()) } else { None });
         let (vips4, vips6) = (AddressSet::new(vips4), AddressSet::new(vips6));
-        Self { index: keys().collect(), vips4, vips6, services, destinations, settings }
+        let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
+        Self { index: keys().collect(), vips4, vips6, servers, services, destinations, settings }
+    }
+
+    /// Is that a server of a NAT service, as far as `nat_icmp_send` asks?
+    pub fn is_server(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
+        !self.servers.is_empty() && self.servers.contains(&(protocol, address, port))
     }
 
     /// No service at all: the kernel then takes its hooks out, and every packet is the local stack's.
@@ -87,6 +95,18 @@ impl Rules {
             || (protocol == Protocol::Tcp && (port == FTP_DATA || port >= UNPRIVILEGED)).then(|| at(FTP)).flatten();
         at(port).or_else(ftp).or_else(|| at(0))
     }
+}
+
+fn servers(services: &[Option<Arc<Service>>]) -> FxHashSet<(u8, IpAddr, u16)> {
+    let of = |service: &Arc<Service>| {
+        let protocol = match service.key {
+            ServiceKey::Address { protocol, .. } => Some(protocol.number()),
+            ServiceKey::Mark { .. } => None,
+        };
+        let nat = service.destinations.iter().filter(|d| d.method == Method::Nat).map(|d| (d.address, d.port));
+        nat.filter_map(|(address, port)| Some((protocol?, address, port))).collect::<Vec<_>>()
+    };
+    services.iter().flatten().flat_map(of).collect()
 }
 
 fn vip(key: &ServiceKey) -> Option<IpAddr> {

@@ -39,6 +39,7 @@ counters! {
         BadIpChecksum "bad_ip_checksum" "the IPv4 header checksum is wrong",
         Fragment "fragment" "a fragment addressed to a virtual service",
         NoDestination "no_destination" "no destination of the service is usable; the client was told (ICMP port unreachable)",
+        UnknownReply "unknown_reply" "a real server's packet of no connection; the server was told (ICMP port unreachable)",
         DestinationGone "destination_gone" "the destination of the connection was removed",
         TableFull "table_full" "the connection table is full",
         ChainFull "chain_full" "one client address and port has too many connections",

@@ -83,8 +83,6 @@ impl ConnFlags {
     pub const SUPERSEDED: Self = Self(1 << 12);
     /// Got the replies of an older connection.
     pub const SUPERSEDES: Self = Self(1 << 13);
-    /// Found no more, but not removed yet ([`Table::retire`]).
-    pub const RETIRED: Self = Self(1 << 14);
 
     /// Returns true when all bits of `other` are set.
     #[inline]
@@ -138,7 +136,7 @@ impl BitOrAssign for ConnFlags {
 
 impl fmt::Debug for ConnFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(ConnFlags, &str); 15] = [
+        const NAMES: [(ConnFlags, &str); 14] = [
             (ConnFlags::NAT, "NAT"),
             (ConnFlags::DR, "DR"),
             (ConnFlags::TUN, "TUN"),
@@ -153,7 +151,6 @@ impl fmt::Debug for ConnFlags {
             (ConnFlags::NO_CPORT, "NO_CPORT"),
             (ConnFlags::SUPERSEDED, "SUPERSEDED"),
             (ConnFlags::SUPERSEDES, "SUPERSEDES"),
-            (ConnFlags::RETIRED, "RETIRED"),
         ];
         let set = NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name);
         f.debug_set().entries(set).finish()
@@ -247,11 +244,11 @@ impl<A: Address> RequestKey<A> {
     /// Returns true when `connection` is the one that this packet belongs to.
     #[inline]
     pub fn matches(&self, connection: &Connection<A>) -> bool {
-        self.caddr == connection.caddr
-            && self.vaddr == connection.vaddr
-            && self.cport == connection.cport
-            && self.vport == connection.vport
-            && self.protocol == connection.protocol
+        (self.caddr == connection.caddr)
+            & (self.vaddr == connection.vaddr)
+            & (self.cport == connection.cport)
+            & (self.vport == connection.vport)
+            & (self.protocol == connection.protocol)
     }
 }
 
@@ -274,12 +271,12 @@ impl<A: Address> ReplyKey<A> {
     /// Returns true when `connection` is the one that this packet belongs to: replies are those of NAT only.
     #[inline]
     pub fn matches(&self, connection: &Connection<A>) -> bool {
-        self.caddr == connection.caddr
-            && self.daddr == connection.daddr
-            && self.cport == connection.cport
-            && self.dport == connection.dport
-            && self.protocol == connection.protocol
-            && connection.flags.0 & (ConnFlags::NAT.0 | ConnFlags::SUPERSEDED.0) == ConnFlags::NAT.0
+        (self.caddr == connection.caddr)
+            & (self.daddr == connection.daddr)
+            & (self.cport == connection.cport)
+            & (self.dport == connection.dport)
+            & (self.protocol == connection.protocol)
+            & (connection.flags.0 & (ConnFlags::NAT.0 | ConnFlags::SUPERSEDED.0) == ConnFlags::NAT.0)
     }
 }
 

@@ -1,13 +1,11 @@
-//! The timer wheel: entries in slots by the tick at which they are to be looked at, four levels of 128 slots after Varghese and
+//! The timer wheel: entries in lists by the tick at which they are to be looked at, four levels of 128 slots after Varghese and
 //! Lauck, "Hashed and Hierarchical Timing Wheels" (1987). A slot of the first level is one tick of 10 ms, a slot of the next is
 //! 128 of those, and so on; when the clock enters an upper slot its entries move down. The links live in the entries, so that
 //! the wheel allocates nothing, and a bitmap a level finds the next occupied slot however far the clock has jumped.
 //!
 //! An entry whose expiry moves later stays where it is and moves when its slot comes up. An expiry beyond the last slot waits
-//! in the last slot and moves on from there. A slot is eight lists, taken from in turn: the end of a connection touches lines
-//! that have long left the cache, and one list would name the next only when the last has come.
+//! in the last slot and moves on from there.
 
-use crate::prefetch;
 use crate::time::{self, Tick};
 
 const LEVELS: usize = 4;
@@ -16,9 +14,7 @@ const BITS: u32 = 7;
 /// Slots of a level.
 const SLOTS: usize = 1 << BITS;
 const MASK: u32 = SLOTS as u32 - 1;
-/// Lists of a slot.
-const LISTS: usize = 8;
-/// A level's slots lie on a circle; further ahead than this an entry could come to lie in the top level's present slot.
+/// The top level's slots lie on a circle; further ahead than this an entry would come to lie in the present slot.
 const FURTHEST: u32 = MASK << ((LEVELS as u32 - 1) * BITS);
 /// End of a list.
 const END: u32 = u32::MAX;
@@ -26,7 +22,7 @@ const END: u32 = u32::MAX;
 /// Place of an entry in the wheel.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    next: u32,
+    pub(super) next: u32,
     prev: u32,
     slot: u16,
 }
@@ -51,11 +47,6 @@ impl Link {
     #[inline]
     pub(super) const fn in_use(self) -> bool {
         self.slot != Self::FREE
-    }
-
-    /// The entry after this one in its list.
-    pub(super) const fn next(self) -> u32 {
-        self.next
     }
 
     const fn armed(self) -> bool {
@@ -87,56 +78,22 @@ struct List {
     tail: u32,
 }
 
-/// The lists of one slot, one cache line. An entry is in the list of its index's low bits.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
-struct Slot([List; LISTS]);
-
-impl Slot {
-    const EMPTY: Self = Self([List { head: END, tail: END }; LISTS]);
-
-    #[inline]
-    fn list(&mut self, index: u32) -> &mut List {
-        &mut self.0[index as usize % LISTS]
-    }
-
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|list| list.head == END)
-    }
-}
-
 /// The wheel. Entries are named by their index in the slice that every call is given, always the same one.
 #[derive(Debug)]
 pub struct Wheel {
-    slots: Box<[Slot; LEVELS * SLOTS]>,
+    lists: Box<[List; LEVELS * SLOTS]>,
     occupied: [u128; LEVELS],
     /// The present: every earlier tick has been dealt with, this one may still hold entries.
     cursor: Tick,
-    /// Set when this tick is known to hold none, to spare the many calls within a tick the search.
-    drained: bool,
     armed: u32,
-    /// The list that was taken from last.
-    turn: u32,
-    /// What will be looked at soon, if anything.
-    upcoming: u32,
     /// Entries are due at the edges of the kernel's wheel, not to the tick.
     edges: bool,
 }
 
 impl Default for Wheel {
     fn default() -> Self {
-        let slots = Box::new([Slot::EMPTY; LEVELS * SLOTS]);
-        Self {
-            slots,
-            occupied: [0; LEVELS],
-            cursor: Tick(0),
-            drained: false,
-            armed: 0,
-            turn: 0,
-            upcoming: END,
-            edges: false,
-        }
+        let lists = Box::new([List { head: END, tail: END }; LEVELS * SLOTS]);
+        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0, edges: false }
     }
 }
 
@@ -153,14 +110,14 @@ impl Wheel {
 
     /// Bytes that the wheel takes.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.slots)
+        size_of::<Self>() + size_of_val(&*self.lists)
     }
 
     /// Puts entry `index` where its `expires` belongs, wherever it was.
     pub fn arm<T: Timed>(&mut self, entries: &mut [T], index: u32, now: Tick) {
         self.disarm(entries, index);
         if self.armed == 0 {
-            self.turn_to(now);
+            self.cursor = now;
         }
         if let Some(entry) = entries.get(index as usize) {
             let slot = self.place(self.fires(entry));
@@ -187,19 +144,17 @@ impl Wheel {
             return;
         }
         *entry.link_mut() = Link::unarmed();
-        self.unlink(entries, index, link);
+        self.unlink(entries, link);
     }
 
     /// Returns the next entry that has expired by `now`, out of the wheel. Each entry looked at, also one that is only moved,
     /// takes one off `budget`; at 0 the work stops and the next call resumes it. `None` with budget left: nothing more is due.
     pub fn due<T: Timed>(&mut self, entries: &mut [T], now: Tick, budget: &mut u32) -> Option<u32> {
-        if self.drained && self.cursor == now {
-            return None;
-        }
         while *budget > 0 {
             let slot = self.advance(now)?;
             *budget -= 1;
-            let index = self.pop(entries, slot);
+            let index = self.lists.get(slot)?.head;
+            self.disarm(entries, index);
             let expires = self.fires(entries.get(index as usize)?);
             if expires.reached(self.cursor) {
                 return Some(index);
@@ -210,31 +165,6 @@ impl Wheel {
         None
     }
 
-    /// An entry that [`Wheel::due`] is likely to return soon and that has been asked for: a guess.
-    pub fn upcoming(&self) -> u32 {
-        self.upcoming
-    }
-
-    /// Takes an entry out of a slot, from one list after the other, and asks for the one behind it.
-    fn pop<T: Timed>(&mut self, entries: &mut [T], slot: usize) -> u32 {
-        let Some(Slot(lists)) = self.slots.get(slot) else { return END };
-        self.turn = self.turn.wrapping_add(1);
-        let head = |ahead| lists[(self.turn.wrapping_add(ahead)) as usize % LISTS].head;
-        let index = (0..LISTS as u32).map(head).find(|index| *index != END).unwrap_or(END);
-        // Asked for five turns ago: near enough to be in use soon, far enough to have come.
-        self.upcoming = head(3);
-        if let Some(entry) = entries.get(index as usize) {
-            prefetch::element(entries, entry.link().next as usize);
-        }
-        self.disarm(entries, index);
-        index
-    }
-
-    fn turn_to(&mut self, tick: Tick) {
-        self.cursor = tick;
-        self.drained = false;
-    }
-
     /// Moves the clock to the next occupied slot that starts by `now` and returns that slot, or moves it to `now`.
     fn advance(&mut self, now: Tick) -> Option<usize> {
         if let Some(slot) = self.entered() {
@@ -242,13 +172,12 @@ impl Wheel {
         }
         match self.next_start() {
             Some(start) if start.reached(now) => {
-                self.turn_to(start);
+                self.cursor = start;
                 self.entered()
             }
             _ => {
                 if self.cursor.reached(now) {
                     self.cursor = now;
-                    self.drained = true;
                 }
                 None
             }
@@ -263,14 +192,17 @@ impl Wheel {
         })
     }
 
-    /// The first tick of the next occupied slot.
+    /// The first tick of the next occupied slot. A lower level lies within the present slot of the level above it, so the first
+    /// level that has any slot ahead has the next; only the top level goes round.
     fn next_start(&self) -> Option<Tick> {
-        let starts = (0..LEVELS).filter(|level| self.occupied[*level] != 0).map(|level| {
+        (0..LEVELS).find_map(|level| {
+            let (at, top) = (self.position(level), level == LEVELS - 1);
+            let occupied = self.occupied[level];
+            let ahead = if top { occupied.rotate_right(at) } else { occupied >> at };
             let shift = level_shift(level);
-            let ahead = self.occupied[level].rotate_right(self.position(level)).trailing_zeros();
-            Tick((self.cursor.0 >> shift).wrapping_add(ahead) << shift)
-        });
-        starts.min_by_key(|start| start.since(self.cursor))
+            let start = (self.cursor.0 >> shift).wrapping_add(ahead.trailing_zeros()) << shift;
+            (ahead != 0).then_some(Tick(start))
+        })
     }
 
     /// The slot of `level` that the clock is in.
@@ -278,19 +210,15 @@ impl Wheel {
         self.cursor.0 >> level_shift(level) & MASK
     }
 
-    /// The slot for an expiry: of the lowest level that reaches so far.
+    /// The slot for an expiry: of the level of the highest bit in which it differs from the clock.
     fn place(&self, expires: Tick) -> usize {
         let when = self.cursor.plus(expires.since(self.cursor).min(FURTHEST)).0;
-        let reaches = |level: &usize| {
-            let shift = level_shift(*level);
-            (when >> shift).wrapping_sub(self.cursor.0 >> shift) & (u32::MAX >> shift) <= MASK
-        };
-        let level = (0..LEVELS).find(reaches).unwrap_or(LEVELS - 1);
+        let level = (((when ^ self.cursor.0) | 1).ilog2() / BITS).min(LEVELS as u32 - 1) as usize;
         level * SLOTS + (when >> level_shift(level) & MASK) as usize
     }
 
     fn push<T: Timed>(&mut self, entries: &mut [T], index: u32, slot: usize) {
-        let Some(list) = self.slots.get_mut(slot).map(|slot| slot.list(index)) else { return };
+        let Some(list) = self.lists.get_mut(slot) else { return };
         let prev = std::mem::replace(&mut list.tail, index);
         match entries.get_mut(prev as usize) {
             Some(entry) => entry.link_mut().next = index,
@@ -300,23 +228,22 @@ impl Wheel {
             *entry.link_mut() = Link { next: END, prev, slot: slot as u16 };
         }
         self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
-        self.drained &= slot != self.position(0) as usize;
         self.armed += 1;
     }
 
-    fn unlink<T: Timed>(&mut self, entries: &mut [T], index: u32, link: Link) {
-        let at = usize::from(link.slot);
-        let Some(slot) = self.slots.get_mut(at) else { return };
+    fn unlink<T: Timed>(&mut self, entries: &mut [T], link: Link) {
+        let slot = usize::from(link.slot);
+        let Some(list) = self.lists.get_mut(slot) else { return };
         match entries.get_mut(link.prev as usize) {
             Some(entry) => entry.link_mut().next = link.next,
-            None => slot.list(index).head = link.next,
+            None => list.head = link.next,
         }
         match entries.get_mut(link.next as usize) {
             Some(entry) => entry.link_mut().prev = link.prev,
-            None => slot.list(index).tail = link.prev,
+            None => list.tail = link.prev,
         }
-        if slot.is_empty() {
-            self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
+        if list.head == END {
+            self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
         }
         self.armed -= 1;
     }
@@ -394,9 +321,7 @@ mod tests {
         let (mut wheel, mut entries) = wheel(Tick(5), &[0, 70]);
         entries[1].expires = Tick(u32::MAX);
         wheel.arm(&mut entries, 1, Tick(5));
-        let mut due = all_due(&mut wheel, &mut entries, Tick(5));
-        due.sort_unstable();
-        assert_eq!(due, [0, 1]);
+        assert_eq!(all_due(&mut wheel, &mut entries, Tick(5)), [0, 1]);
     }
 
     #[test]
@@ -443,8 +368,7 @@ mod tests {
             wheel.disarm(&mut entries, index);
         }
         assert!(wheel.is_empty() && wheel.occupied == [0; LEVELS]);
-        let empty = |list: &List| (list.head, list.tail) == (END, END);
-        assert!(wheel.slots.iter().flat_map(|slot| &slot.0).all(empty));
+        assert!(wheel.lists.iter().all(|list| (list.head, list.tail) == (END, END)));
     }
 
     /// Ticks ahead, about as many of every size up to 31 days.

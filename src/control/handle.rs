@@ -4,7 +4,7 @@ use crate::config::{parse_rules, write_rules};
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::Request;
-use crate::control::rule_set::{RuleSet, with_setting};
+use crate::control::rule_set::RuleSet;
 use crate::control::{Answer, Applied, Control, Inner, Listing, view};
 use crate::mailbox::Command;
 use crate::service::ServiceKey;
@@ -75,30 +75,12 @@ impl Inner {
 
     /// Requests on the rules.
     async fn rules(&mut self, request: Request) -> Result<Reply, Failure> {
-        match request {
-            Request::AddService(spec) => self.change(|s| s.add_service(&spec).map(drop)).await?,
-            Request::EditService(spec) => self.change(|s| s.edit_service(&spec).map(drop)).await?,
-            Request::DeleteService { service } => self.change(|s| s.delete_service(&service)).await?,
-            Request::AddDestination { service, destination } => {
-                self.change(|s| s.add_destination(&service, &destination).map(drop)).await?;
-            }
-            Request::EditDestination { service, destination } => {
-                self.change(|s| s.edit_destination(&service, &destination)).await?;
-            }
-            Request::DeleteDestination { service, address } => {
-                self.change(|s| s.delete_destination(&service, address)).await?;
-            }
-            Request::Flush {} => {
-                self.change(|s| {
-                    s.flush();
-                    Ok(())
-                })
-                .await?;
-            }
-            Request::SetTimeouts { tcp, tcp_fin, udp } => self.set_timeouts([tcp, tcp_fin, udp]).await?,
-            Request::SetSetting { name, value } => self.set_setting(&name, value).await?,
-            Request::Zero { service } => self.zero(service).await?,
-            other => return self.texts(other).await,
+        if request.is_edit() {
+            self.change(Some(&request), |store| store.edit(&request)).await?;
+        } else if let Request::Zero { service } = request {
+            self.zero(service).await?;
+        } else {
+            return self.texts(request).await;
         }
         Ok(Reply::Done {})
     }
@@ -123,28 +105,12 @@ impl Inner {
         Ok(())
     }
 
-    async fn set_timeouts(&mut self, seconds: [u32; 3]) -> Result<(), Failure> {
-        let mut settings = self.store.settings();
-        let t = &mut settings.timeouts;
-        for (slot, new) in [&mut t.tcp, &mut t.tcp_fin, &mut t.udp].into_iter().zip(seconds) {
-            if new != 0 {
-                *slot = new;
-            }
-        }
-        self.change(|s| s.set_settings(settings)).await
-    }
-
-    async fn set_setting(&mut self, name: &str, value: i64) -> Result<(), Failure> {
-        let settings = with_setting(&self.store.settings(), name, value)?;
-        self.change(|s| s.set_settings(settings)).await
-    }
-
     async fn apply(&mut self, name: &str, text: &str) -> Result<Applied, Failure> {
         let name = if name.is_empty() { "rules" } else { name };
         let (settings, services) = parse_rules(name, text)?;
         let settings = settings.unwrap_or_else(|| self.store.settings());
         let wanted = RuleSet { settings, services };
-        let changes = self.change(|s| s.apply(&wanted)).await?;
+        let changes = self.change(None, |s| s.apply(&wanted)).await?;
         Ok(Applied { changes: changes.iter().map(ToString::to_string).collect(), restart: Vec::new() })
     }
 }

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod check;
 pub mod client;
+pub mod edit;
 mod handle;
 pub mod key;
 mod listing;
@@ -19,7 +20,7 @@ pub mod store;
 mod view;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,8 +28,8 @@ use tokio::sync::{Mutex, watch};
 
 use crate::config::{Config, ConfigError};
 use crate::control::reply::{ErrorCode, Failure, PortView};
-use crate::control::rule_set::RuleSet;
-use crate::control::state::{State, StateError};
+use crate::control::request::Request;
+use crate::control::state::{Keeper, State, StateError};
 use crate::control::statistics::{Counted, INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
 use crate::mailbox::{DestinationRow, Silent, Workers};
@@ -86,7 +87,7 @@ pub struct Stop;
 struct Inner {
     config: Config,
     config_path: Option<PathBuf>,
-    state_path: Option<PathBuf>,
+    keeper: Option<Keeper>,
     store: Store,
     statistics: Statistics,
     network: Arc<Network>,
@@ -114,25 +115,28 @@ impl Control {
     pub fn new(setup: Setup) -> Result<(Self, Arc<Snapshot>), StartError> {
         let Setup { config, config_path, network, workers, ports } = setup;
         let state_path = Some(config.director.state.clone()).filter(|p| !p.as_os_str().is_empty());
-        let mut store = Store::new(limits(&config));
-        store.apply(&restored(&config, state_path.as_deref())?)?;
-        let current = Arc::new(Snapshot::new(1, store.rules(), network.clone()));
-        let inner = Inner {
+        let store = restored(&config, state_path.as_deref())?;
+        Self::begin(Inner {
             config,
             config_path,
-            state_path,
+            keeper: state_path.map(Keeper::new),
             store,
             statistics: Statistics::default(),
+            current: Arc::default(),
             network,
-            workers: workers.clone(),
+            workers,
             ports,
-            current: current.clone(),
             retired: Vec::new(),
             draining: false,
             started: Instant::now(),
-        };
-        inner.persist()?;
-        Ok((Self { inner: Arc::new(Mutex::new(inner)), workers, stop: watch::Sender::new(None) }, current))
+        })
+    }
+
+    fn begin(mut inner: Inner) -> Result<(Self, Arc<Snapshot>), StartError> {
+        inner.persist(None)?;
+        let snapshot = inner.next_snapshot();
+        let workers = inner.workers.clone();
+        Ok((Self { inner: Arc::new(Mutex::new(inner)), workers, stop: watch::Sender::new(None) }, snapshot))
     }
 
     /// Puts a new network in force on every worker.
@@ -218,9 +222,19 @@ fn limits(config: &Config) -> Limits {
     Limits { services: d.services as usize, destinations: d.destinations as usize }
 }
 
-fn restored(config: &Config, state: Option<&std::path::Path>) -> Result<RuleSet, StateError> {
-    let state = state.map(State::load).transpose()?.flatten();
-    Ok(state.map_or_else(|| config.rules.clone(), |s| s.rules.overlay(&s.file, &config.rules)))
+/// The rules of the state file, with what has changed in the configuration since it was written.
+fn restored(config: &Config, state: Option<&Path>) -> Result<Store, StartError> {
+    let mut store = Store::new(limits(config));
+    let Some(kept) = state.map(state::load).transpose()?.flatten() else {
+        store.apply(&config.rules)?;
+        return Ok(store);
+    };
+    store.apply(&kept.state.rules)?;
+    kept.changes.iter().try_for_each(|change| store.edit(change))?;
+    store.apply(&store.rule_set().overlay(&kept.state.file, &config.rules))?;
+    // The connections of what was removed on the way ended with the last director.
+    store.forget_unused(|_| false);
+    Ok(store)
 }
 
 impl From<Silent> for Failure {
@@ -242,15 +256,19 @@ impl From<ConfigError> for Failure {
 }
 
 impl Inner {
-    /// Makes a change, puts it in force, persists it; or takes it back.
-    async fn change<T>(&mut self, edit: impl FnOnce(&mut Store) -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Makes a change, puts it in force, persists it (by `journal`, if that makes the same change again); or takes it back.
+    async fn change<T>(
+        &mut self,
+        journal: Option<&Request>,
+        edit: impl FnOnce(&mut Store) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         if self.draining {
             return Err(Failure::new(ErrorCode::Stopping, "the director is stopping; its rules stay as they are"));
         }
         let before = self.store.clone();
         let outcome = edit(&mut self.store).inspect_err(|_| self.store.clone_from(&before))?;
         let kept = match self.publish().await {
-            Ok(()) => self.persist().map_err(Failure::from),
+            Ok(()) => self.persist(journal).map_err(Failure::from),
             Err(silent) => Err(silent.into()),
         };
         if let Err(failure) = kept {
@@ -263,9 +281,12 @@ impl Inner {
         Ok(outcome)
     }
 
-    fn persist(&self) -> Result<(), StateError> {
-        let Some(path) = &self.state_path else { return Ok(()) };
-        State::new(self.store.rule_set(), self.config.rules.clone()).save(path)
+    fn persist(&mut self, journal: Option<&Request>) -> Result<(), StateError> {
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        match journal {
+            Some(change) if !keeper.is_full(self.store.counted().count()) => keeper.append(change),
+            _ => keeper.replace(&State::new(self.store.rule_set(), self.config.rules.clone())),
+        }
     }
 
     fn next_snapshot(&mut self) -> Arc<Snapshot> {
@@ -338,7 +359,7 @@ impl Inner {
         let wanted = self.store.rule_set().overlay(&self.config.rules, &new.rules);
         // In place before the change, so that the state file is written with it.
         let old = std::mem::replace(&mut self.config.rules, new.rules);
-        match self.change(|store| store.apply(&wanted)).await {
+        match self.change(None, |store| store.apply(&wanted)).await {
             Ok(changes) => Ok(Applied {
                 changes: changes.iter().map(ToString::to_string).collect(),
                 restart: restart.iter().map(|key| format!("{key} differs; restart the director to apply it")).collect(),

@@ -1,19 +1,26 @@
-//! The state file: what was accepted, kept across restarts. JSON, replaced atomically (written beside, synced, renamed), so that a
-//! crash leaves the old or the new one and never half of one. A file that cannot be understood is refused, never overwritten.
+//! The state file: what was accepted, kept across restarts. JSON lines: the first is the whole state, each other one a change made
+//! since, so that the thousandth destination costs no more than the first.
+//!
+//! The whole is replaced atomically (written beside, synced, renamed); a change is appended and synced. A crash so leaves the old
+//! state, the new one, or the old one with half a line behind it, which is dropped: nobody was told that it was accepted. Any other
+//! damage is refused, and the file is not touched.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::request::Request;
 use crate::control::rule_set::RuleSet;
 
 /// Version of the format.
 const VERSION: u32 = 1;
+/// Changes after which the whole is written again, at least.
+const FEWEST_CHANGES: usize = 1000;
 
-/// What is kept.
+/// The whole.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -22,6 +29,22 @@ pub struct State {
     pub rules: RuleSet,
     /// The rules of the configuration file when it was last read: what has changed in the file since is known by it.
     pub file: RuleSet,
+}
+
+impl State {
+    /// What is to be kept now.
+    pub fn new(rules: RuleSet, file: RuleSet) -> Self {
+        Self { version: VERSION, rules, file }
+    }
+}
+
+/// What a file held: the whole, and the changes since.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// The whole.
+    pub state: State,
+    /// In order.
+    pub changes: Vec<Request>,
 }
 
 /// A state file that cannot be used.
@@ -56,49 +79,133 @@ pub enum StateError {
     },
 }
 
-impl State {
-    /// What is to be kept now.
-    pub fn new(rules: RuleSet, file: RuleSet) -> Self {
-        Self { version: VERSION, rules, file }
+/// Reads the file; `None` when there is none yet.
+///
+/// # Errors
+/// [`StateError::Unreadable`], [`StateError::Damaged`].
+pub fn load(path: &Path) -> Result<Option<Kept>, StateError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(reason) => return Err(StateError::Unreadable { path: path.to_owned(), reason }),
+    };
+    parse(&text).map(Some).map_err(|reason| StateError::Damaged { path: path.to_owned(), reason })
+}
+
+fn parse(text: &[u8]) -> Result<Kept, String> {
+    let mut lines = text.split_inclusive(|b| *b == b'\n').enumerate();
+    let (_, first) = lines.next().ok_or("it is empty")?;
+    let state: State = serde_json::from_slice(first).map_err(|e| e.to_string())?;
+    if state.version != VERSION {
+        return Err(format!("it is of version {}, this program knows {VERSION}", state.version));
+    }
+    let whole = lines.filter(|(_, line)| line.ends_with(b"\n"));
+    let change = |(index, line)| Request::parse(line).map_err(|e| format!("line {}: {e}", index + 1));
+    Ok(Kept { state, changes: whole.map(change).collect::<Result<_, _>>()? })
+}
+
+/// Writes the file.
+#[derive(Debug)]
+pub struct Keeper {
+    path: PathBuf,
+    /// The file as it was last replaced; `None` while it must be.
+    file: Option<File>,
+    /// Its length in bytes.
+    length: u64,
+    /// Changes in it.
+    changes: usize,
+}
+
+impl Keeper {
+    /// Keeps the state in this file from now on.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: None, length: 0, changes: 0 }
     }
 
-    /// Reads the file; `None` when there is none yet.
-    ///
-    /// # Errors
-    /// [`StateError::Unreadable`], [`StateError::Damaged`].
-    pub fn load(path: &Path) -> Result<Option<Self>, StateError> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(reason) => return Err(StateError::Unreadable { path: path.to_owned(), reason }),
-        };
-        let damaged = |reason| StateError::Damaged { path: path.to_owned(), reason };
-        let state: Self = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        if state.version != VERSION {
-            return Err(damaged(format!("it is of version {}, this program knows {VERSION}", state.version)));
-        }
-        Ok(Some(state))
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Replaces the file.
+    fn unwritable(&self, reason: io::Error) -> StateError {
+        StateError::Unwritable { path: self.path.clone(), reason }
+    }
+
+    /// Should the whole be written again, with so many rules in it, before another change is appended?
+    pub fn is_full(&self, rules: usize) -> bool {
+        !self.is_in_place() || self.changes >= rules.max(FEWEST_CHANGES)
+    }
+
+    /// Is the open file still the one at the path? Somebody may have moved it away.
+    fn is_in_place(&self) -> bool {
+        let identity = |m: fs::Metadata| (m.dev(), m.ino());
+        let open = self.file.as_ref().and_then(|f| f.metadata().ok()).map(identity);
+        open.is_some() && open == fs::metadata(&self.path).ok().map(identity)
+    }
+
+    /// Replaces the file by the whole state.
     ///
     /// # Errors
     /// [`StateError::Unwritable`]; the old file is as it was.
-    pub fn save(&self, path: &Path) -> Result<(), StateError> {
-        self.replace(path).map_err(|reason| StateError::Unwritable { path: path.to_owned(), reason })
+    pub fn replace(&mut self, state: &State) -> Result<(), StateError> {
+        let (file, length) = replace(&self.path, state).map_err(|e| self.unwritable(e))?;
+        *self = Self { path: std::mem::take(&mut self.path), file: Some(file), length, changes: 0 };
+        Ok(())
     }
 
-    fn replace(&self, path: &Path) -> io::Result<()> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        let mut text = serde_json::to_vec_pretty(self)?;
-        text.push(b'\n');
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        sync_folder(path)
+    /// Appends a change.
+    ///
+    /// # Errors
+    /// [`StateError::Unwritable`]; the file means what it meant before.
+    pub fn append(&mut self, change: &Request) -> Result<(), StateError> {
+        let length = self.length;
+        let Some(file) = &mut self.file else {
+            return Err(self.unwritable(io::Error::other("it has not been written yet")));
+        };
+        match append(file, change) {
+            Ok(bytes) => {
+                self.length += bytes;
+                self.changes += 1;
+                Ok(())
+            }
+            Err(error) => {
+                // What is half written would swallow the next line.
+                if file.set_len(length).is_err() {
+                    self.file = None;
+                }
+                Err(self.unwritable(error))
+            }
+        }
     }
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn append(file: &mut File, change: &Request) -> io::Result<u64> {
+    let line = line(change)?;
+    file.write_all(&line)?;
+    file.sync_data()?;
+    Ok(line.len() as u64)
+}
+
+fn replace(path: &Path, state: &State) -> io::Result<(File, u64)> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut options = OpenOptions::new();
+    let mut file = match fs::remove_file(&beside) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => options.append(true).create_new(true).mode(0o600).open(&beside)?,
+    };
+    let line = line(state)?;
+    file.write_all(&line)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    sync_folder(path)?;
+    Ok((file, line.len() as u64))
 }
 
 /// Makes the rename last a power failure.
@@ -117,43 +224,88 @@ mod tests {
         State::new(serde_json::from_str(rules).unwrap(), RuleSet::default())
     }
 
-    #[test]
-    fn what_is_saved_is_loaded() {
+    fn change(port: u16) -> Request {
+        Request::parse(format!(r#"{{"request":"add_service","service":"tcp:192.0.2.1:{port}"}}"#).as_bytes()).unwrap()
+    }
+
+    fn written(changes: u16) -> (tempfile::TempDir, PathBuf, Keeper) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        assert!(State::load(&path).unwrap().is_none());
-        State::new(RuleSet::default(), RuleSet::default()).save(&path).unwrap();
-        state().save(&path).unwrap();
-        assert_eq!(State::load(&path).unwrap(), Some(state()));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let mut keeper = Keeper::new(path.clone());
+        keeper.replace(&state()).unwrap();
+        (1..=changes).for_each(|port| keeper.append(&change(port)).unwrap());
+        (folder, path, keeper)
     }
 
     #[test]
-    fn every_truncation_is_refused_with_the_name_and_the_remedy_and_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.json");
-        state().save(&path).unwrap();
+    fn what_is_kept_is_loaded() {
+        let (folder, path, mut keeper) = written(3);
+        let changes = vec![change(1), change(2), change(3)];
+        assert_eq!(load(&path).unwrap(), Some(Kept { state: state(), changes }));
+        keeper.replace(&State::new(RuleSet::default(), RuleSet::default())).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().state.rules, RuleSet::default());
+        keeper.append(&change(9)).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().changes, [change(9)]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(load(&folder.path().join("nosuch")).unwrap(), None);
+    }
+
+    #[test]
+    fn every_truncation_is_an_earlier_state_or_is_refused_and_left_alone() {
+        let (_folder, path, _) = written(2);
         let whole = fs::read(&path).unwrap();
-        for length in 0..whole.len() - 2 {
+        let first = whole.iter().position(|b| *b == b'\n').unwrap();
+        for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            let error = State::load(&path).unwrap_err().to_string();
-            assert!(error.contains("state.json") && error.contains("move it away"), "{error}");
-            assert_eq!(fs::read(&path).unwrap(), &whole[..length]);
+            let loaded = load(&path);
+            if length < first {
+                let error = loaded.unwrap_err().to_string();
+                assert!(error.contains("state.json") && error.contains("move it away"), "{error}");
+                assert_eq!(fs::read(&path).unwrap(), &whole[..length]);
+            } else {
+                let complete = whole[..length].iter().filter(|b| **b == b'\n').count();
+                assert_eq!(loaded.unwrap().unwrap().changes.len(), complete.saturating_sub(1), "{length}");
+            }
         }
     }
 
     #[test]
+    fn damage_in_the_middle_is_refused_by_line() {
+        let (_folder, path, _) = written(2);
+        let text = fs::read_to_string(&path).unwrap().replacen("add_service", "odd_service", 1);
+        fs::write(&path, text).unwrap();
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.contains("line 2: "), "{error}");
+    }
+
+    #[test]
     fn a_newer_programs_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.json");
-        State { version: 2, ..state() }.save(&path).unwrap();
-        let error = State::load(&path).unwrap_err().to_string();
+        let (_folder, path, mut keeper) = written(0);
+        keeper.replace(&State { version: 2, ..state() }).unwrap();
+        let error = load(&path).unwrap_err().to_string();
         assert!(error.contains("version 2"), "{error}");
     }
 
     #[test]
+    fn a_keeper_is_full_when_the_changes_outgrow_the_rules() {
+        let (_folder, _, mut keeper) = written(0);
+        keeper.changes = FEWEST_CHANGES;
+        assert!(keeper.is_full(0) && !keeper.is_full(FEWEST_CHANGES + 1));
+        assert!(Keeper::new("x".into()).is_full(9999));
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_written_anew() {
+        let (_folder, path, keeper) = written(1);
+        assert!(!keeper.is_full(0));
+        fs::rename(&path, path.with_extension("old")).unwrap();
+        assert!(keeper.is_full(0));
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let error = state().save(Path::new("/nonexistent/state.json")).unwrap_err().to_string();
+        let mut keeper = Keeper::new("/nonexistent/state.json".into());
+        let error = keeper.replace(&state()).unwrap_err().to_string();
         assert!(error.starts_with("the state file /nonexistent/state.json cannot be written"), "{error}");
     }
 }

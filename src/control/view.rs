@@ -1,6 +1,7 @@
 //! What control knows, as replies show it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::addr::MacAddr;
@@ -8,6 +9,7 @@ use crate::control::check::flag_list;
 use crate::control::reply::{
     CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
 };
+use crate::control::state::Keeper;
 use crate::control::{Inner, Totals};
 use crate::destination::Destination;
 use crate::mailbox::{Silent, WorkerHandle, WorkerReport};
@@ -77,13 +79,13 @@ impl Inner {
             |field: fn(&WorkerReport) -> u64| reports.iter().filter_map(|(_, r)| r.as_ref().ok()).map(field).sum();
         let services = self.store.services();
         let ports = (self.ports)();
-        let path = |p: Option<&std::path::PathBuf>| p.map(|p| p.display().to_string()).unwrap_or_default();
+        let path = |p: Option<&Path>| p.map(|p| p.display().to_string()).unwrap_or_default();
         StatusView {
             version: env!("POLLVS_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_secs: self.started.elapsed().as_secs(),
-            config: path(self.config_path.as_ref()),
-            state: path(self.state_path.as_ref()),
+            config: path(self.config_path.as_deref()),
+            state: path(self.keeper.as_ref().map(Keeper::path)),
             draining: self.draining,
             workers: u32::try_from(reports.len()).unwrap_or(u32::MAX),
             services: u32::try_from(services.len()).unwrap_or(u32::MAX),

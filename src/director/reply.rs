@@ -34,8 +34,19 @@ impl<A: Family> Lane<'_, A> {
         } else if let Some(id) = self.orphan(packet) {
             let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
             return self.known(frame, packet, segment, id);
+        } else if self.is_told(frame, packet) {
+            A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
+            return self.tell_server(frame, packet, Fault::PortUnreachable, DropReason::UnknownReply);
         }
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
+    }
+
+    /// Is a real server to be told that its packet belongs to no connection (`nat_icmp_send`)? Not of a reset.
+    fn is_told<F: Frame>(&self, frame: &F, packet: &Packet<A>) -> bool {
+        let rules = &self.snapshot.rules;
+        rules.is_server(packet.at.protocol, packet.src.ip(), packet.sport)
+            && !Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default()).resets()
+            && A::ttl(frame.bytes(), packet.at.l3) > 1
     }
 
     /// The connection of a client's packet to an address of ours that is no virtual one any more.

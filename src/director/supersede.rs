@@ -2,10 +2,9 @@
 //! meant; the kernel finds the connection that was made last, since its hash chains grow at the head. So here: the newest gets the
 //! replies, and when it ends the newest of the others does.
 
-use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey};
+use crate::conn::{ConnFlags, Connection, ReplyKey};
 use crate::director::Lane;
 use crate::director::family::Family;
-use crate::time::Tick;
 
 impl<A: Family> Lane<'_, A> {
     /// Gives the replies of an older connection, if there is one, to this new one. To be called before it is inserted.
@@ -20,16 +19,6 @@ impl<A: Family> Lane<'_, A> {
         if let Some(older) = older.and_then(|id| self.tables.connections.get_mut(id)) {
             older.flags.insert(ConnFlags::SUPERSEDED);
             new.flags.insert(ConnFlags::SUPERSEDES);
-        }
-    }
-
-    /// Ends a connection at the next tick; nothing finds it from now on, so its replies are another's.
-    pub(super) fn retire(&mut self, id: ConnId, now: Tick) {
-        let Some(ended) = self.tables.connections.get(id).copied() else { return };
-        self.tables.connections.retire(id, now);
-        self.give_back(&ended);
-        if let Some(listed) = self.tables.connections.get_mut(id) {
-            listed.flags.remove(ConnFlags::SUPERSEDES);
         }
     }
 

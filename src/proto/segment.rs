@@ -44,6 +44,12 @@ impl Segment {
         }
     }
 
+    /// Does it reset a connection?
+    #[inline]
+    pub fn resets(self) -> bool {
+        matches!(self, Self::Tcp(flags) if flags & tcp::RST != 0)
+    }
+
     /// May it make a connection where there is none? With `sloppy`, any TCP segment but RST may.
     #[inline]
     pub fn starts(self, sloppy: bool) -> bool {

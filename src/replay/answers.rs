@@ -1,6 +1,6 @@
 //! Control requests, as the machine answers them: what ipvsadm needs, over the store and the one director.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::control::check;
 use crate::control::reply::{
@@ -23,6 +23,7 @@ impl Machine {
     }
 
     fn answer(&mut self, request: Request) -> Result<Reply, Failure> {
+        self.absorb();
         match request {
             Request::Services { service } => return self.services(service),
             Request::Connections(_) => return Ok(self.connections(false)),
@@ -63,19 +64,29 @@ impl Machine {
     }
 
     fn chosen(&self, key: Option<ServiceKey>) -> Result<Vec<&Service>, Failure> {
-        let Some(key) = key else { return Ok(self.store.services().into_iter().map(|s| &**s).collect()) };
+        let Some(key) = key else { return Ok(self.in_kernels_order()) };
         let missing = || Failure::new(ErrorCode::NoSuchService, format!("there is no service {key}"));
         Ok(vec![self.store.find(&key).ok_or_else(missing)?])
     }
 
+    /// Services as the kernel's tables have them: by hash, newest first, marks last. The recordings' kernel has no random key in it.
+    fn in_kernels_order(&self) -> Vec<&Service> {
+        let mut services: Vec<&Service> = self.store.services().into_iter().rev().map(|s| &**s).collect();
+        services.sort_by_key(|s| bucket(&s.key));
+        services
+    }
+
     fn zero_shown(&mut self, key: Option<ServiceKey>) -> Result<Reply, Failure> {
-        let services = self.chosen(key)?;
-        let mut uids: Vec<u64> =
-            services.iter().flat_map(|s| s.destinations.iter().map(|d| d.uid).chain([s.uid])).collect();
-        if key.is_none() {
-            uids.push(0);
+        match key {
+            Some(_) => {
+                let uid = self.chosen(key)?.first().map(|s| s.uid);
+                self.statistics.zero(uid);
+            }
+            None => {
+                self.statistics.zero(None);
+                self.all.zero();
+            }
         }
-        self.zero(uids);
         Ok(Reply::Done {})
     }
 
@@ -85,7 +96,7 @@ impl Machine {
     }
 
     fn service_view(&self, service: &Service) -> ServiceView {
-        let shown = self.shown(service.uid);
+        let meter = self.statistics.service(service.uid);
         ServiceView {
             service: service.key,
             scheduler: service.scheduler,
@@ -94,15 +105,15 @@ impl Machine {
                 .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
             one_packet: service.flags.one_packet,
             flags: check::flag_list(service.flags),
-            traffic: shown.shown(),
-            rates: shown.rates(),
+            traffic: meter.sampled(),
+            rates: meter.rates(),
             destinations: service.destinations.iter().map(|d| self.destination_view(d)).collect(),
         }
     }
 
     fn destination_view(&self, destination: &Destination) -> DestinationView {
         let load = self.director.load(destination.id);
-        let shown = self.shown(destination.uid);
+        let meter = self.statistics.destination(destination.uid);
         DestinationView {
             address: SocketAddr::new(destination.address, destination.port),
             method: destination.method,
@@ -114,15 +125,15 @@ impl Machine {
             inactive: load.inactive.into(),
             persistent: load.persistent.into(),
             overloaded: load.overloaded,
-            traffic: shown.shown(),
-            rates: shown.rates(),
+            traffic: meter.sampled(),
+            rates: meter.rates(),
             next_hop: HopView::default(),
         }
     }
 
     /// Every service, for the texts of `/proc`.
     pub(crate) fn service_views(&self) -> Vec<ServiceView> {
-        self.store.services().into_iter().map(|s| self.service_view(s)).collect()
+        self.in_kernels_order().into_iter().map(|s| self.service_view(s)).collect()
     }
 
     fn connections(&self, templates: bool) -> Reply {
@@ -141,6 +152,22 @@ impl Machine {
             }
         }
         views
+    }
+}
+
+/// Where the kernel keeps a service: the table (addresses before marks) and its row (`ip_vs_svc_hashkey`).
+fn bucket(key: &ServiceKey) -> (bool, u32) {
+    match *key {
+        ServiceKey::Mark { mark, .. } => (true, mark & 0xff),
+        ServiceKey::Address { protocol, address, port } => {
+            let words = match address {
+                IpAddr::V4(a) => a.to_bits(),
+                IpAddr::V6(a) => {
+                    a.octets().chunks(4).fold(0, |all, w| all ^ w.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+                }
+            };
+            (false, (u32::from(protocol.number()) ^ words ^ u32::from(port >> 8) ^ u32::from(port)) & 0xff)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::ipvsadm::names::Names;
 use crate::cli::ipvsadm::{self, Host, proc};
 use crate::replay::machine::Machine;
 use crate::replay::shell::{Line, Outcome, Shell, System};
+use crate::replay::sysctl;
 
 /// Where the sysctls are.
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs/";
@@ -57,6 +58,8 @@ impl System for Console<'_> {
                 self.machine.network_changed();
                 Ok(Outcome::says(output))
             }
+            // Another user may not change or see rules.
+            "su" => Ok(Outcome::fails(255, "Permission denied (you must be root)\n")),
             "modprobe" => Ok(Outcome::default()),
             "sleep" => {
                 self.sleep(seconds(&args.concat())?);
@@ -70,7 +73,7 @@ impl System for Console<'_> {
         if let Some(name) = path.strip_prefix(SYSCTLS) {
             return self.machine.sysctls.value(name).map(|v| format!("{v}\n"));
         }
-        let all = self.machine.shown(0);
+        let all = self.machine.all;
         match path.strip_prefix("/proc/net/")? {
             "ip_vs" => Some(proc::services(&self.machine.service_views())),
             "ip_vs_conn" => {
@@ -78,10 +81,15 @@ impl System for Console<'_> {
                 all.extend(self.machine.connection_views(true));
                 Some(proc::connections(&all))
             }
-            "ip_vs_stats" => Some(proc::stats(&all.shown(), &all.rates())),
-            "ip_vs_stats_percpu" => Some(proc::stats_percpu(&[self.machine.total()], &all.shown(), &all.rates())),
+            "ip_vs_stats" => Some(proc::stats(&all.sampled(), &all.rates())),
+            "ip_vs_app" => Some("prot port    usecnt name\nTCP  21      0      ftp              \n".to_owned()),
+            "ip_vs_stats_percpu" => Some(proc::stats_percpu(&[self.machine.total()], &all.sampled(), &all.rates())),
             _ => None,
         }
+    }
+
+    fn files(&mut self, folder: &str) -> Vec<String> {
+        if format!("{folder}/") == SYSCTLS { sysctl::names().map(str::to_owned).collect() } else { Vec::new() }
     }
 }
 

@@ -5,12 +5,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::burst::Burst;
+use crate::control::statistics::{Counted, Meter, Statistics};
 use crate::control::store::{self, Store};
+use crate::destination::Destination;
 use crate::director::{Director, Limits};
 use crate::frame::Frame;
 use crate::io::memory::VecFrame;
 use crate::network::Network;
-use crate::replay::estimate::Estimate;
 use crate::replay::standin::{Act, StandIn};
 use crate::replay::sysctl::Sysctls;
 use crate::replay::topology::Topology;
@@ -51,10 +52,11 @@ pub(crate) struct Machine {
     stack: StandIn,
     version: u64,
     sent: Vec<(PortId, Vec<u8>)>,
-    /// By uid of a service or destination; 0 for all together.
-    estimates: HashMap<u64, Estimate>,
-    /// Traffic of forgotten destinations, by the uid of the service that it was for.
-    forgotten: HashMap<u64, Traffic>,
+    pub(super) statistics: Statistics,
+    /// Everything together.
+    pub(super) all: Meter,
+    /// Traffic of forgotten destinations.
+    forgotten: Traffic,
     /// Looks at removed destinations without connections, by uid.
     idle: HashMap<u64, u8>,
 }
@@ -75,8 +77,9 @@ impl Machine {
             stack: StandIn::default(),
             version: 0,
             sent: Vec::new(),
-            estimates: HashMap::new(),
-            forgotten: HashMap::new(),
+            statistics: Statistics::default(),
+            all: Meter::default(),
+            forgotten: Traffic::default(),
             idle: HashMap::new(),
         };
         machine.network_changed();
@@ -190,64 +193,47 @@ impl Machine {
         }
     }
 
-    /// The counters of each service (by its uid), each destination (by its), and all together (0), as they are.
-    fn counted(&self) -> HashMap<u64, Traffic> {
-        let mut counted: HashMap<u64, Traffic> = HashMap::new();
-        for (service, traffic) in &self.forgotten {
-            *counted.entry(*service).or_default() += *traffic;
-            *counted.entry(0).or_default() += *traffic;
-        }
-        for (destination, service) in self.store.counted() {
-            let traffic = self.director.traffic(destination.id);
-            for uid in [destination.uid, service, 0] {
-                *counted.entry(uid).or_default() += traffic;
-            }
-        }
-        counted
+    /// Takes the counters as they are now; to be called before the rules change, too.
+    pub(super) fn absorb(&mut self) {
+        let counted = |(d, service_uid): (&Arc<Destination>, u64)| Counted {
+            uid: d.uid,
+            service_uid,
+            traffic: self.director.traffic(d.id),
+        };
+        let counted: Vec<Counted> = self.store.counted().map(counted).collect();
+        self.statistics.absorb(&counted);
+        self.all.set(self.total());
     }
 
     fn estimate(&mut self) {
-        let counted = self.counted();
-        self.estimates.retain(|uid, _| counted.contains_key(uid));
-        for (uid, traffic) in counted {
-            self.estimates.entry(uid).or_default().step(traffic);
-        }
-    }
-
-    /// What is shown of a service, a destination, or all together (0).
-    pub(crate) fn shown(&self, uid: u64) -> Estimate {
-        self.estimates.get(&uid).copied().unwrap_or_default()
+        self.absorb();
+        self.statistics.estimate();
+        self.all.estimate();
     }
 
     /// The counters of all together, as they are.
     pub(crate) fn total(&self) -> Traffic {
-        self.counted().get(&0).copied().unwrap_or_default()
-    }
-
-    /// Sets what is shown to zero.
-    pub(crate) fn zero(&mut self, uids: impl IntoIterator<Item = u64>) {
-        for uid in uids {
-            if let Some(estimate) = self.estimates.get_mut(&uid) {
-                estimate.zero();
-            }
-        }
+        let mut total = self.forgotten;
+        self.store.counted().for_each(|(d, _)| total += self.director.traffic(d.id));
+        total
     }
 
     /// Forgets removed destinations that have been without connections for two minutes (`ip_vs_dest_trash_expire`).
     fn empty_trash(&mut self) {
+        self.absorb();
         let director = &self.director;
         let removed: Vec<_> = self
             .store
             .counted()
             .filter(|(d, _)| !d.available)
-            .map(|(d, service)| (d.id, d.uid, service, director.load(d.id)))
+            .map(|(d, _)| (d.id, d.uid, director.load(d.id)))
             .collect();
         let mut gone = Vec::new();
-        for (id, uid, service, load) in removed {
+        for (id, uid, load) in removed {
             let looks = self.idle.entry(uid).or_default();
             *looks = if load.total() + load.persistent == 0 { *looks + 1 } else { 0 };
             if *looks >= LOOKS {
-                *self.forgotten.entry(service).or_default() += self.director.traffic(id);
+                self.forgotten += self.director.traffic(id);
                 gone.push(id);
             }
         }

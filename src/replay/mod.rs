@@ -5,7 +5,6 @@
 mod answers;
 mod build;
 mod commands;
-mod estimate;
 mod machine;
 mod record;
 mod shell;

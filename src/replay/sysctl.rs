@@ -39,6 +39,11 @@ const DEFAULTS: [(&str, &str); 30] = [
     ("sync_version", "1"),
 ];
 
+/// The names, in order.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    DEFAULTS.iter().map(|(name, _)| *name)
+}
+
 /// The values now.
 #[derive(Clone, Debug)]
 pub(crate) struct Sysctls(Vec<(&'static str, String)>);

@@ -10,14 +10,13 @@ use std::sync::Mutex;
 /// Scenarios whose result differs from the kernel's, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("cache-bypass", "needs firewall marks"),
-    ("errors", "a step is run as another user"),
-    ("formats", "being looked at"),
+    ("formats", "needs persistence engines and the synchronisation daemon"),
     ("frag", "fragments are not reassembled"),
     ("ftp", "needs the FTP helper"),
     ("ftp-persist", "needs the FTP helper"),
-    ("fwd-mtu", "being looked at"),
-    ("fwd-mtu-nat-reply", "being looked at"),
-    ("fwd-mtu-pmtu-off", "being looked at"),
+    ("fwd-mtu", "what is too big and may be fragmented is dropped"),
+    ("fwd-mtu-nat-reply", "what is too big and may be fragmented is dropped"),
+    ("fwd-mtu-pmtu-off", "what is too big and may be fragmented is dropped; pmtu_disc"),
     ("fwd-tun-gue-gre", "needs GUE and GRE"),
     ("fwmark-nat", "needs firewall marks"),
     ("icmp-dr-from-client", "ICMP errors of connections are not mapped yet"),
@@ -25,8 +24,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("icmp-nat-from-server", "ICMP errors of connections are not mapped yet"),
     ("icmp-tun-from-client", "ICMP errors of connections are not mapped yet"),
     ("icmp-tun-from-tunnel", "ICMP errors of connections are not mapped yet"),
-    ("nat-noconn-out", "being looked at"),
-    ("noroute", "being looked at"),
+    ("noroute", "an ICMP error of the director's own stack is not counted"),
     ("persist-fwmark", "needs firewall marks"),
     ("persist-sip", "needs the persistence engine sip"),
     ("sched-dh", "needs firewall marks"),
@@ -36,7 +34,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("sched-lblcr-overload", "needs firewall marks"),
     ("schedule-icmp", "ICMP errors of connections are not mapped yet"),
     ("sync-master", "needs the synchronisation daemon"),
-    ("sysctls", "a step is a loop of the shell"),
 ];
 
 fn scenarios() -> Vec<PathBuf> {

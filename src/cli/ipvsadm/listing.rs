@@ -191,12 +191,14 @@ pub(crate) fn flag_names(scheduler: SchedulerName, flags: &[SchedulerFlag]) -> S
         "mh" => ("mh-fallback", "mh-port"),
         _ => ("flag-1", "flag-2"),
     };
+    // sh and mh have no name for the third.
+    let third = (first == "flag-1").then_some("flag-3");
     let name = |flag: &SchedulerFlag| match flag {
-        SchedulerFlag::Flag1 => first,
-        SchedulerFlag::Flag2 => second,
-        SchedulerFlag::Flag3 => "flag-3",
+        SchedulerFlag::Flag1 => Some(first),
+        SchedulerFlag::Flag2 => Some(second),
+        SchedulerFlag::Flag3 => third,
     };
-    flags.iter().map(name).collect::<Vec<_>>().join(",")
+    flags.iter().filter_map(name).collect::<Vec<_>>().join(",")
 }
 
 /// A forwarding method, as listings name it.

@@ -29,6 +29,36 @@ async fn rules_are_back_before_the_first_packet() {
 }
 
 #[tokio::test]
+async fn every_kind_of_change_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = start(folder.path(), FILE).unwrap();
+    let changes = [
+        SERVICE.to_owned(),
+        destination("add_destination", 11, 3),
+        destination("add_destination", 12, 4),
+        destination("edit_destination", 11, 9),
+        r#"{"request":"delete_destination","service":"tcp:192.0.2.10:80","address":"198.51.100.12:80"}"#.into(),
+        r#"{"request":"edit_service","service":"tcp:192.0.2.10:80","scheduler":"sh","flags":["sh-port"]}"#.into(),
+        r#"{"request":"delete_service","service":"tcp:192.0.2.20:80"}"#.into(),
+        r#"{"request":"set_timeouts","udp":7}"#.into(),
+        r#"{"request":"set_setting","name":"sloppy_tcp","value":1}"#.into(),
+        r#"{"request":"apply","rules":"[[service]]\nmark = 3\n"}"#.into(),
+        SERVICE.to_owned(),
+        r#"{"request":"flush"}"#.into(),
+    ];
+    for change in changes {
+        let reply = ask(&fake.control, &change).await;
+        assert!(matches!(reply, Reply::Done {} | Reply::Applied { .. }), "{change}: {reply:?}");
+        let now = fake.control.inner.lock().await.store.rule_set();
+        // As after a kill: nothing is written at the end. The start writes, so it gets a copy.
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(folder.path().join("state.json"), copy.path().join("state.json")).unwrap();
+        let again = start(copy.path(), FILE).unwrap();
+        assert_eq!(again.control.inner.lock().await.store.rule_set(), now, "after {change}");
+    }
+}
+
+#[tokio::test]
 async fn what_changed_in_the_file_meanwhile_changes_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let fake = start(folder.path(), FILE).unwrap();
