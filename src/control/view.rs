@@ -1,6 +1,6 @@
 //! What control knows, as replies show it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -108,12 +108,25 @@ impl Inner {
     ) -> Vec<String> {
         let silent = reports.iter().filter_map(|(_, r)| r.as_ref().err()).map(ToString::to_string);
         let down = ports.iter().filter(|p| !p.up).map(|p| format!("port {} has no link", p.name));
-        let unreached = self.next_hops().into_iter().filter_map(|n| match n.next_hop {
-            HopView::Unreachable => Some(format!("there is no route to {}", n.address)),
-            HopView::Kernel => Some(format!("{} is reached by an interface that is no port", n.address)),
-            _ => None,
-        });
+        let hops = self.next_hops();
+        let which = |wanted: HopView| hops.iter().filter(move |n| n.next_hop == wanted).map(|n| n.address).collect();
+        let no_route = few(which(HopView::Unreachable)).map(|some| format!("there is no route to {some}"));
+        let beside =
+            few(which(HopView::Kernel)).map(|some| format!("by an interface that is no port goes the way to {some}"));
+        let unreached = no_route.into_iter().chain(beside);
         silent.chain(down).chain(unreached).collect()
+    }
+}
+
+/// The first few of some addresses, and how many more there are; `None` for none.
+fn few(addresses: Vec<IpAddr>) -> Option<String> {
+    const FEW: usize = 3;
+    let named: Vec<_> = addresses.iter().take(FEW).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match addresses.len() {
+        0 => None,
+        1..=FEW => Some(named),
+        more => Some(format!("{named} and {} more", more - FEW)),
     }
 }
 

@@ -135,12 +135,18 @@ async fn the_status_names_what_is_wrong() {
     let fake = Fake::new(2);
     done(&fake.control, SERVICE).await;
     done(&fake.control, &destination("add_destination", 11, 1)).await;
+    for last in 12..16 {
+        done(&fake.control, &destination("add_destination", last, 1)).await;
+    }
     fake.knobs[1].silent.store(true, Ordering::Relaxed);
     let Reply::Status(status) = ask(&fake.control, r#"{"request":"status"}"#).await else { panic!() };
-    assert_eq!((status.workers, status.services, status.destinations), (2, 1, 1));
+    assert_eq!((status.workers, status.services, status.destinations), (2, 1, 5));
     assert_eq!(
         status.warnings,
-        ["worker 1 does not answer; if this lasts, restart the director", "there is no route to 198.51.100.11"]
+        [
+            "worker 1 does not answer; if this lasts, restart the director",
+            "there is no route to 198.51.100.15, 198.51.100.14, 198.51.100.13 and 2 more"
+        ]
     );
 }
 
