@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """A UDP service and its client.
 
-datagrams.py answer PORT NAME          answers every datagram with NAME
-datagrams.py ask ADDRESS PORT COUNT    asks so often, each time from another port, and prints the answers
+datagrams.py answer ADDRESS PORT NAME   answers every datagram with NAME
+datagrams.py ask ADDRESS PORT COUNT     asks so often, each time from another port, and prints the answers
 """
 
 import socket
 import sys
 
 
-def answer(port, name):
+def answer(address, port, name):
     service = socket.socket(type=socket.SOCK_DGRAM)
-    service.bind(("", int(port)))
+    service.bind((address, int(port)))
     while True:
         _, client = service.recvfrom(2048)
         service.sendto(name.encode(), client)

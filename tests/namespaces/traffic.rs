@@ -91,8 +91,9 @@ fn an_upload_through_a_tunnel_finds_packets_that_fit() {
 fn datagrams_go_to_the_servers_in_turn_and_their_answers_come_back() {
     let Some(bed) = TestBed::with_workers(1) else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/datagrams.py");
-    let servers =
-        ["rs1", "rs2"].map(|role| bed.inside(role, &["python3", script, "answer", "5300", role]).spawn().unwrap());
+    let servers = [("rs1", "198.51.100.11"), ("rs2", "198.51.100.12")].map(|(role, address)| {
+        bed.inside(role, &["python3", script, "answer", address, "5300", role]).spawn().unwrap()
+    });
     bed.rules(&[
         "-A -u 192.0.2.10:53 -s rr",
         "-a -u 192.0.2.10:53 -r 198.51.100.11:5300 -m",
