@@ -1,7 +1,7 @@
 //! The end of connections and templates. A template that still controls connections lives on for a minute at a time
 //! (`ip_vs_conn_expire`).
 
-use crate::conn::ConnId;
+use crate::conn::{ConnFlags, ConnId};
 use crate::director::Lane;
 use crate::director::family::Family;
 use crate::stats::Event;
@@ -19,6 +19,15 @@ impl<A: Family> Lane<'_, A> {
         while let Some(id) = self.tables.templates.due(now, budget) {
             self.end_template(id, now);
         }
+    }
+
+    /// Ends a connection at the next tick; its replies are another's from now on.
+    pub(super) fn retire(&mut self, id: ConnId, now: Tick) {
+        self.tables.connections.retire(id, now);
+        let Some(connection) = self.tables.connections.get_mut(id) else { return };
+        let retired = *connection;
+        connection.flags.remove(ConnFlags::SUPERSEDES);
+        self.give_back(&retired);
     }
 
     /// Ends a connection now.

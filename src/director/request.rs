@@ -52,7 +52,7 @@ impl<A: Family> Lane<'_, A> {
         let path = self.snapshot.paths.get(connection.dest.index()).copied().unwrap_or_default();
         let starts_over = segment.opens() && self.starts_over(connection);
         if starts_over || (!path.available && self.snapshot.rules.settings.expire_nodest_conn) {
-            self.tables.connections.retire(id, packet.now);
+            self.retire(id, packet.now);
             self.shared.event(Event::Reused);
             return self.unknown(frame, packet, segment);
         }

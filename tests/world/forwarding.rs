@@ -231,6 +231,27 @@ fn a_burst_with_request_and_reply_of_one_new_connection_is_judged_in_order() {
 }
 
 #[test]
+fn a_connection_that_starts_over_keeps_the_replies_it_had_taken_over() {
+    let vips = ["192.0.2.10:80", "192.0.2.11:80"];
+    let rules: Vec<String> = vips
+        .iter()
+        .flat_map(|vip| [format!("-A -t {vip} -s rr"), format!("-a -t {vip} -r 198.51.100.11:8080 -m")])
+        .collect();
+    let mut world = World::new(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    for vip in vips {
+        world.client(&tcp(at(CLIENT), at(vip)));
+    }
+    for letters in ["A", "R", "S"] {
+        world.client(&tcp(at(CLIENT), at(vips[1])).letters(letters));
+    }
+    assert_eq!(world.event(Event::Reused), 1);
+    // Long enough for what the second SYN ended to be gone.
+    world.sleep(1);
+    let reply = world.server(&tcp(at("198.51.100.11:8080"), at(CLIENT)).letters("SA")).to_string();
+    assert!(reply.contains(&vips[1][..10]), "{reply}");
+}
+
+#[test]
 fn of_two_connections_that_a_reply_fits_the_newest_gets_it_and_the_others_inherit() {
     let vips = ["192.0.2.10:80", "192.0.2.11:80", "192.0.2.12:80"];
     let rules: Vec<String> = vips
