@@ -412,3 +412,109 @@ impl Work<'_> {
 const SOLICITATION: u8 = 135;
 /// ICMPv6 type of a neighbour advertisement.
 const ADVERTISEMENT: u8 = 136;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::topology::Topology;
+    use crate::wire::sample::{self, Sample, at};
+    use crate::wire::show::{self, Ident};
+
+    const OUTSIDE: PortId = PortId(0);
+
+    /// What the stack sends for a packet that comes in at the outside port.
+    fn answers(sample: &Sample) -> Vec<String> {
+        let network = Topology::default().network_now();
+        let acts = StandIn::default().receive(&sample.frame(), OUTSIDE, &network, Instant(0));
+        acts.iter().map(|act| sent(act).1).collect()
+    }
+
+    fn sent(act: &Act) -> (PortId, String) {
+        match act {
+            Act::Send(port, frame) => (*port, show::frame(frame, Ident::Masked)),
+            Act::Learn(port, neighbour, mac) => (*port, format!("learn {neighbour} {mac}")),
+        }
+    }
+
+    fn client(flags: &str) -> Sample {
+        sample::tcp(at("203.0.113.5:1000"), at("192.0.2.10:81")).letters(flags).seq(77).ack(88)
+    }
+
+    #[test]
+    fn a_segment_without_a_socket_is_answered_with_a_reset() {
+        let reset = |what: &str| {
+            let macs = "02:00:00:00:00:01>02:00:00:00:00:fe";
+            vec![format!(
+                "{macs} IP 192.0.2.10 > 203.0.113.5 ttl=64 tos=0x00 id=* len=40 DF | TCP 81 > 1000 {what} win=0"
+            )]
+        };
+        assert_eq!(answers(&client("S")), reset("RA seq=0 ack=78"));
+        assert_eq!(answers(&client("SF").data(*b"four")), reset("RA seq=0 ack=83"));
+        assert_eq!(answers(&client("A")), reset("R seq=88 ack=0"));
+        assert_eq!(answers(&client("RA")), Vec::<String>::new());
+        assert_eq!(answers(&client("S").bad_checksum()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_datagram_without_a_socket_is_answered_with_port_unreachable() {
+        let datagram = sample::udp(at("203.0.113.5:1000"), at("192.0.2.10:54")).data(*b"x");
+        let answer = answers(&datagram).concat();
+        assert!(
+            answer.contains("IP 192.0.2.10 > 203.0.113.5 ttl=64 tos=0xc0 id=* len=57 | ICMP type=3 code=3"),
+            "{answer}"
+        );
+        let v6 = sample::udp(at("[2001:db8:ffff::5]:1000"), at("[2001:db8:1::10]:54"));
+        let answer = answers(&v6).concat();
+        assert!(
+            answer.contains("IP6 2001:db8:1::10 > 2001:db8:ffff::5") && answer.contains("ICMP6 type=1 code=4"),
+            "{answer}"
+        );
+    }
+
+    #[test]
+    fn what_is_for_others_is_forwarded_with_one_hop_less() {
+        let packet = |ttl| sample::tcp(at("203.0.113.5:1000"), at("198.51.100.11:80")).letters("S").ttl(ttl);
+        let forwarded = answers(&packet(9)).concat();
+        assert!(
+            forwarded.starts_with("02:00:00:00:00:02>02:00:00:00:01:0b IP 203.0.113.5 > 198.51.100.11 ttl=8"),
+            "{forwarded}"
+        );
+        let expired = answers(&packet(1)).concat();
+        assert!(expired.contains("IP 192.0.2.1 > 203.0.113.5") && expired.contains("ICMP type=11 code=0"), "{expired}");
+    }
+
+    #[test]
+    fn an_unknown_neighbour_is_asked_for_three_times_and_then_given_up() {
+        let network = Topology::default().network_now();
+        let mut stack = StandIn::default();
+        let to_nobody = sample::tcp(at("203.0.113.5:1000"), at("198.51.100.77:80")).letters("S");
+        let asks = "02:00:00:00:00:02>ff:ff:ff:ff:ff:ff ARP who-has 198.51.100.77 tell 198.51.100.1";
+        let mut told = stack.receive(&to_nobody.frame(), OUTSIDE, &network, Instant(0));
+        for second in 1..6 {
+            told.extend(stack.tick(&network, Instant(0) + RETRANSMIT * second));
+        }
+        let told: Vec<String> = told.iter().map(|act| sent(act).1).collect();
+        assert_eq!(told[..3], [asks; 3]);
+        assert!(told[3].contains("ICMP type=3 code=1") && told.len() == 4, "{told:?}");
+    }
+
+    #[test]
+    fn a_neighbour_that_answers_gets_what_waited() {
+        let network = Topology::default().network_now();
+        let mut stack = StandIn::default();
+        let to_new = sample::tcp(at("203.0.113.5:1000"), at("198.51.100.77:80")).letters("S");
+        stack.receive(&to_new.frame(), OUTSIDE, &network, Instant(0));
+        let mac = MacAddr([2, 0, 0, 0, 1, 0x4d]);
+        let (from, to) = (Ipv4Addr::new(198, 51, 100, 77), Ipv4Addr::new(198, 51, 100, 1));
+        let reply = build::arp_reply(mac, from, MacAddr([2, 0, 0, 0, 0, 2]), to);
+        let acts = stack.receive(&reply, PortId(1), &network, Instant(0));
+        assert_eq!(acts, [Act::Learn(PortId(1), from.into(), mac)]);
+        let (port, frame) = sent(&stack.resolved(PortId(1), from.into(), mac)[0]);
+        assert_eq!(port, PortId(1));
+        assert!(
+            frame.starts_with("02:00:00:00:00:02>02:00:00:00:01:4d IP 203.0.113.5 > 198.51.100.77 ttl=63"),
+            "{frame}"
+        );
+        assert_eq!(stack.resolved(PortId(1), from.into(), mac), []);
+    }
+}

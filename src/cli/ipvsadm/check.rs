@@ -1,7 +1,8 @@
 //! Which option goes with which command, and what is wrong with a command line as a whole (ipvsadm(8); the table and the words as
 //! the program has them).
 
-use crate::cli::ipvsadm::typed::{self, Command, Refused, Slot, Typed};
+use crate::cli::ipvsadm::typed::{self, Refused, Typed};
+use crate::cli::ipvsadm::vocabulary::{Command, Slot};
 use crate::service::{Protocol, ServiceKey};
 
 use Slot::{

@@ -11,10 +11,12 @@ pub mod proc;
 mod requests;
 mod save;
 mod typed;
+mod vocabulary;
 
 use crate::cli::ipvsadm::listing::{Columns, Style};
 use crate::cli::ipvsadm::names::Names;
-use crate::cli::ipvsadm::typed::{Command, Refused, Slot, Typed};
+use crate::cli::ipvsadm::typed::{Refused, Typed};
+use crate::cli::ipvsadm::vocabulary::{Command, Slot};
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::{Filter, Request};
 use crate::service::ServiceKey;

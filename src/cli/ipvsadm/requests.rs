@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use crate::cli::ipvsadm::typed::{Command, Forward, Mask, Refused, Slot, TunType, Typed, sched_flags};
+use crate::cli::ipvsadm::typed::{Forward, Mask, Refused, TunType, Typed, sched_flags};
+use crate::cli::ipvsadm::vocabulary::{Command, Slot};
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, Request, ServiceSpec};
 use crate::destination::{Method, Tunnel};
