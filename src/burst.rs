@@ -22,6 +22,10 @@ pub(crate) enum Kind {
     Request6,
     /// IPv6, a server's reply, perhaps.
     Reply6,
+    /// An ICMP error that may belong to a connection.
+    Icmp4,
+    /// An ICMPv6 error that may belong to a connection.
+    Icmp6,
 }
 
 /// What the stages know of one packet.

@@ -37,6 +37,7 @@ counters! {
         Truncated "truncated" "the frame ends before its headers or its IP length do",
         BadHeader "bad_header" "an IP or transport header contradicts itself (version, header length, total length)",
         BadIpChecksum "bad_ip_checksum" "the IPv4 header checksum is wrong",
+        BadIcmpChecksum "bad_icmp_checksum" "an ICMP error about a connection has a wrong checksum",
         Fragment "fragment" "a fragment addressed to a virtual service",
         NoDestination "no_destination" "no destination of the service is usable; the client was told (ICMP port unreachable)",
         UnknownReply "unknown_reply" "a real server's packet of no connection; the server was told (ICMP port unreachable)",

@@ -86,7 +86,8 @@ impl Steering {
         let outside = key(v4.iter().chain(&v6).copied());
         let inside = key(v4.iter().map(|bit| bit + 32));
         let workers = workers.max(1);
-        let owners = (0..1_u16 << bits).map(|hash| WorkerId(hash % workers)).collect();
+        // By the hash's high bits: the low ones know nothing of a client's last bits, in which neighbours differ.
+        let owners = (0..1_u32 << bits).map(|hash| WorkerId(((hash * u32::from(workers)) >> bits) as u16)).collect();
         let (high, low) = (Box::new(tables(&outside, 0, bits)), Box::new(tables(&outside, 12, bits)));
         Self { workers, bits, outside, inside, high, low, owners }
     }
@@ -340,6 +341,22 @@ mod tests {
             let networks = Steering::new(16, 7, Prefixes { v4: 24, v6: 128 }, seed);
             let owners = (0..256).map(|n| networks.owner4(0x0a00_0000 + (n << 8)));
             assert!(unevenness(&networks, owners) < 0.1, "networks, seed {seed}");
+        }
+    }
+
+    #[test]
+    fn the_neighbours_of_a_small_network_are_spread_over_the_workers() {
+        for workers in [2, 3, 4] {
+            let steering = Steering::new(workers, 7, Prefixes::default(), 5);
+            let mut owned = [[0; 4]; 2];
+            for n in 0..64 {
+                owned[0][usize::from(steering.owner4(0xc0a8_0100 + n).0)] += 1;
+                owned[1][usize::from(steering.owner6(0x2001_0db8 << 96 | u128::from(n)).0)] += 1;
+            }
+            for owned in owned {
+                let used = &owned[..usize::from(workers)];
+                assert!(used.iter().all(|n| (10..=40).contains(n)), "{workers} workers: {used:?}");
+            }
         }
     }
 

@@ -47,6 +47,7 @@ impl Shared {
             loads: Vec::with_capacity(destinations),
             traffic: Vec::with_capacity(destinations),
             owners: Vec::with_capacity(destinations),
+            learnt: Vec::with_capacity(destinations),
             schedulers: Vec::new(),
             timeouts: TimeoutTable::default(),
             counters: Counters::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::destination::Destination;
 use crate::director::Shared;
+use crate::director::path_mtu::Learnt;
 use crate::proto::TimeoutTable;
 use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
@@ -26,6 +27,7 @@ impl Shared {
         self.loads.resize(most, Load::default());
         self.traffic.resize(most, Traffic::default());
         self.owners.resize(most, 0);
+        self.learnt.resize(most, Learnt::default());
         rules.destinations.iter().flatten().for_each(|dest| self.adopt(dest));
         self.schedulers.resize_with(rules.services.len().max(self.schedulers.len()), || None);
         for index in 0..self.schedulers.len() {
@@ -43,6 +45,7 @@ impl Shared {
             self.owners[index] = dest.uid;
             self.loads[index] = Load::default();
             self.traffic[index] = Traffic::default();
+            self.learnt[index] = Learnt::default();
         }
     }
 

@@ -1,12 +1,12 @@
 //! Which tables and which half of the network are a family's. The director is written once over this trait.
 
 use crate::director::{Core, Lane, Shared, Tables};
+use crate::forward::quote::Quoting;
 use crate::network::{FamilyNetwork, Hop};
-use crate::packet::Header;
 use crate::snapshot::Snapshot;
 
 /// One address family in the director.
-pub(super) trait Family: Header {
+pub(super) trait Family: Quoting {
     /// The family's lane through the core.
     fn lane<'a>(core: &'a mut Core, snapshot: &'a Snapshot) -> Lane<'a, Self>;
     /// The family's tables.

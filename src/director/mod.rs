@@ -9,8 +9,10 @@ mod account;
 mod apply;
 mod expire;
 mod family;
+mod icmp;
 mod listing;
 mod parse;
+mod path_mtu;
 mod persist;
 mod reply;
 mod request;
@@ -79,6 +81,8 @@ struct Shared {
     traffic: Vec<Traffic>,
     /// By [`DestId`]: which destination the counters are of.
     owners: Vec<u64>,
+    /// By [`DestId`]: what its way was found to take.
+    learnt: Vec<path_mtu::Learnt>,
     /// By [`ServiceId`].
     schedulers: Vec<Option<apply::Slot>>,
     timeouts: TimeoutTable,
@@ -172,8 +176,8 @@ impl Director {
         let len = burst.len();
         for meta in burst.metas.iter_mut().take(len) {
             meta.candidate = match meta.kind {
-                Kind::Request4 | Kind::Reply4 => v4.candidate(meta.hash),
-                Kind::Request6 | Kind::Reply6 => v6.candidate(meta.hash),
+                Kind::Request4 | Kind::Reply4 | Kind::Icmp4 => v4.candidate(meta.hash),
+                Kind::Request6 | Kind::Reply6 | Kind::Icmp6 => v6.candidate(meta.hash),
                 Kind::Done => ConnId::NONE,
             };
         }
@@ -202,6 +206,14 @@ impl Director {
                 Kind::Reply6 => {
                     let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
                     u128::lane(&mut self.core, &self.snapshot).reply(frame, &packet)
+                }
+                Kind::Icmp4 => {
+                    let packet = Packet::<u32>::read(frame.bytes(), &meta, port, origin, now);
+                    u32::lane(&mut self.core, &self.snapshot).message(frame, &packet)
+                }
+                Kind::Icmp6 => {
+                    let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
+                    u128::lane(&mut self.core, &self.snapshot).message(frame, &packet)
                 }
                 Kind::Done => burst.verdicts[index],
             };

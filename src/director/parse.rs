@@ -11,12 +11,14 @@ use crate::verdict::{Origin, PortId, Verdict};
 use crate::wire::{WireError, ethernet, ipv4, ipv6, protocol};
 
 /// Offset of the IP header: frames with a VLAN tag are the kernel's.
-const L3: usize = crate::forward::ETHERNET;
+pub(super) const L3: usize = crate::forward::ETHERNET;
 
 /// What the first look at a packet gave.
 enum Seen {
     /// Ports, and perhaps a service of ours: source, destination, and where the headers are.
     Flow(Meta, u16, u16),
+    /// An ICMP message.
+    Message(Meta),
     /// Not ours, sound or not: the kernel's.
     Kernel,
     /// Broken.
@@ -68,6 +70,7 @@ impl Director {
         let kernel = self.core.shared.kernels(&self.snapshot, port, origin);
         let (mut meta, sport, dport) = match seen {
             Seen::Flow(meta, sport, dport) => (meta, sport, dport),
+            Seen::Message(meta) => return self.message::<A>(bytes, meta, kernel),
             Seen::Kernel => return (Meta::default(), kernel),
             Seen::Broken(reason) => return (Meta::default(), Verdict::Drop(reason)),
             Seen::Fragment => return (Meta::default(), self.fragment::<A>(bytes, kernel)),
@@ -90,7 +93,7 @@ impl Director {
 
     /// The verdict for a client of another worker.
     #[inline]
-    fn elsewhere<A: Family>(&self, client: A) -> Option<Verdict> {
+    pub(super) fn elsewhere<A: Family>(&self, client: A) -> Option<Verdict> {
         if self.steering.workers() <= 1 {
             return None;
         }
@@ -171,6 +174,18 @@ fn broken(error: WireError) -> DropReason {
     }
 }
 
+/// Looks whether it is an ICMP message; `header` and `length` in bytes from the IP header on.
+#[cold]
+fn message(protocol: u8, header: usize, length: usize) -> Seen {
+    let offsets = (u16::try_from(L3 + header), u16::try_from(length));
+    match (protocol, offsets) {
+        (protocol::ICMP | protocol::ICMPV6, (Ok(l4), Ok(length_16))) if length >= header + 8 => {
+            Seen::Message(Meta { l3: 14, l4, length: length_16, protocol, ..Meta::default() })
+        }
+        _ => Seen::Kernel,
+    }
+}
+
 /// Looks at the transport header; `header` and `length` in bytes from the IP header on.
 #[inline]
 fn transport(bytes: &[u8], protocol: u8, header: usize, length: usize) -> Seen {
@@ -178,7 +193,7 @@ fn transport(bytes: &[u8], protocol: u8, header: usize, length: usize) -> Seen {
         protocol::TCP => 20,
         protocol::UDP => 8,
         protocol::SCTP => 12,
-        _ => return Seen::Kernel,
+        _ => return message(protocol, header, length),
     };
     let l4 = L3 + header;
     let (Ok(l4_offset), Ok(length_16)) = (u16::try_from(l4), u16::try_from(length)) else { return Seen::Kernel };

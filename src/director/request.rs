@@ -99,6 +99,7 @@ impl<A: Family> Lane<'_, A> {
         trim(frame, packet.at.end);
         A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         let tunnelled = bound.flags.contains(ConnFlags::TUN);
+        let mtu = if tunnelled { self.tunnel_mtu(bound.dest, mtu, packet.now) } else { mtu };
         let overhead = if tunnelled { bound.path.address.map_or(0, tun::overhead) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) {
             return self.too_big(frame, packet, bound, usize::from(mtu) - overhead.min(usize::from(mtu)));
@@ -121,7 +122,7 @@ impl<A: Family> Lane<'_, A> {
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
     }
 
-    fn encapsulate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, path: &Path) -> bool {
+    pub(super) fn encapsulate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, path: &Path) -> bool {
         let (Some(from), Some(to)) = (path.source, path.address) else { return false };
         self.shared.ident = self.shared.ident.wrapping_add(1);
         tun::encapsulate(frame, &packet.at, from, to, self.shared.ident)

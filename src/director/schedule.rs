@@ -41,18 +41,37 @@ impl<A: Family> Lane<'_, A> {
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         }
-        let choice = match &service.persistence {
+        match self.choose(packet, service) {
+            Some(choice) => self.open(frame, packet, segment, service, &choice),
+            None => self.refuse(frame, packet, Fault::PortUnreachable, DropReason::NoDestination),
+        }
+    }
+
+    /// The client's template's destination, or the scheduler's.
+    fn choose<'s>(&mut self, packet: &Packet<A>, service: &'s Service) -> Option<Choice<'s>>
+    where
+        Self: 's,
+    {
+        match &service.persistence {
             Some(persistence) => self.follow(packet, service, *persistence),
             None => self.pick(service, packet).map(|dest| Choice {
                 dest,
                 template: ConnId::NONE,
                 dport: if dest.port == 0 { packet.dport } else { dest.port },
             }),
-        };
-        match choice {
-            Some(choice) => self.open(frame, packet, segment, service, &choice),
-            None => self.refuse(frame, packet, Fault::PortUnreachable, DropReason::NoDestination),
         }
+    }
+
+    /// Makes a connection for a flow of which only an error was seen: it has no state yet. `None` when no service takes it.
+    pub(super) fn enter(&mut self, flow: &Packet<A>) -> Option<ConnId> {
+        let rules = &self.snapshot.rules;
+        let protocol = Protocol::from_number(flow.at.protocol)?;
+        let service = rules.service_of(protocol, flow.dst.ip(), flow.dport)?;
+        let choice = self.choose(flow, service)?;
+        let connection = self.connection(flow, &choice);
+        let id = self.tables.connections.insert(flow.hash, connection, flow.now).ok()?;
+        self.bind(choice.dest, choice.template);
+        Some(id)
     }
 
     /// Has the packet a source that no client can have? The kernel drops such packets where it looks up the route.

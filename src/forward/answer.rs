@@ -20,6 +20,8 @@ pub enum Fault {
     TtlExceeded,
     /// Longer than this many bytes, with DF set.
     TooBig(u16),
+    /// What a router said of the tunnel's packet that it was in: ICMP type and code.
+    Told(u8, u8),
 }
 
 impl Fault {
@@ -30,6 +32,7 @@ impl Fault {
             Self::PortUnreachable => (3, 3),
             Self::TooBig(_) => (3, 4),
             Self::TtlExceeded => (11, 0),
+            Self::Told(kind, code) => (kind, code),
         }
     }
 
@@ -40,6 +43,7 @@ impl Fault {
             Self::PortUnreachable => (1, 4),
             Self::TooBig(_) => (2, 0),
             Self::TtlExceeded => (3, 0),
+            Self::Told(kind, code) => (kind, code),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod nat;
+pub mod quote;
 pub mod tun;
 
 use crate::addr::MacAddr;

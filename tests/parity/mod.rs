@@ -19,11 +19,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("fwd-mtu-pmtu-off", "what is too big and may be fragmented is dropped; pmtu_disc"),
     ("fwd-tun-gue-gre", "needs GUE and GRE"),
     ("fwmark-nat", "needs firewall marks"),
-    ("icmp-dr-from-client", "ICMP errors of connections are not mapped yet"),
-    ("icmp-nat-from-client", "ICMP errors of connections are not mapped yet"),
-    ("icmp-nat-from-server", "ICMP errors of connections are not mapped yet"),
-    ("icmp-tun-from-client", "ICMP errors of connections are not mapped yet"),
-    ("icmp-tun-from-tunnel", "ICMP errors of connections are not mapped yet"),
+    ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
     ("noroute", "an ICMP error of the director's own stack is not counted"),
     ("persist-fwmark", "needs firewall marks"),
     ("persist-sip", "needs the persistence engine sip"),
@@ -32,7 +28,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("sched-lblc-overload", "needs firewall marks"),
     ("sched-lblcr", "needs firewall marks"),
     ("sched-lblcr-overload", "needs firewall marks"),
-    ("schedule-icmp", "ICMP errors of connections are not mapped yet"),
     ("sync-master", "needs the synchronisation daemon"),
 ];
 

@@ -139,7 +139,8 @@ impl Cluster {
 
     /// Turns until nobody has anything to do.
     pub(crate) fn settle(&mut self) {
-        while self.turn_all() {}
+        // The turn that runs the stages out receives nothing, but may hand frames to a worker that has had its turn.
+        while self.turn_all() || self.turn_all() {}
     }
 
     pub(crate) fn sleep(&mut self, time: Duration) {

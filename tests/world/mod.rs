@@ -4,6 +4,7 @@
 mod cluster;
 mod errors;
 mod forwarding;
+mod icmp;
 mod limits;
 mod persistence;
 mod scheduling;

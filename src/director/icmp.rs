@@ -1,0 +1,230 @@
+//! ICMP errors that belong to a connection, found by the packet that they quote (`ip_vs_in_icmp`, `ip_vs_out_icmp`). Those from the
+//! clients' side go to the connection's server as its packets do; those from the servers' side about a masqueraded connection go to
+//! the client, translated back; those about a tunnel's packet become errors about the packet inside. The rest is the kernel's. An
+//! error moves no state and no timer.
+
+use crate::burst::{Kind, Meta};
+use crate::conn::{ConnFlags, ConnId, ReplyKey, RequestKey};
+use crate::destination::DestId;
+use crate::director::family::Family;
+use crate::director::parse::L3;
+use crate::director::request::{Bound, trim};
+use crate::director::{Director, Lane, Packet};
+use crate::forward::answer::{self, Fault};
+use crate::forward::quote::Quote;
+use crate::forward::{self, Offsets};
+use crate::frame::Frame;
+use crate::network::Hop;
+use crate::packet::End;
+use crate::proto::Direction;
+use crate::snapshot::Snapshot;
+use crate::stats::{DropReason, Event};
+use crate::verdict::{Origin, Verdict};
+use crate::wire::icmpv4;
+
+/// Where an error comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Side {
+    /// The clients': it quotes what a server, or the director for it, sent to a client.
+    Client,
+    /// The servers': it quotes what the director sent to a server.
+    Server,
+    /// The way to a server: it quotes a tunnel's packet.
+    Tunnel,
+}
+
+/// Whose side an error to `dst` comes from.
+fn side<A: Family>(snapshot: &Snapshot, dst: A, quote: &Quote<A>) -> Side {
+    if quote.through.is_some() {
+        Side::Tunnel
+    } else if A::is_vip(snapshot, dst) || A::network(snapshot).local.contains(dst) {
+        Side::Client
+    } else {
+        Side::Server
+    }
+}
+
+impl Director {
+    /// Stage 1 for an ICMP message: whose connection is it about?
+    #[cold]
+    pub(super) fn message<A: Family>(&mut self, bytes: &[u8], mut meta: Meta, kernel: Verdict) -> (Meta, Verdict) {
+        let end = L3 + usize::from(meta.length);
+        let ours = meta.protocol == A::ICMP && !self.snapshot.rules.is_empty();
+        let quote = if ours { Quote::<A>::read(bytes, meta.l4.into(), end) } else { None };
+        let Some(quote) = quote else { return (Meta::default(), kernel) };
+        let (client, cport) = match side(&self.snapshot, A::addresses(bytes, L3).1, &quote) {
+            Side::Client => (quote.dst, quote.dport),
+            Side::Server | Side::Tunnel => (quote.src, quote.sport),
+        };
+        if let Some(owner) = self.elsewhere(client) {
+            return (Meta::default(), owner);
+        }
+        let connections = &A::tables(&self.core).connections;
+        meta.kind = if A::V6 { Kind::Icmp6 } else { Kind::Icmp4 };
+        meta.hash = connections.hash(quote.protocol, client, cport);
+        connections.prefetch(meta.hash);
+        (meta, Verdict::Pending)
+    }
+}
+
+impl<A: Family> Lane<'_, A> {
+    /// Judges an ICMP error.
+    #[cold]
+    pub(super) fn message<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
+        let judged = Quote::read(frame.bytes(), packet.at.l4, packet.at.end).and_then(|quote| {
+            match side(self.snapshot, packet.dst, &quote) {
+                Side::Client => self.clients_error(frame, packet, &quote),
+                Side::Server => self.servers_error(frame, packet, &quote),
+                Side::Tunnel => self.tunnels_error(frame, packet, &quote),
+            }
+        });
+        judged.unwrap_or_else(|| self.shared.kernels(self.snapshot, packet.port, packet.origin))
+    }
+
+    /// What the client, or a router before it, says of a server's packet goes to the server.
+    fn clients_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
+        let Quote { dst: caddr, dport: cport, src: vaddr, sport: vport, protocol, .. } = *quote;
+        let key = RequestKey { protocol, caddr, cport, vaddr, vport };
+        let id = match self.tables.connections.request(packet.hash, packet.candidate, &key) {
+            Some(id) => id,
+            None if self.snapshot.rules.settings.schedule_icmp => self.adopt(packet, quote)?,
+            None => return None,
+        };
+        if !A::is_intact(frame.bytes(), &packet.at) {
+            return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
+        }
+        let connection = self.tables.connections.get(id)?;
+        let path = self.snapshot.paths.get(connection.dest.index()).copied().unwrap_or_default();
+        let (dest, flags) = (Some(connection.dest), connection.flags);
+        let bound = Bound { dest, flags, path, daddr: connection.daddr, dport: connection.dport };
+        self.count_error(id, packet, Direction::Input);
+        Some(self.relay(frame, packet, quote, &bound))
+    }
+
+    /// A connection for an error about none: the flow is the quoted packet's, reversed.
+    fn adopt(&mut self, packet: &Packet<A>, quote: &Quote<A>) -> Option<ConnId> {
+        let at = Offsets { protocol: quote.protocol, ..packet.at };
+        let flow = Packet { src: quote.dst, sport: quote.dport, dst: quote.src, dport: quote.sport, at, ..*packet };
+        self.enter(&flow)
+    }
+
+    /// Sends an error on to a connection's server, by the connection's method. Its length is never too much.
+    fn relay<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>, bound: &Bound<A>) -> Verdict {
+        let bypass = bound.flags.contains(ConnFlags::BYPASS);
+        let hop = if bypass { A::hop(self.snapshot, packet.dst) } else { bound.path.hop };
+        let local = hop == Hop::Local;
+        if !local && forward::mtu(&hop).is_none() {
+            return Verdict::Drop(DropReason::NoRoute);
+        }
+        if !local && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
+            return Verdict::Drop(DropReason::TtlExceeded);
+        }
+        if !local {
+            trim(frame, packet.at.end);
+            A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
+        }
+        self.shared.event(Event::IcmpRelayed);
+        if bound.flags.contains(ConnFlags::NAT) {
+            quote.translate(frame.bytes_mut(), &packet.at, End::Destination, bound.daddr, bound.dport);
+        }
+        if local {
+            return self.shared.kernels(self.snapshot, packet.port, packet.origin);
+        }
+        if bound.flags.contains(ConnFlags::TUN) && !self.encapsulate(frame, packet, &bound.path) {
+            return Verdict::Drop(DropReason::NoRoom);
+        }
+        forward::send(frame, &hop)
+    }
+
+    /// What a server, or a router before it, says of a client's packet goes to the client, as if from the virtual address.
+    fn servers_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
+        let Quote { src: caddr, sport: cport, dst: daddr, dport, protocol, .. } = *quote;
+        let key = ReplyKey { protocol, caddr, cport, daddr, dport };
+        let id = self.tables.connections.reply(packet.hash, packet.candidate, &key)?;
+        if !A::is_intact(frame.bytes(), &packet.at) {
+            return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
+        }
+        let (vaddr, vport) = self.tables.connections.get(id).map(|c| (c.vaddr, c.vport))?;
+        let from_wire = packet.origin == Origin::Wire;
+        if from_wire && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
+            return Some(Verdict::Drop(DropReason::TtlExceeded));
+        }
+        self.count_error(id, packet, Direction::Output);
+        trim(frame, packet.at.end);
+        if from_wire {
+            A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
+        }
+        quote.translate(frame.bytes_mut(), &packet.at, End::Source, vaddr, vport);
+        self.shared.event(Event::IcmpRelayed);
+        Some(match A::hop(self.snapshot, packet.dst) {
+            Hop::Local | Hop::Kernel => self.shared.kernels(self.snapshot, packet.port, packet.origin),
+            hop => forward::send(frame, &hop),
+        })
+    }
+
+    /// What a router says of a tunnel's packet is told to the client, about the packet inside and from the virtual address.
+    fn tunnels_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
+        if !A::network(self.snapshot).local.contains(packet.dst) {
+            return None;
+        }
+        let Quote { src: caddr, sport: cport, dst: vaddr, dport: vport, protocol, .. } = *quote;
+        let key = RequestKey { protocol, caddr, cport, vaddr, vport };
+        let id = self.tables.connections.request(packet.hash, packet.candidate, &key)?;
+        let connection = self.tables.connections.get(id)?;
+        let dest = connection.dest;
+        let path = self.snapshot.paths.get(dest.index()).copied().unwrap_or_default();
+        let ours = connection.flags.contains(ConnFlags::TUN) && path.address == quote.through.map(|a| a.ip());
+        if !ours {
+            return None;
+        }
+        if !A::is_intact(frame.bytes(), &packet.at) {
+            return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
+        }
+        let header = icmpv4::Packet::new_checked(frame.bytes().get(packet.at.l4..)?).ok()?;
+        let (kind, code, mtu) = (header.kind(), header.code(), header.mtu());
+        if (kind, code) != (icmpv4::kind::UNREACHABLE, icmpv4::unreachable::FRAGMENTATION_NEEDED) {
+            return Some(self.tell_client(frame, packet, quote, dest, Fault::Told(kind, code)));
+        }
+        // As the kernel: told now is what the way took so far; what it takes from now on is told to the next packet that is too long.
+        let before = self.tunnel_mtu(Some(dest), forward::mtu(&path.hop)?, packet.now);
+        self.shared.learn_mtu(dest, mtu, packet.now);
+        let fits = before.saturating_sub(u16::try_from(forward::tun::overhead(path.address?)).unwrap_or(0));
+        let asks = A::dont_fragment(frame.bytes(), quote.l3);
+        asks.then(|| self.tell_client(frame, packet, quote, dest, Fault::TooBig(fits)))
+    }
+
+    /// Sends the error about the packet inside. The kernel counts both it and what it quotes as the server's.
+    fn tell_client<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        quote: &Quote<A>,
+        dest: DestId,
+        fault: Fault,
+    ) -> Verdict {
+        let hop = A::hop(self.snapshot, quote.src);
+        if forward::mtu(&hop).is_none() {
+            return Verdict::Drop(DropReason::NoRoute);
+        }
+        let front = quote.l3 - L3;
+        let at = Offsets { l3: L3, l4: L3, end: packet.at.end - front, protocol: quote.protocol };
+        let turned = if frame.trim_front(front) { answer::turn_into(frame, &at, fault, quote.dst) } else { None };
+        let Some(length) = turned else { return Verdict::Drop(DropReason::NoReplyRoom) };
+        self.count_out(dest, at.end - L3);
+        self.count_out(dest, length.into());
+        self.shared.event(Event::IcmpRelayed);
+        forward::send(frame, &hop)
+    }
+
+    /// Counts an error among the packets of the connection's destination.
+    fn count_error(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction) {
+        let Some(dest) = self.tables.connections.get(id).map(|c| c.dest) else { return };
+        if !self.snapshot.paths.get(dest.index()).is_some_and(|path| path.available) {
+            return;
+        }
+        match direction {
+            Direction::Output => self.count_out(dest, packet.length.into()),
+            _ => self.count_in(dest, packet.length),
+        }
+    }
+}

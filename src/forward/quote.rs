@@ -1,0 +1,143 @@
+//! The packet that an ICMP error quotes (RFC 792, RFC 4443): which flow it is of, and its translation together with the error around
+//! it. The quoted transport checksum is left as it is, as the kernel leaves it.
+
+use crate::forward::Offsets;
+use crate::packet::{End, Header};
+use crate::wire::{icmpv4, icmpv6, ipv4, ipv6, ports, protocol};
+
+/// Length of an ICMP header in bytes.
+const ICMP: usize = 8;
+
+/// What the errors of a family look like.
+pub trait Quoting: Header {
+    /// The protocol number of ICMP.
+    const ICMP: u8;
+    /// Does an error of this type follow the connection that it is about?
+    fn follows(kind: u8) -> bool;
+    /// Protocol and offset of the transport header of a packet that may be cut short; `None` when it is not there.
+    fn transport(bytes: &[u8], l3: usize) -> Option<(u8, usize)>;
+    /// Computes the checksum of an IP header anew, where it has one.
+    fn seal_header(bytes: &mut [u8], l3: usize);
+    /// Computes the checksum of the ICMP message anew.
+    fn seal(bytes: &mut [u8], at: &Offsets);
+    /// Is the checksum of the ICMP message right?
+    fn is_intact(bytes: &[u8], at: &Offsets) -> bool;
+}
+
+impl Quoting for u32 {
+    const ICMP: u8 = protocol::ICMP;
+
+    fn follows(kind: u8) -> bool {
+        matches!(kind, icmpv4::kind::UNREACHABLE | icmpv4::kind::SOURCE_QUENCH | icmpv4::kind::TIME_EXCEEDED)
+    }
+
+    fn transport(bytes: &[u8], l3: usize) -> Option<(u8, usize)> {
+        let ip = ipv4::Packet::new_quoted(bytes.get(l3..)?).ok()?;
+        (ip.fragment_offset() == 0).then(|| (ip.protocol(), l3 + ip.header_len()))
+    }
+
+    fn seal_header(bytes: &mut [u8], l3: usize) {
+        if let Some(header) = bytes.get_mut(l3..) {
+            ipv4::Packet::new_unchecked(header).fill_checksum();
+        }
+    }
+
+    fn seal(bytes: &mut [u8], at: &Offsets) {
+        if let Some(message) = bytes.get_mut(at.l4..at.end) {
+            icmpv4::Packet::new_unchecked(message).fill_checksum();
+        }
+    }
+
+    fn is_intact(bytes: &[u8], at: &Offsets) -> bool {
+        bytes.get(at.l4..at.end).is_some_and(|message| icmpv4::Packet::new_unchecked(message).is_intact())
+    }
+}
+
+impl Quoting for u128 {
+    const ICMP: u8 = protocol::ICMPV6;
+
+    fn follows(kind: u8) -> bool {
+        use icmpv6::kind::{PACKET_TOO_BIG, TIME_EXCEEDED, UNREACHABLE};
+        matches!(kind, UNREACHABLE | PACKET_TOO_BIG | TIME_EXCEEDED)
+    }
+
+    fn transport(bytes: &[u8], l3: usize) -> Option<(u8, usize)> {
+        let upper = ipv6::Packet::new_quoted(bytes.get(l3..)?).ok()?.upper().ok()?;
+        (!upper.is_later_fragment()).then_some((upper.protocol, l3 + upper.offset))
+    }
+
+    fn seal_header(_bytes: &mut [u8], _l3: usize) {}
+
+    fn seal(bytes: &mut [u8], at: &Offsets) {
+        let pseudo = Self::pseudo_header(bytes, at.l3, protocol::ICMPV6, at.end.saturating_sub(at.l4));
+        if let Some(message) = bytes.get_mut(at.l4..at.end) {
+            icmpv6::Packet::new_unchecked(message).fill_checksum(pseudo);
+        }
+    }
+
+    fn is_intact(bytes: &[u8], at: &Offsets) -> bool {
+        let pseudo = Self::pseudo_header(bytes, at.l3, protocol::ICMPV6, at.end.saturating_sub(at.l4));
+        bytes.get(at.l4..at.end).is_some_and(|message| icmpv6::Packet::new_unchecked(message).is_intact(pseudo))
+    }
+}
+
+/// A quoted packet with ports; of a tunnel's packet, the one inside.
+#[derive(Clone, Copy, Debug)]
+pub struct Quote<A> {
+    /// Its transport protocol.
+    pub protocol: u8,
+    /// Its source.
+    pub src: A,
+    /// Its source port.
+    pub sport: u16,
+    /// Its destination.
+    pub dst: A,
+    /// Its destination port.
+    pub dport: u16,
+    /// Where it begins in the frame.
+    pub l3: usize,
+    /// Where its ports are.
+    l4: usize,
+    /// The end of the tunnel that it was in.
+    pub through: Option<A>,
+}
+
+impl<A: Quoting> Quote<A> {
+    /// Reads what the message quotes; `None` when it is no error that follows a connection, or quotes too little.
+    pub fn read(bytes: &[u8], l4: usize, end: usize) -> Option<Self> {
+        let bytes = bytes.get(..end)?;
+        if !A::follows(*bytes.get(l4)?) {
+            return None;
+        }
+        let outer = l4 + ICMP;
+        let (protocol, next) = A::transport(bytes, outer)?;
+        if protocol != protocol::IPIP || A::V6 {
+            return Self::of(bytes, outer, protocol, next, None);
+        }
+        let (protocol, l4) = A::transport(bytes, next)?;
+        Self::of(bytes, next, protocol, l4, Some(A::addresses(bytes, outer).1))
+    }
+
+    fn of(bytes: &[u8], l3: usize, protocol: u8, l4: usize, through: Option<A>) -> Option<Self> {
+        if !matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
+            return None;
+        }
+        let ports = ports::Packet::new_checked(bytes.get(l4..)?).ok()?;
+        let (sport, dport) = (ports.src_port(), ports.dst_port());
+        let (src, dst) = A::addresses(bytes, l3);
+        Some(Self { protocol, src, sport, dst, dport, l3, l4, through })
+    }
+
+    /// Rewrites one end of the error at `at`, and the other end of the packet that it quotes.
+    pub fn translate(&self, bytes: &mut [u8], at: &Offsets, end: End, address: A, port: u16) {
+        A::rewrite_address(bytes, at.l3, end, address);
+        let quoted = if end == End::Source { End::Destination } else { End::Source };
+        A::rewrite_address(bytes, self.l3, quoted, address);
+        A::seal_header(bytes, self.l3);
+        if let Some(header) = bytes.get_mut(self.l4..) {
+            let mut ports = ports::Packet::new_unchecked(header);
+            if quoted == End::Source { ports.set_src_port(port) } else { ports.set_dst_port(port) }
+        }
+        A::seal(bytes, at);
+    }
+}
