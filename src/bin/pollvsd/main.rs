@@ -89,6 +89,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Brings everything up, forwards until it is told to stop, and takes everything down.
 async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> anyhow::Result<()> {
+    // First of all, so that a second director ends before it touches a device; clients wait for their greeting meanwhile.
+    let server = control::server::Server::bind(&config.director.socket)?;
     let prepared = dataplane::prepare(&config)?;
     let mut watcher = Watcher::new(prepared.kernel_ports()).context("cannot read the kernel's network")?;
     assign(&mut watcher, &config)?;
@@ -103,7 +105,6 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         ports: prepared.views(&config),
     };
     let (control, snapshot) = Control::new(setup)?;
-    let server = control::server::Server::bind(&config.director.socket)?;
     let mut plane = prepared.start(&config, cores, mailboxes, &snapshot)?;
     drop(snapshot);
     tracing::info!("forwarding; control socket {}", config.director.socket.display());

@@ -96,6 +96,16 @@ async fn a_dead_directors_socket_is_replaced_and_a_live_one_is_removed_at_its_en
     assert!(!path.exists());
 }
 
+#[tokio::test]
+async fn what_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    std::fs::write(&path, "precious").unwrap();
+    let error = Server::bind(&path).unwrap_err().to_string();
+    assert!(error.contains("there is something that is no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
 #[test]
 fn nonsense_is_answered_and_the_next_line_is_served() {
     let served = Served::new();
