@@ -188,7 +188,8 @@ impl<A: Family> Lane<'_, A> {
         // As the kernel: told now is what the way took so far; what it takes from now on is told to the next packet that is too long.
         let before = self.tunnel_mtu(Some(dest), forward::mtu(&path.hop)?, packet.now);
         self.shared.learn_mtu(dest, mtu, packet.now);
-        let fits = before.saturating_sub(u16::try_from(forward::tun::overhead(path.address?)).unwrap_or(0));
+        let fits =
+            before.saturating_sub(u16::try_from(forward::tun::overhead(path.address?, path.tunnel)).unwrap_or(0));
         let asks = A::dont_fragment(frame.bytes(), quote.l3);
         asks.then(|| self.tell_client(frame, packet, quote, dest, Fault::TooBig(fits)))
     }

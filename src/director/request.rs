@@ -5,7 +5,8 @@ use crate::destination::DestId;
 use crate::director::family::Family;
 use crate::director::{Lane, Packet};
 use crate::forward::answer::{self, Fault};
-use crate::forward::{self, nat, tun};
+use crate::forward::tun::{self, Outer};
+use crate::forward::{self, nat};
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::packet::End;
@@ -100,7 +101,8 @@ impl<A: Family> Lane<'_, A> {
         A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         let tunnelled = bound.flags.contains(ConnFlags::TUN);
         let mtu = if tunnelled { self.tunnel_mtu(bound.dest, mtu, packet.now) } else { mtu };
-        let overhead = if tunnelled { bound.path.address.map_or(0, tun::overhead) } else { 0 };
+        let overhead =
+            if tunnelled { bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel)) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) {
             return self.too_big(frame, packet, bound, usize::from(mtu) - overhead.min(usize::from(mtu)));
         }
@@ -125,7 +127,8 @@ impl<A: Family> Lane<'_, A> {
     pub(super) fn encapsulate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, path: &Path) -> bool {
         let (Some(from), Some(to)) = (path.source, path.address) else { return false };
         self.shared.ident = self.shared.ident.wrapping_add(1);
-        tun::encapsulate(frame, &packet.at, from, to, self.shared.ident)
+        let (tunnel, ident) = (path.tunnel, self.shared.ident);
+        tun::encapsulate(frame, &packet.at, &Outer { from, to, tunnel, ident, source_port: source_port(packet.hash) })
     }
 
     /// Longer than the way out takes: with DF the sender is told what would fit.
@@ -196,4 +199,11 @@ pub(super) fn trim<F: Frame>(frame: &mut F, end: usize) {
     if frame.bytes().len() > end {
         frame.resize(end);
     }
+}
+
+/// A source port for a flow, of the range that the kernel takes its own from.
+fn source_port(hash: u64) -> u16 {
+    const FIRST: u16 = 32768;
+    const COUNT: u64 = 28232;
+    FIRST + u16::try_from((hash >> 20) % COUNT).unwrap_or(0)
 }
