@@ -74,10 +74,11 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        let unopenable = |reason| ServerError::Unopenable { path: path.to_owned(), reason };
+        if is_taken(path).map_err(unopenable)? {
             return Err(ServerError::Taken(path.to_owned()));
         }
-        let listener = open(path).map_err(|reason| ServerError::Unopenable { path: path.to_owned(), reason })?;
+        let listener = open(path).map_err(unopenable)?;
         Ok(Self { listener, path: path.to_owned(), patience: Patience::default() })
     }
 
