@@ -3,6 +3,9 @@
 //! generator with a MAC swap is the baseline, measured in the same run, round by round in turn with the rest.
 //!
 //! `cargo bench --bench forwarding [-- FLOWS...]`; writes `target/bench/forwarding.json`.
+//!
+//! `-- --count CASE FLOWS` runs a fixed number of turns instead, for callgrind to count the instructions of a packet, whatever else
+//! the machine is doing: `valgrind --tool=callgrind --toggle-collect='*counted*' PROGRAM --count dr 1024`.
 #![allow(clippy::unwrap_used, reason = "a bench may stop")]
 
 use std::hint::black_box;
@@ -34,6 +37,8 @@ const IN_FLIGHT: usize = 256;
 const ROUNDS: usize = 7;
 const WINDOW: Duration = Duration::from_millis(200);
 const EXPIRY_BUDGET: u32 = 64;
+/// Turns that callgrind counts.
+const COUNTED_TURNS: usize = 10_000;
 
 /// One line of the result.
 #[derive(Serialize)]
@@ -280,14 +285,43 @@ fn row(case: &'static str, flows: u32, rounds: &mut [f64], baseline: f64) -> Row
     }
 }
 
-fn measure(eal: &Eal, pool: &MbufPool, number: usize, flows: u32) -> Vec<Row> {
+/// A ring with its frames in it.
+fn fill_ring(eal: &Eal, pool: &MbufPool, number: usize) -> (DpdkIo, MacAddr) {
     let (port, queues): (Port, _) = ring::open(eal, number, 1, pool).unwrap();
     let mut io = DpdkIo::new(queues);
     for _ in 0..IN_FLIGHT {
         io.transmit(PortId(0), pool.frame(&[0; 60]).unwrap());
     }
     io.flush();
-    let mac = port.mac();
+    (io, port.mac())
+}
+
+/// Where callgrind counts. Returns the packets.
+#[inline(never)]
+fn counted(mut turn: impl FnMut() -> usize) -> usize {
+    (0..COUNTED_TURNS).map(|_| turn()).sum()
+}
+
+/// One case for callgrind.
+fn count(eal: &Eal, pool: &MbufPool, case: &str, flows: u32) {
+    let (mut io, mac) = fill_ring(eal, pool, 0);
+    let mut generator = Generator::new(flows, "A", mac);
+    let packets = match case {
+        "macswap" => {
+            let mut burst = Burst::default();
+            counted(|| macswap(&mut io, &mut burst, &mut generator))
+        }
+        "dr" => {
+            let mut subject = Subject::new(flows, mac, pool);
+            counted(|| subject.turn(&mut io, &mut generator))
+        }
+        _ => panic!("no case {case}"),
+    };
+    println!("{packets} packets");
+}
+
+fn measure(eal: &Eal, pool: &MbufPool, number: usize, flows: u32) -> Vec<Row> {
+    let (mut io, mac) = fill_ring(eal, pool, number);
     let mut subject = Subject::new(flows, mac, pool);
     let (mut swap_rounds, mut dr_rounds) = (Vec::new(), Vec::new());
     let mut generator = Generator::new(flows, "A", mac);
@@ -307,6 +341,12 @@ fn main() {
     core_affinity::get_core_ids().and_then(|cores| cores.last().copied()).map(core_affinity::set_for_current);
     let eal = Eal::start(&EalOptions { memory_mib: 128, ..EalOptions::default() }).unwrap();
     let pool = MbufPool::new(&eal, "bench", 4095, 2048).unwrap();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [mode, case, flows] = &arguments[..]
+        && mode == "--count"
+    {
+        return count(&eal, &pool, case, flows.parse().unwrap());
+    }
     let mut rows = Vec::new();
     println!("{:<10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8}", "case", "flows", "ns", "net", "Mpps", "min", "max");
     for (number, flows) in flows.into_iter().enumerate() {
