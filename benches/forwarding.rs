@@ -148,7 +148,7 @@ fn snapshot(mac: MacAddr) -> Arc<Snapshot> {
 /// A director whose every flow is established.
 struct Subject {
     director: Director,
-    pipeline: [Burst<Mbuf>; 3],
+    pipeline: [Box<Burst<Mbuf>>; 3],
     start: Wall,
     flows: u32,
 }
@@ -223,29 +223,23 @@ fn generate(burst: &mut Burst<Mbuf>, generator: &mut Generator) {
 
 #[inline]
 fn send(burst: &mut Burst<Mbuf>, io: &mut DpdkIo) {
-    for index in 0..burst.len() {
-        match burst.take(index) {
-            Some((frame, Verdict::Transmit(port), _)) => io.transmit(port, frame),
-            Some((_, verdict, _)) => panic!("an established connection got {verdict:?}"),
-            None => {}
-        }
-    }
-    burst.clear();
+    burst.give_away(|frame, verdict, _, _| match verdict {
+        Verdict::Transmit(port) => io.transmit(port, frame),
+        _ => panic!("an established connection got {verdict:?}"),
+    });
 }
 
 /// Generator and MAC swap, nothing else.
 fn macswap(io: &mut DpdkIo, burst: &mut Burst<Mbuf>, generator: &mut Generator) -> usize {
     let count = io.receive(burst);
     generate(burst, generator);
-    for index in 0..burst.len() {
-        let Some((mut frame, _, port)) = burst.take(index) else { continue };
+    burst.give_away(|mut frame, _, port, _| {
         if let Some(macs) = frame.bytes_mut().first_chunk_mut::<12>() {
             let (to, from) = macs.split_at_mut(6);
             to.swap_with_slice(from);
         }
         io.transmit(port, black_box(frame));
-    }
-    burst.clear();
+    });
     io.flush();
     count
 }

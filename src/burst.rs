@@ -1,6 +1,7 @@
 //! A burst: the frames that one turn of a worker looks at together, with what each stage has learnt of them.
 
 use crate::conn::ConnId;
+use crate::proto::segment::Segment;
 use crate::verdict::{Origin, PortId, Verdict};
 
 /// Most frames in a burst; [`Burst::with_limit`] sets how many are used.
@@ -29,7 +30,7 @@ pub(crate) enum Kind {
 }
 
 /// What the stages know of one packet.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {
     /// Hash of the client.
     pub(crate) hash: u64,
@@ -39,22 +40,55 @@ pub(crate) struct Meta {
     pub(crate) l4: u16,
     /// IP length in bytes.
     pub(crate) length: u16,
-    /// Offset of the IP header.
-    pub(crate) l3: u8,
+    /// Source port.
+    pub(crate) sport: u16,
+    /// Destination port.
+    pub(crate) dport: u16,
     /// Transport protocol.
     pub(crate) protocol: u8,
     /// What it is.
     pub(crate) kind: Kind,
+    /// What it tells the state tables.
+    pub(crate) segment: Segment,
+}
+
+impl Meta {
+    /// Of a frame of which nothing need be known.
+    pub(crate) const NONE: Self = Self {
+        hash: 0,
+        candidate: ConnId::NONE,
+        l4: 0,
+        length: 0,
+        sport: 0,
+        dport: 0,
+        protocol: 0,
+        kind: Kind::Done,
+        segment: Segment::Other,
+    };
+}
+
+/// One frame and what is known of it; for a frame that is a pointer this is a cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Slot<F> {
+    pub(crate) frame: Option<F>,
+    pub(crate) meta: Meta,
+    pub(crate) verdict: Verdict,
+    pub(crate) port: PortId,
+    pub(crate) origin: Origin,
+}
+
+const _: () = assert!(size_of::<Slot<&u8>>() == 64, "a slot is a cache line");
+
+impl<F> Slot<F> {
+    const EMPTY: Self =
+        Self { frame: None, meta: Meta::NONE, verdict: Verdict::Pending, port: PortId(0), origin: Origin::Wire };
 }
 
 /// Frames with their verdicts.
 #[derive(Debug)]
 pub struct Burst<F> {
-    pub(crate) frames: [Option<F>; CAPACITY],
-    pub(crate) metas: [Meta; CAPACITY],
-    pub(crate) verdicts: [Verdict; CAPACITY],
-    pub(crate) ports: [PortId; CAPACITY],
-    pub(crate) origins: [Origin; CAPACITY],
+    slots: [Slot<F>; CAPACITY],
     len: usize,
     limit: usize,
 }
@@ -68,15 +102,7 @@ impl<F> Default for Burst<F> {
 impl<F> Burst<F> {
     /// An empty burst that takes `limit` frames, at most [`CAPACITY`].
     pub fn with_limit(limit: usize) -> Self {
-        Self {
-            frames: [const { None }; CAPACITY],
-            metas: [Meta::default(); CAPACITY],
-            verdicts: [Verdict::Pending; CAPACITY],
-            ports: [PortId(0); CAPACITY],
-            origins: [Origin::Wire; CAPACITY],
-            len: 0,
-            limit: limit.clamp(1, CAPACITY),
-        }
+        Self { slots: [const { Slot::EMPTY }; CAPACITY], len: 0, limit: limit.clamp(1, CAPACITY) }
     }
 
     /// Frames in it.
@@ -103,45 +129,62 @@ impl<F> Burst<F> {
     /// The frame itself, when there is no room.
     #[inline]
     pub fn push(&mut self, frame: F, port: PortId, origin: Origin) -> Result<(), F> {
-        let at = self.len;
-        if at >= self.limit {
+        if self.len >= self.limit {
             return Err(frame);
         }
-        self.frames[at] = Some(frame);
-        self.verdicts[at] = Verdict::Pending;
-        self.ports[at] = port;
-        self.origins[at] = origin;
-        self.len = at + 1;
+        let Some(slot) = self.slots.get_mut(self.len) else { return Err(frame) };
+        slot.frame = Some(frame);
+        slot.verdict = Verdict::Pending;
+        (slot.port, slot.origin) = (port, origin);
+        self.len += 1;
         Ok(())
     }
 
+    /// Each frame in it with what is known of it.
+    #[inline]
+    pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot<F>> {
+        self.slots.get_mut(..self.len).unwrap_or_default().iter_mut()
+    }
+
     /// Each frame in it, to be rewritten.
+    #[inline]
     pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut F> {
-        self.frames.iter_mut().take(self.len).flatten()
+        self.slots_mut().filter_map(|slot| slot.frame.as_mut())
     }
 
     /// Takes frame `index` out with its verdict.
     #[inline]
     pub fn take(&mut self, index: usize) -> Option<(F, Verdict, PortId)> {
-        let frame = self.frames.get_mut(index)?.take()?;
-        Some((frame, self.verdicts[index], self.ports[index]))
+        let slot = self.slots.get_mut(index)?;
+        Some((slot.frame.take()?, slot.verdict, slot.port))
+    }
+
+    /// Empties the burst, giving each frame away with its verdict, the port that it came in by, and where from.
+    #[inline]
+    pub fn give_away(&mut self, mut take: impl FnMut(F, Verdict, PortId, Origin)) {
+        for slot in self.slots_mut() {
+            if let Some(frame) = slot.frame.take() {
+                take(frame, slot.verdict, slot.port, slot.origin);
+            }
+        }
+        self.len = 0;
     }
 
     /// The verdict of frame `index`; pending when there is none.
     pub fn verdict(&self, index: usize) -> Verdict {
-        self.verdicts.get(index).copied().unwrap_or_default()
+        self.slots.get(index).map(|slot| slot.verdict).unwrap_or_default()
     }
 
     /// Where frame `index` came from.
     #[inline]
     pub fn origin(&self, index: usize) -> Origin {
-        self.origins.get(index).copied().unwrap_or_default()
+        self.slots.get(index).map(|slot| slot.origin).unwrap_or_default()
     }
 
     /// Forgets what is left.
     #[inline]
     pub fn clear(&mut self) {
-        self.frames[..self.len].iter_mut().for_each(|f| drop(f.take()));
+        self.slots_mut().for_each(|slot| drop(slot.frame.take()));
         self.len = 0;
     }
 }

@@ -20,8 +20,8 @@ pub trait Header: Address {
     fn addresses(bytes: &[u8], l3: usize) -> (Self, Self);
     /// TTL or hop limit.
     fn ttl(bytes: &[u8], l3: usize) -> u8;
-    /// Takes one from the TTL, with the header checksum where there is one.
-    fn decrement_ttl(bytes: &mut [u8], l3: usize);
+    /// Takes one from the TTL, with the header checksum where there is one; false, and no change, when that would leave none.
+    fn decrement_ttl(bytes: &mut [u8], l3: usize) -> bool;
     /// Must routers not fragment the packet? Always so for IPv6.
     fn dont_fragment(bytes: &[u8], l3: usize) -> bool;
     /// Writes one address; returns the change for the transport checksum.
@@ -31,9 +31,10 @@ pub trait Header: Address {
 }
 
 impl Header for u32 {
-    #[inline]
+    #[inline(always)]
     fn addresses(bytes: &[u8], l3: usize) -> (Self, Self) {
-        let ip = ipv4::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default());
+        let Some(header) = bytes.get(l3..).and_then(<[u8]>::first_chunk) else { return (0, 0) };
+        let ip = ipv4::Packet::<&[u8; ipv4::HEADER_LEN]>::new_unchecked(header);
         (ip.src_bits(), ip.dst_bits())
     }
 
@@ -42,11 +43,15 @@ impl Header for u32 {
         ipv4::Packet::new_unchecked(bytes.get(l3..).unwrap_or_default()).ttl()
     }
 
-    #[inline]
-    fn decrement_ttl(bytes: &mut [u8], l3: usize) {
-        if let Some(header) = bytes.get_mut(l3..) {
-            ipv4::Packet::new_unchecked(header).decrement_ttl();
+    #[inline(always)]
+    fn decrement_ttl(bytes: &mut [u8], l3: usize) -> bool {
+        let Some(header) = bytes.get_mut(l3..).and_then(<[u8]>::first_chunk_mut) else { return false };
+        let mut ip = ipv4::Packet::<&mut [u8; ipv4::HEADER_LEN]>::new_unchecked(header);
+        let lives = ip.ttl() > 1;
+        if lives {
+            ip.decrement_ttl();
         }
+        lives
     }
 
     #[inline]
@@ -82,10 +87,13 @@ impl Header for u128 {
     }
 
     #[inline]
-    fn decrement_ttl(bytes: &mut [u8], l3: usize) {
-        if let Some(header) = bytes.get_mut(l3..) {
-            ipv6::Packet::new_unchecked(header).decrement_hop_limit();
+    fn decrement_ttl(bytes: &mut [u8], l3: usize) -> bool {
+        let mut ip = ipv6::Packet::new_unchecked(bytes.get_mut(l3..).unwrap_or_default());
+        let lives = ip.hop_limit() > 1;
+        if lives {
+            ip.decrement_hop_limit();
         }
+        lives
     }
 
     #[inline]

@@ -151,6 +151,14 @@ impl Snapshot {
         let paths = rules.destinations.iter().map(path).collect();
         Self { version, rules, network, paths }
     }
+
+    /// The path of a destination; of one that there is not, a path to nowhere.
+    #[inline]
+    pub fn path(&self, dest: DestId) -> &Path {
+        const NOWHERE: &Path =
+            &Path { hop: Hop::Unreachable, source: None, address: None, tunnel: Tunnel::Ipip, available: false };
+        self.paths.get(dest.index()).unwrap_or(NOWHERE)
+    }
 }
 
 fn path(network: &Network, dest: &Destination) -> Path {

@@ -134,7 +134,7 @@ pub struct Worker<I: PacketIo, T, C> {
     parts: Parts<I, T>,
     clock: C,
     /// The burst that is being received, the one whose entries are being fetched, the one that is being decided.
-    pipeline: [Burst<I::Frame>; 3],
+    pipeline: [Box<Burst<I::Frame>>; 3],
     hold: Hold<I::Frame>,
     chores_at: Instant,
     turns: u64,
@@ -145,7 +145,7 @@ pub struct Worker<I: PacketIo, T, C> {
 impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     /// A worker that has not begun.
     pub fn new(parts: Parts<I, T>, clock: C) -> Self {
-        let pipeline = std::array::from_fn(|_| Burst::with_limit(parts.burst));
+        let pipeline = std::array::from_fn(|_| Box::new(Burst::with_limit(parts.burst)));
         let hold = Hold::default();
         Self { parts, clock, pipeline, hold, chores_at: Instant(0), turns: 0, busy_turns: 0, stopped: false }
     }
@@ -256,53 +256,9 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
 
     /// Carries out the verdicts of the burst that has been decided, and empties it.
     fn carry_out(&mut self, now: Instant) {
-        for index in 0..self.pipeline[2].len() {
-            if let Some((frame, verdict, port)) = self.pipeline[2].take(index) {
-                let origin = self.pipeline[2].origin(index);
-                self.dispatch(frame, verdict, port, origin, now);
-            }
-        }
-        self.pipeline[2].clear();
-    }
-
-    #[inline]
-    fn dispatch(&mut self, frame: I::Frame, verdict: Verdict, port: PortId, origin: Origin, now: Instant) {
-        match verdict {
-            Verdict::Transmit(out) => {
-                self.parts.director.counters_mut().event(Event::Transmitted);
-                self.parts.io.transmit(out, frame);
-            }
-            Verdict::Pass(twin) => self.pass(frame, twin),
-            Verdict::Handoff(owner) => self.hand_off(frame, owner, port, origin),
-            Verdict::Hold(out, neighbour) => self.hold(frame, out, neighbour, now),
-            Verdict::Drop(_) => drop(frame),
-            Verdict::Pending => self.parts.director.counters_mut().drop(DropReason::Aborted),
-        }
-    }
-
-    fn pass(&mut self, frame: I::Frame, port: PortId) {
-        let passed = self.parts.twin.pass(port, frame).is_ok();
-        let counters = self.parts.director.counters_mut();
-        if passed { counters.event(Event::Passed) } else { counters.drop(DropReason::TwinFull) }
-    }
-
-    fn hand_off(&mut self, frame: I::Frame, owner: WorkerId, port: PortId, origin: Origin) {
-        let sent = self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_ok();
-        let counters = self.parts.director.counters_mut();
-        if sent { counters.event(Event::HandedOff) } else { counters.drop(DropReason::HandoffFull) }
-    }
-
-    fn hold(&mut self, frame: I::Frame, port: PortId, neighbour: IpAddr, now: Instant) {
-        let outcome = self.hold.hold(frame, port, neighbour, now);
-        let counters = self.parts.director.counters_mut();
-        if outcome.held {
-            counters.event(Event::Held)
-        } else {
-            counters.drop(DropReason::Unresolved)
-        }
-        if outcome.ask {
-            (self.parts.resolver)(port, neighbour);
-        }
+        let Self { parts, hold, pipeline, .. } = self;
+        let mut exits = Exits { parts, hold, now };
+        pipeline[2].give_away(|frame, verdict, port, origin| exits.dispatch(frame, verdict, port, origin));
     }
 
     /// What need not be done every turn.
@@ -382,6 +338,55 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             templates: used[2] + used[3],
             templates_max: u64::from(templates) + u64::from(templates6),
             snapshot: self.parts.director.snapshot().version,
+        }
+    }
+}
+
+/// Where frames go once they are judged.
+struct Exits<'a, I: PacketIo, T> {
+    parts: &'a mut Parts<I, T>,
+    hold: &'a mut Hold<I::Frame>,
+    now: Instant,
+}
+
+impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
+    #[inline]
+    fn dispatch(&mut self, frame: I::Frame, verdict: Verdict, port: PortId, origin: Origin) {
+        match verdict {
+            Verdict::Transmit(out) => {
+                self.parts.director.counters_mut().event(Event::Transmitted);
+                self.parts.io.transmit(out, frame);
+            }
+            Verdict::Pass(twin) => self.pass(frame, twin),
+            Verdict::Handoff(owner) => self.hand_off(frame, owner, port, origin),
+            Verdict::Hold(out, neighbour) => self.hold(frame, out, neighbour),
+            Verdict::Drop(_) => drop(frame),
+            Verdict::Pending => self.parts.director.counters_mut().drop(DropReason::Aborted),
+        }
+    }
+
+    fn pass(&mut self, frame: I::Frame, port: PortId) {
+        let passed = self.parts.twin.pass(port, frame).is_ok();
+        let counters = self.parts.director.counters_mut();
+        if passed { counters.event(Event::Passed) } else { counters.drop(DropReason::TwinFull) }
+    }
+
+    fn hand_off(&mut self, frame: I::Frame, owner: WorkerId, port: PortId, origin: Origin) {
+        let sent = self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_ok();
+        let counters = self.parts.director.counters_mut();
+        if sent { counters.event(Event::HandedOff) } else { counters.drop(DropReason::HandoffFull) }
+    }
+
+    fn hold(&mut self, frame: I::Frame, port: PortId, neighbour: IpAddr) {
+        let outcome = self.hold.hold(frame, port, neighbour, self.now);
+        let counters = self.parts.director.counters_mut();
+        if outcome.held {
+            counters.event(Event::Held)
+        } else {
+            counters.drop(DropReason::Unresolved)
+        }
+        if outcome.ask {
+            (self.parts.resolver)(port, neighbour);
         }
     }
 }

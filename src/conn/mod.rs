@@ -83,6 +83,8 @@ impl ConnFlags {
     pub const SUPERSEDED: Self = Self(1 << 12);
     /// Got the replies of an older connection.
     pub const SUPERSEDES: Self = Self(1 << 13);
+    /// Ended, and only listed and counted until the next tick.
+    pub const RETIRED: Self = Self(1 << 14);
 
     /// Returns true when all bits of `other` are set.
     #[inline]
@@ -136,7 +138,7 @@ impl BitOrAssign for ConnFlags {
 
 impl fmt::Debug for ConnFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(ConnFlags, &str); 14] = [
+        const NAMES: [(ConnFlags, &str); 15] = [
             (ConnFlags::NAT, "NAT"),
             (ConnFlags::DR, "DR"),
             (ConnFlags::TUN, "TUN"),
@@ -151,6 +153,7 @@ impl fmt::Debug for ConnFlags {
             (ConnFlags::NO_CPORT, "NO_CPORT"),
             (ConnFlags::SUPERSEDED, "SUPERSEDED"),
             (ConnFlags::SUPERSEDES, "SUPERSEDES"),
+            (ConnFlags::RETIRED, "RETIRED"),
         ];
         let set = NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name);
         f.debug_set().entries(set).finish()
@@ -249,6 +252,7 @@ impl<A: Address> RequestKey<A> {
             & (self.cport == connection.cport)
             & (self.vport == connection.vport)
             & (self.protocol == connection.protocol)
+            & !connection.flags.contains(ConnFlags::RETIRED)
     }
 }
 
@@ -268,6 +272,9 @@ pub struct ReplyKey<A> {
 }
 
 impl<A: Address> ReplyKey<A> {
+    /// Of these only NAT is set where replies belong.
+    const FLAGS: ConnFlags = ConnFlags::NAT.with(ConnFlags::SUPERSEDED).with(ConnFlags::RETIRED);
+
     /// Returns true when `connection` is the one that this packet belongs to: replies are those of NAT only.
     #[inline]
     pub fn matches(&self, connection: &Connection<A>) -> bool {
@@ -276,7 +283,7 @@ impl<A: Address> ReplyKey<A> {
             & (self.cport == connection.cport)
             & (self.dport == connection.dport)
             & (self.protocol == connection.protocol)
-            & (connection.flags.0 & (ConnFlags::NAT.0 | ConnFlags::SUPERSEDED.0) == ConnFlags::NAT.0)
+            & (connection.flags.0 & Self::FLAGS.0 == ConnFlags::NAT.0)
     }
 }
 

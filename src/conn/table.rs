@@ -48,14 +48,12 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one cache line");
 
 impl Bucket {
-    /// The slots that hold `tag`, a bit each.
+    /// The slots that hold `tag`, a bit each: slot `s` has bit `s % 4 * 16 + s / 4`. Eight comparisons of their own would take
+    /// thirty instructions, these take a dozen.
     #[inline]
-    fn matching(&self, tag: u16) -> u8 {
-        let mut slots = 0;
-        for (slot, other) in self.tags.iter().enumerate() {
-            slots |= u8::from(*other == tag) << slot;
-        }
-        slots
+    fn matching(&self, tag: u16) -> u64 {
+        let [a, b, c, d, e, f, g, h] = self.tags;
+        lanes([a, b, c, d], tag) >> 15 | lanes([e, f, g, h], tag) >> 14
     }
 
     /// The entries under `tag`.
@@ -63,9 +61,9 @@ impl Bucket {
     fn under(&self, tag: u16) -> impl Iterator<Item = u32> {
         let mut slots = self.matching(tag);
         std::iter::from_fn(move || {
-            let slot = slots.trailing_zeros() as usize;
-            slots &= slots.wrapping_sub(1);
-            self.entries.get(slot).copied()
+            let bit = if slots == 0 { return None } else { slots.trailing_zeros() as usize };
+            slots &= slots - 1;
+            Some(self.entries[(bit / 16 | bit % 2 * 4) % SLOTS])
         })
     }
 
@@ -99,6 +97,18 @@ impl Bucket {
         self.tags[slot] = EMPTY;
         true
     }
+}
+
+/// The top bit of each of four 16-bit lanes.
+const TOPS: u64 = 0x8000_8000_8000_8000;
+
+/// The lanes that hold `tag`, by the top bit of each.
+#[inline]
+fn lanes(four: [u16; 4], tag: u16) -> u64 {
+    let [a, b, c, d] = four.map(u64::from);
+    let differs = (a | b << 16 | c << 32 | d << 48) ^ u64::from(tag) * 0x0001_0001_0001_0001;
+    // Adding carries into a lane's top bit unless the lane is zero, and never beyond it.
+    !(((differs & !TOPS) + !TOPS) | differs) & TOPS
 }
 
 /// A table of connections, or of templates, of one address family.
@@ -196,10 +206,20 @@ impl<A: Address> Table<A> {
     /// Second stage of a look-up: returns the likely connection, unread, and fetches it.
     #[inline]
     pub fn candidate(&self, hash: u64) -> ConnId {
-        let found = self.buckets.get(self.home(hash)).and_then(|bucket| bucket.under(tag(hash)).next());
-        let Some(index) = found else { return ConnId::NONE };
-        prefetch::element(&self.entries, index as usize);
-        ConnId(index)
+        let Some(bucket) = self.buckets.get(self.home(hash)) else { return ConnId::NONE };
+        let id = match bucket.under(tag(hash)).next() {
+            Some(index) => ConnId(index),
+            None if bucket.overflow == 0 => return ConnId::NONE,
+            None => self.candidate_beyond(hash),
+        };
+        prefetch::element(&self.entries, id.index());
+        id
+    }
+
+    /// The likely connection when the bucket that the hash points to is full of others.
+    #[cold]
+    fn candidate_beyond(&self, hash: u64) -> ConnId {
+        self.find(hash, |_| true).unwrap_or_default()
     }
 
     /// Last stage of a look-up: the connection of a client's packet. What [`Table::candidate`] returned is tried first, also
@@ -304,6 +324,7 @@ impl<A: Address> Table<A> {
             return;
         };
         (connection.expires, connection.timeout) = (now, 0);
+        connection.flags.insert(ConnFlags::RETIRED);
         let hash = self.entries.get(id.index()).map(|connection| self.hash_of(connection)).unwrap_or_default();
         index_take(&mut self.buckets, hash, id.0);
         self.wheel.arm(&mut self.entries, id.0, now);
@@ -511,6 +532,20 @@ mod tests {
             let id = table.request(hash, ConnId::NONE, &request(&old)).unwrap();
             assert_eq!(table.remove(id).map(|removed| removed.vport), Some(vport));
         }
+        assert_pristine(&mut table);
+    }
+
+    #[test]
+    fn a_retired_connection_is_not_found_even_by_who_looked_before() {
+        let mut table = Table::new(8, HashKey::new(1));
+        let entry = connection(1, 443);
+        let id = put(&mut table, entry).unwrap();
+        let hash = table.hash(6, entry.caddr, entry.cport);
+        table.retire(id, NOW);
+        assert_eq!(table.request(hash, id, &request(&entry)), None);
+        assert_eq!(table.reply(hash, id, &reply(&entry)), None);
+        assert_eq!(table.due(NOW, &mut 9), Some(id));
+        assert!(table.remove(id).is_some());
         assert_pristine(&mut table);
     }
 

@@ -88,12 +88,14 @@ pub struct Wheel {
     armed: u32,
     /// Entries are due at the edges of the kernel's wheel, not to the tick.
     edges: bool,
+    /// Nothing is due at this tick: found so, and no entry has been put in since.
+    quiet: Option<Tick>,
 }
 
 impl Default for Wheel {
     fn default() -> Self {
         let lists = Box::new([List { head: END, tail: END }; LEVELS * SLOTS]);
-        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0, edges: false }
+        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0, edges: false, quiet: None }
     }
 }
 
@@ -149,9 +151,17 @@ impl Wheel {
 
     /// Returns the next entry that has expired by `now`, out of the wheel. Each entry looked at, also one that is only moved,
     /// takes one off `budget`; at 0 the work stops and the next call resumes it. `None` with budget left: nothing more is due.
+    #[inline]
     pub fn due<T: Timed>(&mut self, entries: &mut [T], now: Tick, budget: &mut u32) -> Option<u32> {
+        if self.quiet == Some(now) { None } else { self.look(entries, now, budget) }
+    }
+
+    fn look<T: Timed>(&mut self, entries: &mut [T], now: Tick, budget: &mut u32) -> Option<u32> {
         while *budget > 0 {
-            let slot = self.advance(now)?;
+            let Some(slot) = self.advance(now) else {
+                self.quiet = Some(now);
+                return None;
+            };
             *budget -= 1;
             let index = self.lists.get(slot)?.head;
             self.disarm(entries, index);
@@ -229,6 +239,7 @@ impl Wheel {
         }
         self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
         self.armed += 1;
+        self.quiet = None;
     }
 
     fn unlink<T: Timed>(&mut self, entries: &mut [T], link: Link) {

@@ -5,10 +5,10 @@ use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::destination::{DestId, Destination};
 use crate::director::family::Family;
 use crate::director::{Lane, Limits, Packet, Shared};
-use crate::proto::segment::{self, Segment};
+use crate::proto::segment;
 use crate::proto::{Direction, State, TimeoutTable};
 use crate::scheduler::Load;
-use crate::stats::{Counters, Event};
+use crate::stats::{Counters, Event, Traffic};
 use crate::time::{HZ, Tick};
 use crate::verdict::WorkerId;
 
@@ -62,40 +62,33 @@ impl Shared {
 
 impl<A: Family> Lane<'_, A> {
     /// Counts the packet and moves the connection's state and timer on.
-    #[inline]
-    pub(super) fn advance(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction, segment: Segment) {
+    #[inline(always)]
+    pub(super) fn advance(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction) {
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
-        let available = self.snapshot.paths.get(connection.dest.index()).is_some_and(|path| path.available);
+        let available = self.snapshot.path(connection.dest).available;
         if available && let Some(traffic) = self.shared.traffic.get_mut(connection.dest.index()) {
-            match direction {
-                Direction::Output => {
-                    traffic.out_packets += 1;
-                    traffic.out_bytes += u64::from(packet.length);
-                }
-                _ => {
-                    traffic.in_packets += 1;
-                    traffic.in_bytes += u64::from(packet.length);
-                    connection.packets = connection.packets.wrapping_add(1);
-                }
-            }
+            count(traffic, direction, packet.length);
         }
+        connection.packets = connection.packets.wrapping_add(u32::from(direction != Direction::Output));
         let direction = sides(connection, direction);
-        let before = connection.state;
-        let after = segment::next(before, direction, segment);
+        let (before, template) = (connection.state, connection.template);
+        let after = segment::next(before, direction, packet.segment);
         let timeout = self.shared.timeouts.ticks(after);
-        let expires = packet.now.plus(timeout);
         let earlier = timeout < connection.timeout;
-        (connection.timeout, connection.expires) = (timeout, expires);
+        (connection.timeout, connection.expires) = (timeout, packet.now.plus(timeout));
         if earlier {
             self.tables.connections.rearm(id, packet.now);
         }
         if before != after {
             self.changed(id, after);
         }
-        self.assure(id, direction, segment, after);
+        if template.is_some() && segment::assures(packet.segment, direction, after) {
+            self.assure(template);
+        }
     }
 
     /// The state changed: is the connection active now, or no longer?
+    #[inline(never)]
     fn changed(&mut self, id: ConnId, after: State) {
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
         connection.state = after;
@@ -118,16 +111,8 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// A template is assured once a connection of it is established (TCP) or answered (others).
-    #[inline]
-    fn assure(&mut self, id: ConnId, direction: Direction, segment: Segment, state: State) {
-        let Some(connection) = self.tables.connections.get(id) else { return };
-        if !connection.template.is_some() {
-            return;
-        }
-        let template = connection.template;
-        if segment::assures(segment, direction, state)
-            && let Some(template) = self.tables.templates.get_mut(template)
-        {
+    fn assure(&mut self, template: ConnId) {
+        if let Some(template) = self.tables.templates.get_mut(template) {
             template.flags.insert(ConnFlags::ASSURED);
         }
     }
@@ -192,6 +177,17 @@ impl<A: Family> Lane<'_, A> {
             template.controlled = template.controlled.saturating_sub(1);
         }
     }
+}
+
+/// Counts a packet of a destination.
+#[inline]
+fn count(traffic: &mut Traffic, direction: Direction, length: u16) {
+    let (packets, bytes) = match direction {
+        Direction::Output => (&mut traffic.out_packets, &mut traffic.out_bytes),
+        _ => (&mut traffic.in_packets, &mut traffic.in_bytes),
+    };
+    *packets += 1;
+    *bytes += u64::from(length);
 }
 
 /// Clears the overload once the connections are fewer than the lower threshold, or than three quarters of the upper one.

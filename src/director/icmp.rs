@@ -19,7 +19,7 @@ use crate::packet::End;
 use crate::proto::Direction;
 use crate::snapshot::Snapshot;
 use crate::stats::{DropReason, Event};
-use crate::verdict::{Origin, Verdict};
+use crate::verdict::{Origin, PortId, Verdict};
 use crate::wire::icmpv4;
 
 /// Where an error comes from.
@@ -47,23 +47,29 @@ fn side<A: Family>(snapshot: &Snapshot, dst: A, quote: &Quote<A>) -> Side {
 impl Director {
     /// Stage 1 for an ICMP message: whose connection is it about?
     #[cold]
-    pub(super) fn message<A: Family>(&mut self, bytes: &[u8], mut meta: Meta, kernel: Verdict) -> (Meta, Verdict) {
-        let end = L3 + usize::from(meta.length);
-        let ours = meta.protocol == A::ICMP && !self.snapshot.rules.is_empty();
-        let quote = if ours { Quote::<A>::read(bytes, meta.l4.into(), end) } else { None };
-        let Some(quote) = quote else { return (Meta::default(), kernel) };
+    pub(super) fn message<A: Family>(
+        &mut self,
+        bytes: &[u8],
+        message: Meta,
+        port: PortId,
+        origin: Origin,
+        meta: &mut Meta,
+    ) -> Result<(), Verdict> {
+        let end = L3 + usize::from(message.length);
+        let ours = message.protocol == A::ICMP && !self.snapshot.rules.is_empty();
+        let quote = if ours { Quote::<A>::read(bytes, message.l4.into(), end) } else { None };
+        let Some(quote) = quote else { return Err(self.core.shared.kernels(&self.snapshot, port, origin)) };
         let (client, cport) = match side(&self.snapshot, A::addresses(bytes, L3).1, &quote) {
             Side::Client => (quote.dst, quote.dport),
             Side::Server | Side::Tunnel => (quote.src, quote.sport),
         };
-        if let Some(owner) = self.elsewhere(client) {
-            return (Meta::default(), owner);
-        }
+        self.elsewhere(client)?;
         let connections = &A::tables(&self.core).connections;
-        meta.kind = if A::V6 { Kind::Icmp6 } else { Kind::Icmp4 };
-        meta.hash = connections.hash(quote.protocol, client, cport);
-        connections.prefetch(meta.hash);
-        (meta, Verdict::Pending)
+        let kind = if A::V6 { Kind::Icmp6 } else { Kind::Icmp4 };
+        let hash = connections.hash(quote.protocol, client, cport);
+        connections.prefetch(hash);
+        *meta = Meta { kind, hash, ..message };
+        Ok(())
     }
 }
 
@@ -94,9 +100,7 @@ impl<A: Family> Lane<'_, A> {
             return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
         }
         let connection = self.tables.connections.get(id)?;
-        let path = self.snapshot.paths.get(connection.dest.index()).copied().unwrap_or_default();
-        let (dest, flags) = (Some(connection.dest), connection.flags);
-        let bound = Bound { dest, flags, path, daddr: connection.daddr, dport: connection.dport };
+        let bound = self.bound(connection);
         self.count_error(id, packet, Direction::Input);
         Some(self.relay(frame, packet, quote, &bound))
     }
@@ -109,7 +113,13 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Sends an error on to a connection's server, by the connection's method. Its length is never too much.
-    fn relay<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>, bound: &Bound<A>) -> Verdict {
+    fn relay<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        quote: &Quote<A>,
+        bound: &Bound<'_, A>,
+    ) -> Verdict {
         let bypass = bound.flags.contains(ConnFlags::BYPASS);
         let hop = if bypass { A::hop(self.snapshot, packet.dst) } else { bound.path.hop };
         let local = hop == Hop::Local;
@@ -130,10 +140,10 @@ impl<A: Family> Lane<'_, A> {
         if local {
             return self.shared.kernels(self.snapshot, packet.port, packet.origin);
         }
-        if bound.flags.contains(ConnFlags::TUN) && !self.encapsulate(frame, packet, &bound.path) {
+        if bound.flags.contains(ConnFlags::TUN) && !self.encapsulate(frame, packet.at, packet.hash, bound.path) {
             return Verdict::Drop(DropReason::NoRoom);
         }
-        forward::send(frame, &hop)
+        forward::verdict(forward::send(frame, &hop))
     }
 
     /// What a server, or a router before it, says of a client's packet goes to the client, as if from the virtual address.
@@ -158,7 +168,7 @@ impl<A: Family> Lane<'_, A> {
         self.shared.event(Event::IcmpRelayed);
         Some(match A::hop(self.snapshot, packet.dst) {
             Hop::Local | Hop::Kernel => self.shared.kernels(self.snapshot, packet.port, packet.origin),
-            hop => forward::send(frame, &hop),
+            hop => forward::verdict(forward::send(frame, &hop)),
         })
     }
 
@@ -172,7 +182,7 @@ impl<A: Family> Lane<'_, A> {
         let id = self.tables.connections.request(packet.hash, packet.candidate, &key)?;
         let connection = self.tables.connections.get(id)?;
         let dest = connection.dest;
-        let path = self.snapshot.paths.get(dest.index()).copied().unwrap_or_default();
+        let path = self.snapshot.path(dest);
         let ours = connection.flags.contains(ConnFlags::TUN) && path.address == quote.through.map(|a| a.ip());
         if !ours {
             return None;
@@ -214,7 +224,7 @@ impl<A: Family> Lane<'_, A> {
         self.count_out(dest, at.end - L3);
         self.count_out(dest, length.into());
         self.shared.event(Event::IcmpRelayed);
-        forward::send(frame, &hop)
+        forward::verdict(forward::send(frame, &hop))
     }
 
     /// Counts an error among the packets of the connection's destination.

@@ -21,14 +21,15 @@ mod supersede;
 
 use std::sync::Arc;
 
-use crate::burst::{Burst, Kind};
+use crate::burst::{Burst, Kind, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
 use crate::destination::DestId;
-use crate::forward::Offsets;
+use crate::forward::{self, ETHERNET, Offsets};
 use crate::frame::Frame;
 use crate::hash::HashKey;
 use crate::proto::TimeoutTable;
+use crate::proto::segment::Segment;
 use crate::scheduler::Load;
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, DropReason, Event, Traffic};
@@ -118,6 +119,7 @@ struct Packet<A> {
     sport: u16,
     dport: u16,
     at: Offsets,
+    segment: Segment,
     hash: u64,
     candidate: ConnId,
     /// IP length in bytes.
@@ -165,16 +167,13 @@ impl Director {
 
     /// Stage 1: what is each packet, whose is it, and where would its connection be.
     pub fn parse<F: Frame>(&mut self, burst: &mut Burst<F>) {
-        for index in 0..burst.len() {
-            self.parse_one(burst, index);
-        }
+        burst.slots_mut().for_each(|slot| self.parse_one(slot));
     }
 
     /// Stage 2: which entry matches, by its tag.
     pub fn seek<F: Frame>(&mut self, burst: &mut Burst<F>) {
         let (v4, v6) = (&self.core.v4.connections, &self.core.v6.connections);
-        let len = burst.len();
-        for meta in burst.metas.iter_mut().take(len) {
+        for Slot { meta, .. } in burst.slots_mut() {
             meta.candidate = match meta.kind {
                 Kind::Request4 | Kind::Reply4 | Kind::Icmp4 => v4.candidate(meta.hash),
                 Kind::Request6 | Kind::Reply6 | Kind::Icmp6 => v6.candidate(meta.hash),
@@ -186,39 +185,53 @@ impl Director {
     /// Stage 3: state, counters, rewriting, verdict.
     pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
         let now = now.tick();
-        for index in 0..burst.len() {
-            let meta = burst.metas[index];
-            let (port, origin) = (burst.ports[index], burst.origins[index]);
-            let Some(frame) = burst.frames[index].as_mut() else { continue };
-            let verdict = match meta.kind {
-                Kind::Request4 => {
-                    let packet = Packet::<u32>::read(frame.bytes(), &meta, port, origin, now);
-                    u32::lane(&mut self.core, &self.snapshot).request(frame, &packet)
-                }
-                Kind::Reply4 => {
-                    let packet = Packet::<u32>::read(frame.bytes(), &meta, port, origin, now);
-                    u32::lane(&mut self.core, &self.snapshot).reply(frame, &packet)
-                }
-                Kind::Request6 => {
-                    let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
-                    u128::lane(&mut self.core, &self.snapshot).request(frame, &packet)
-                }
-                Kind::Reply6 => {
-                    let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
-                    u128::lane(&mut self.core, &self.snapshot).reply(frame, &packet)
-                }
-                Kind::Icmp4 => {
-                    let packet = Packet::<u32>::read(frame.bytes(), &meta, port, origin, now);
-                    u32::lane(&mut self.core, &self.snapshot).message(frame, &packet)
-                }
-                Kind::Icmp6 => {
-                    let packet = Packet::<u128>::read(frame.bytes(), &meta, port, origin, now);
-                    u128::lane(&mut self.core, &self.snapshot).message(frame, &packet)
-                }
-                Kind::Done => burst.verdicts[index],
-            };
-            burst.verdicts[index] = self.core.shared.settle(verdict);
+        for slot in burst.slots_mut() {
+            self.decide_one(slot, now);
         }
+    }
+
+    #[inline(always)]
+    fn decide_one<F: Frame>(&mut self, slot: &mut Slot<F>, now: Tick) {
+        let Slot { frame: Some(frame), meta, verdict, port, origin } = slot else { return };
+        if meta.kind != Kind::Request4 {
+            return self.decide_other(slot, now);
+        }
+        let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+        match u32::lane(&mut self.core, &self.snapshot).request(frame, &packet) {
+            Ok(port) => *verdict = Verdict::Transmit(port),
+            Err(other) => *verdict = self.core.shared.settle(other),
+        }
+    }
+
+    /// Apart from the commonest kind, which is told by one comparison.
+    #[inline(never)]
+    fn decide_other<F: Frame>(&mut self, slot: &mut Slot<F>, now: Tick) {
+        let Slot { frame: Some(frame), meta, verdict, port, origin } = slot else { return };
+        let (core, snapshot) = (&mut self.core, &*self.snapshot);
+        let exit = match meta.kind {
+            Kind::Request4 | Kind::Done => Err(*verdict),
+            Kind::Reply4 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                u32::lane(core, snapshot).reply(frame, &packet)
+            }
+            Kind::Request6 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                u128::lane(core, snapshot).request(frame, &packet)
+            }
+            Kind::Reply6 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                u128::lane(core, snapshot).reply(frame, &packet)
+            }
+            Kind::Icmp4 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                Err(u32::lane(core, snapshot).message(frame, &packet))
+            }
+            Kind::Icmp6 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                Err(u128::lane(core, snapshot).message(frame, &packet))
+            }
+        };
+        *verdict = self.core.shared.settle(forward::verdict(exit));
     }
 
     /// Takes new rules and a new network, between bursts; gives the old ones back to be freed elsewhere.
@@ -291,15 +304,12 @@ impl Director {
 }
 
 impl<A: Family> Packet<A> {
-    #[inline]
-    fn read(bytes: &[u8], meta: &crate::burst::Meta, port: PortId, origin: Origin, now: Tick) -> Self {
-        let (l3, l4) = (usize::from(meta.l3), usize::from(meta.l4));
-        let at = Offsets { l3, l4, end: l3 + usize::from(meta.length), protocol: meta.protocol };
-        let (src, dst) = A::addresses(bytes, l3);
-        let ports = crate::wire::ports::Packet::new_unchecked(bytes.get(l4..).unwrap_or_default());
-        let (sport, dport) = (ports.src_port(), ports.dst_port());
-        let (hash, candidate, length) = (meta.hash, meta.candidate, meta.length);
-        Self { src, dst, sport, dport, at, hash, candidate, length, port, origin, now }
+    #[inline(always)]
+    fn read(bytes: &[u8], meta: &Meta, port: PortId, origin: Origin, now: Tick) -> Self {
+        let Meta { hash, candidate, length, sport, dport, protocol, segment, .. } = *meta;
+        let at = Offsets { l3: ETHERNET, l4: meta.l4.into(), end: ETHERNET + usize::from(length), protocol };
+        let (src, dst) = A::addresses(bytes, ETHERNET);
+        Self { src, dst, sport, dport, at, segment, hash, candidate, length, port, origin, now }
     }
 }
 

@@ -1,22 +1,22 @@
 //! Stage 1: is the packet sound, is it for a virtual service, whose is it. The order is the kernel's (`ip_rcv`, then the local-in or
 //! forward hook): a header that contradicts itself is dropped, what is not ours goes to the kernel untouched.
 
-use crate::burst::{Burst, Kind, Meta};
+use crate::burst::{Kind, Meta, Slot};
 use crate::director::family::Family;
 use crate::director::{Director, Tables};
 use crate::frame::Frame;
-use crate::snapshot::Snapshot;
+use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, PortId, Verdict};
-use crate::wire::{WireError, ethernet, ipv4, ipv6, protocol};
+use crate::wire::{WireError, ethernet, ipv4, ipv6, protocol, sctp, tcp, udp};
 
 /// Offset of the IP header: frames with a VLAN tag are the kernel's.
 pub(super) const L3: usize = crate::forward::ETHERNET;
 
 /// What the first look at a packet gave.
 enum Seen {
-    /// Ports, and perhaps a service of ours: source, destination, and where the headers are.
-    Flow(Meta, u16, u16),
+    /// A transport header, and perhaps a service of ours; what it is and its hash are still open.
+    Flow(Meta),
     /// An ICMP message.
     Message(Meta),
     /// Not ours, sound or not: the kernel's.
@@ -29,36 +29,36 @@ enum Seen {
 
 impl Director {
     /// Parses one packet of a burst.
-    #[inline]
-    pub(super) fn parse_one<F: Frame>(&mut self, burst: &mut Burst<F>, index: usize) {
-        let (port, origin) = (burst.ports[index], burst.origins[index]);
-        let Some(frame) = burst.frames[index].as_ref() else { return };
-        let bytes = frame.bytes();
-        let judged = self.not_for_us(bytes, port, origin);
-        let (meta, verdict) = match (judged, ethertype(bytes)) {
-            (Some(verdict), _) => (Meta::default(), verdict),
-            (None, ethernet::ethertype::IPV4) => {
-                self.family(look4(bytes), bytes, port, origin, [Kind::Request4, Kind::Reply4])
+    #[inline(always)]
+    pub(super) fn parse_one<F: Frame>(&mut self, slot: &mut Slot<F>) {
+        let Some(frame) = &slot.frame else { return };
+        if let Err(verdict) = self.identify(frame.bytes(), slot.port, slot.origin, &mut slot.meta) {
+            (slot.meta.kind, slot.verdict) = (Kind::Done, verdict);
+        }
+    }
+
+    /// Finds out what the packet is; its verdict when there is nothing to look up.
+    #[inline(always)]
+    fn identify(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
+        let Some(header) = bytes.first_chunk::<L3>() else { return Err(Verdict::Drop(DropReason::Truncated)) };
+        if origin == Origin::Wire && !self.is_to_port(header, port) {
+            self.not_for_us(header, port)?;
+        }
+        match u16::from_be_bytes([header[12], header[13]]) {
+            ethernet::ethertype::IPV4 => {
+                self.classify::<u32>(look4(bytes), bytes, port, origin, [Kind::Request4, Kind::Reply4], meta)
             }
-            (None, ethernet::ethertype::IPV6) => self.family6(bytes, port, origin),
-            (None, _) => (Meta::default(), self.core.shared.kernels(&self.snapshot, port, origin)),
-        };
-        burst.metas[index] = meta;
-        burst.verdicts[index] = verdict;
+            ethernet::ethertype::IPV6 => self.identify6(bytes, port, origin, meta),
+            _ => Err(self.core.shared.kernels(&self.snapshot, port, origin)),
+        }
     }
 
-    fn family6(&mut self, bytes: &[u8], port: PortId, origin: Origin) -> (Meta, Verdict) {
-        let seen = look6(bytes);
-        let kinds = [Kind::Request6, Kind::Reply6];
-        self.classify::<u128>(seen, bytes, port, origin, kinds)
+    #[inline(never)]
+    fn identify6(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
+        self.classify::<u128>(look6(bytes), bytes, port, origin, [Kind::Request6, Kind::Reply6], meta)
     }
 
-    #[inline]
-    fn family(&mut self, seen: Seen, bytes: &[u8], port: PortId, origin: Origin, kinds: [Kind; 2]) -> (Meta, Verdict) {
-        self.classify::<u32>(seen, bytes, port, origin, kinds)
-    }
-
-    #[inline]
+    #[inline(always)]
     fn classify<A: Family>(
         &mut self,
         seen: Seen,
@@ -66,91 +66,106 @@ impl Director {
         port: PortId,
         origin: Origin,
         [request, reply]: [Kind; 2],
-    ) -> (Meta, Verdict) {
-        let kernel = self.core.shared.kernels(&self.snapshot, port, origin);
-        let (mut meta, sport, dport) = match seen {
-            Seen::Flow(meta, sport, dport) => (meta, sport, dport),
-            Seen::Message(meta) => return self.message::<A>(bytes, meta, kernel),
-            Seen::Kernel => return (Meta::default(), kernel),
-            Seen::Broken(reason) => return (Meta::default(), Verdict::Drop(reason)),
-            Seen::Fragment => return (Meta::default(), self.fragment::<A>(bytes, kernel)),
+        meta: &mut Meta,
+    ) -> Result<(), Verdict> {
+        let flow = match seen {
+            Seen::Flow(flow) if !self.snapshot.rules.is_empty() => flow,
+            Seen::Message(message) => return self.message::<A>(bytes, message, port, origin, meta),
+            Seen::Flow(_) | Seen::Kernel => return Err(self.core.shared.kernels(&self.snapshot, port, origin)),
+            Seen::Broken(reason) => return Err(Verdict::Drop(reason)),
+            Seen::Fragment => return Err(self.fragment::<A>(bytes, port, origin)),
         };
-        if self.snapshot.rules.is_empty() {
-            return (Meta::default(), kernel);
-        }
         let (src, dst) = A::addresses(bytes, L3);
         let from_client = A::is_vip(&self.snapshot, dst);
-        let (client, cport) = if from_client { (src, sport) } else { (dst, dport) };
-        if let Some(owner) = self.elsewhere(client) {
-            return (Meta::default(), owner);
-        }
-        meta.kind = if from_client { request } else { reply };
+        let (client, cport) = if from_client { (src, flow.sport) } else { (dst, flow.dport) };
+        self.elsewhere(client)?;
         let Tables { connections, .. } = A::tables(&self.core);
-        meta.hash = connections.hash(meta.protocol, client, cport);
-        connections.prefetch(meta.hash);
-        (meta, Verdict::Pending)
+        let hash = connections.hash(flow.protocol, client, cport);
+        connections.prefetch(hash);
+        *meta = Meta { hash, kind: if from_client { request } else { reply }, ..flow };
+        Ok(())
     }
 
     /// The verdict for a client of another worker.
     #[inline]
-    pub(super) fn elsewhere<A: Family>(&self, client: A) -> Option<Verdict> {
+    pub(super) fn elsewhere<A: Family>(&self, client: A) -> Result<(), Verdict> {
         if self.steering.workers() <= 1 {
-            return None;
+            return Ok(());
         }
         let owner = self.steering.owner(client.ip());
-        (owner != self.core.shared.worker).then_some(Verdict::Handoff(owner))
+        if owner == self.core.shared.worker { Ok(()) } else { Err(Verdict::Handoff(owner)) }
     }
 
     /// A fragment has no ports to go by. One for a service is dropped, the rest is left to the kernel.
-    fn fragment<A: Family>(&mut self, bytes: &[u8], kernel: Verdict) -> Verdict {
+    #[cold]
+    fn fragment<A: Family>(&mut self, bytes: &[u8], port: PortId, origin: Origin) -> Verdict {
         if A::is_vip(&self.snapshot, A::addresses(bytes, L3).1) {
             return Verdict::Drop(DropReason::Fragment);
         }
         self.core.shared.event(Event::FragmentsPassed);
-        kernel
+        self.core.shared.kernels(&self.snapshot, port, origin)
     }
 
-    /// The verdict for a frame that is none, or off the wire with another station's or a group's MAC on it.
-    #[inline]
-    fn not_for_us(&self, bytes: &[u8], port: PortId, origin: Origin) -> Option<Verdict> {
-        let Some(header) = bytes.first_chunk::<L3>() else { return Some(Verdict::Drop(DropReason::Truncated)) };
-        if origin == Origin::Twin {
-            return None;
-        }
-        let to = &header[..6];
-        let info = self.snapshot.network.ports.get(usize::from(port.0))?;
-        if to == info.mac.0 {
-            return None;
-        }
-        let group = to[0] & 1 == 1;
-        Some(if group { kernel(&self.snapshot, port) } else { Verdict::Drop(DropReason::NotForUs) })
+    /// Is the port's own MAC on the frame?
+    #[inline(always)]
+    fn is_to_port(&self, header: &[u8; L3], port: PortId) -> bool {
+        let port = self.snapshot.network.ports.get(usize::from(port.0));
+        port.is_some_and(|port| header[..6] == port.mac.0)
+    }
+
+    /// The verdict for a frame that another station's MAC, or a group's, is on; none for one of a port that is not known.
+    #[cold]
+    fn not_for_us(&self, header: &[u8; L3], port: PortId) -> Result<(), Verdict> {
+        let Some(info) = self.snapshot.network.ports.get(usize::from(port.0)) else { return Ok(()) };
+        Err(match (header[0] & 1 == 1, info.twin) {
+            (true, true) => Verdict::Pass(port),
+            (true, false) => Verdict::Drop(DropReason::TwinOff),
+            (false, _) => Verdict::Drop(DropReason::NotForUs),
+        })
     }
 }
 
-fn kernel(snapshot: &Snapshot, port: PortId) -> Verdict {
-    let twin = snapshot.network.ports.get(usize::from(port.0)).is_some_and(|p| p.twin);
-    if twin { Verdict::Pass(port) } else { Verdict::Drop(DropReason::TwinOff) }
-}
-
-#[inline]
-fn ethertype(bytes: &[u8]) -> u16 {
-    bytes.get(12..14).and_then(|b| b.first_chunk::<2>()).map_or(0, |b| u16::from_be_bytes(*b))
-}
+/// First byte of an IPv4 header without options.
+const PLAIN: u8 = 4 << 4 | (ipv4::HEADER_LEN / 4) as u8;
 
 /// Looks at an IPv4 packet.
-#[inline]
+#[inline(always)]
 fn look4(bytes: &[u8]) -> Seen {
-    let ip = match ipv4::Packet::new_checked(bytes.get(L3..).unwrap_or_default()) {
-        Ok(ip) => ip,
-        Err(error) => return Seen::Broken(broken(error)),
-    };
+    let packet = bytes.get(L3..).unwrap_or_default();
+    match packet.first_chunk() {
+        Some(header) if header[0] == PLAIN => look4_plain(bytes, ipv4::Packet::new_unchecked(header), packet.len()),
+        _ => look4_optioned(bytes, packet),
+    }
+}
+
+/// Looks at an IPv4 packet whose header has no options, as nearly all have none.
+#[inline(always)]
+fn look4_plain(bytes: &[u8], ip: ipv4::Packet<&[u8; ipv4::HEADER_LEN]>, available: usize) -> Seen {
+    let length = usize::from(ip.total_len());
+    if !(ipv4::HEADER_LEN..=available).contains(&length) {
+        return Seen::Broken(DropReason::Truncated);
+    }
+    judge4(bytes, ip, ipv4::HEADER_LEN)
+}
+
+/// Looks at an IPv4 packet that has options or is none.
+#[cold]
+fn look4_optioned(bytes: &[u8], packet: &[u8]) -> Seen {
+    match ipv4::Packet::new_checked(packet) {
+        Ok(ip) => judge4(bytes, ip, ip.header_len()),
+        Err(error) => Seen::Broken(broken(error)),
+    }
+}
+
+#[inline(always)]
+fn judge4<T: AsRef<[u8]>>(bytes: &[u8], ip: ipv4::Packet<T>, header: usize) -> Seen {
     if !ip.is_intact() {
         return Seen::Broken(DropReason::BadIpChecksum);
     }
     if ip.is_fragment() {
         return Seen::Fragment;
     }
-    transport(bytes, ip.protocol(), ip.header_len(), usize::from(ip.total_len()))
+    transport(bytes, ip.protocol(), header, usize::from(ip.total_len()))
 }
 
 /// Looks at an IPv6 packet.
@@ -180,29 +195,27 @@ fn message(protocol: u8, header: usize, length: usize) -> Seen {
     let offsets = (u16::try_from(L3 + header), u16::try_from(length));
     match (protocol, offsets) {
         (protocol::ICMP | protocol::ICMPV6, (Ok(l4), Ok(length_16))) if length >= header + 8 => {
-            Seen::Message(Meta { l3: 14, l4, length: length_16, protocol, ..Meta::default() })
+            Seen::Message(Meta { l4, length: length_16, protocol, ..Meta::NONE })
         }
         _ => Seen::Kernel,
     }
 }
 
 /// Looks at the transport header; `header` and `length` in bytes from the IP header on.
-#[inline]
+#[inline(always)]
 fn transport(bytes: &[u8], protocol: u8, header: usize, length: usize) -> Seen {
-    let least = match protocol {
-        protocol::TCP => 20,
-        protocol::UDP => 8,
-        protocol::SCTP => 12,
-        _ => return message(protocol, header, length),
+    let payload = bytes.get(L3 + header..L3 + length).unwrap_or_default();
+    let segment = Segment::read(protocol, payload);
+    let least = match segment {
+        Segment::Tcp(_) => tcp::HEADER_LEN,
+        Segment::Udp => udp::HEADER_LEN,
+        Segment::Sctp(_) => sctp::HEADER_LEN,
+        Segment::Other => return message(protocol, header, length),
     };
-    let l4 = L3 + header;
-    let (Ok(l4_offset), Ok(length_16)) = (u16::try_from(l4), u16::try_from(length)) else { return Seen::Kernel };
-    if length < header + least {
-        return Seen::Broken(DropReason::Truncated);
-    }
-    let Some(ports) = bytes.get(l4..).and_then(|b| b.first_chunk::<4>()) else {
+    let (Some(ports), true) = (payload.first_chunk::<4>(), payload.len() >= least) else {
         return Seen::Broken(DropReason::Truncated);
     };
-    let meta = Meta { l3: 14, l4: l4_offset, length: length_16, protocol, ..Meta::default() };
-    Seen::Flow(meta, u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]))
+    let [sport, dport] = [u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]])];
+    let (Ok(l4), Ok(length)) = (u16::try_from(L3 + header), u16::try_from(length)) else { return Seen::Kernel };
+    Seen::Flow(Meta { l4, length, protocol, segment, sport, dport, ..Meta::NONE })
 }

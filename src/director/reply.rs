@@ -1,28 +1,40 @@
 //! A packet that is not for a virtual address: a server's reply under NAT, translated back, or the kernel's (`ip_vs_out`).
 
-use crate::conn::{ConnFlags, ConnId, ReplyKey, RequestKey};
+use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
-use crate::director::request::trim;
+use crate::director::request::{request_key, trim};
 use crate::director::{Lane, Packet};
 use crate::forward::answer::Fault;
-use crate::forward::{self, nat};
+use crate::forward::{self, Exit, nat};
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::packet::End;
 use crate::proto::Direction;
-use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, Verdict};
 
 impl<A: Family> Lane<'_, A> {
     /// Judges a packet to any other address.
-    #[inline]
-    pub(super) fn reply<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
-        let Packet { dst: caddr, dport: cport, src: daddr, sport: dport, .. } = *packet;
-        let key = ReplyKey { protocol: packet.at.protocol, caddr, cport, daddr, dport };
-        match self.tables.connections.reply(packet.hash, packet.candidate, &key) {
-            Some(id) => self.translate(frame, packet, id),
-            None => self.unrelated(frame, packet),
+    #[inline(always)]
+    pub(super) fn reply<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Exit {
+        match self.tables.connections.get(packet.candidate) {
+            Some(connection) if reply_key(packet).matches(connection) => {
+                self.translate(frame, packet, packet.candidate, connection.vaddr, connection.vport)
+            }
+            _ => Err(self.search_reply(frame, *packet)),
+        }
+    }
+
+    /// Judges a packet whose connection is not where it most likely would be.
+    #[inline(never)]
+    fn search_reply<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>) -> Verdict {
+        let key = reply_key(&packet);
+        let found = self.tables.connections.find(packet.hash, |connection| key.matches(connection));
+        match found.and_then(|id| Some((id, self.tables.connections.get(id)?))) {
+            Some((id, &Connection { vaddr, vport, .. })) => {
+                forward::verdict(self.translate(frame, &packet, id, vaddr, vport))
+            }
+            None => self.unrelated(frame, &packet),
         }
     }
 
@@ -30,13 +42,13 @@ impl<A: Family> Lane<'_, A> {
     /// virtual address.
     fn unrelated<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
         if packet.origin == Origin::Twin {
-            self.answered_locally(frame, packet);
-        } else if let Some(id) = self.orphan(packet) {
-            let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
-            return self.known(frame, packet, segment, id);
+            self.answered_locally(packet);
+        } else if let Some((id, connection)) = self.orphan(packet) {
+            let bound = self.bound(connection);
+            return forward::verdict(self.known(frame, packet, id, &bound));
         } else if self.is_told(frame, packet) {
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
-            return self.tell_server(frame, packet, Fault::PortUnreachable, DropReason::UnknownReply);
+            return self.tell_server(frame, *packet, Fault::PortUnreachable, DropReason::UnknownReply);
         }
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
     }
@@ -45,61 +57,60 @@ impl<A: Family> Lane<'_, A> {
     fn is_told<F: Frame>(&self, frame: &F, packet: &Packet<A>) -> bool {
         let rules = &self.snapshot.rules;
         rules.is_server(packet.at.protocol, packet.src.ip(), packet.sport)
-            && !Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default()).resets()
+            && !packet.segment.resets()
             && A::ttl(frame.bytes(), packet.at.l3) > 1
     }
 
     /// The connection of a client's packet to an address of ours that is no virtual one any more.
-    fn orphan(&self, packet: &Packet<A>) -> Option<ConnId> {
-        let Packet { src: caddr, sport: cport, dst: vaddr, dport: vport, .. } = *packet;
-        if A::hop(self.snapshot, vaddr) != Hop::Local {
+    fn orphan(&self, packet: &Packet<A>) -> Option<(ConnId, &Connection<A>)> {
+        if A::hop(self.snapshot, packet.dst) != Hop::Local {
             return None;
         }
-        let protocol = packet.at.protocol;
-        let hash = self.tables.connections.hash(protocol, caddr, cport);
-        self.tables.connections.request(hash, ConnId::NONE, &RequestKey { protocol, caddr, cport, vaddr, vport })
+        let key = request_key(packet);
+        let hash = self.tables.connections.hash(key.protocol, key.caddr, key.cport);
+        let id = self.tables.connections.request(hash, ConnId::NONE, &key)?;
+        Some((id, self.tables.connections.get(id)?))
     }
 
     /// The director itself answers a client of a DR or TUN service ("local node"): its packet moves the connection on.
-    fn answered_locally<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) {
+    fn answered_locally(&mut self, packet: &Packet<A>) {
         let Packet { dst: caddr, dport: cport, src: vaddr, sport: vport, .. } = *packet;
         let key = RequestKey { protocol: packet.at.protocol, caddr, cport, vaddr, vport };
         let nat = |id: &ConnId| self.tables.connections.get(*id).is_some_and(|c| c.flags.contains(ConnFlags::NAT));
         let found = self.tables.connections.request(packet.hash, ConnId::NONE, &key).filter(|id| !nat(id));
         if let Some(id) = found {
-            let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
-            self.advance(id, packet, Direction::Output, segment);
+            self.advance(id, packet, Direction::Output);
         }
     }
 
-    #[inline]
-    fn translate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, id: ConnId) -> Verdict {
-        let Some(connection) = self.tables.connections.get(id) else { return Verdict::Drop(DropReason::Aborted) };
-        let (vaddr, vport) = (connection.vaddr, connection.vport);
+    #[inline(always)]
+    fn translate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, id: ConnId, vaddr: A, vport: u16) -> Exit {
         let hop = A::hop(self.snapshot, packet.dst);
         let from_wire = packet.origin == Origin::Wire;
         if from_wire && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
-            return self.tell_server(frame, packet, Fault::TtlExceeded, DropReason::TtlExceeded);
+            return Err(self.tell_server(frame, *packet, Fault::TtlExceeded, DropReason::TtlExceeded));
         }
-        if forward::mtu(&hop).is_some_and(|mtu| packet.length > mtu) {
-            return self.reply_too_big(frame, packet, forward::mtu(&hop).unwrap_or(0));
+        if let Some(mtu) = forward::mtu(&hop)
+            && packet.length > mtu
+        {
+            return Err(self.reply_too_big(frame, *packet, mtu));
         }
-        let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
-        self.advance(id, packet, Direction::Output, segment);
+        self.advance(id, packet, Direction::Output);
         trim(frame, packet.at.end);
         if from_wire {
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         }
-        nat::rewrite(frame.bytes_mut(), &packet.at, End::Source, vaddr, vport);
+        nat::rewrite(frame.bytes_mut(), packet.at, End::Source, vaddr, vport);
         self.shared.event(Event::Reply);
         match hop {
             // The client is the director itself, or lies behind an interface that is no port of ours.
-            Hop::Local | Hop::Kernel => self.shared.kernels(self.snapshot, packet.port, packet.origin),
+            Hop::Local | Hop::Kernel => Err(self.shared.kernels(self.snapshot, packet.port, packet.origin)),
             _ => forward::send(frame, &hop),
         }
     }
 
-    fn reply_too_big<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, mtu: u16) -> Verdict {
+    #[cold]
+    fn reply_too_big<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, mtu: u16) -> Verdict {
         if !A::dont_fragment(frame.bytes(), packet.at.l3) {
             return Verdict::Drop(DropReason::TooBig);
         }
@@ -107,16 +118,17 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Answers a server's packet with an error from the director's own address on that side, quoting it untranslated.
-    fn tell_server<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        fault: Fault,
-        reason: DropReason,
-    ) -> Verdict {
+    #[cold]
+    fn tell_server<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, fault: Fault, reason: DropReason) -> Verdict {
         match A::network(self.snapshot).source(packet.src) {
-            Some(from) => self.answer(frame, packet, fault, reason, from),
+            Some(from) => self.answer(frame, &packet, fault, reason, from),
             None => Verdict::Drop(reason),
         }
     }
+}
+
+#[inline(always)]
+fn reply_key<A: Family>(packet: &Packet<A>) -> ReplyKey<A> {
+    let Packet { dst: caddr, dport: cport, src: daddr, sport: dport, .. } = *packet;
+    ReplyKey { protocol: packet.at.protocol, caddr, cport, daddr, dport }
 }

@@ -6,11 +6,10 @@ use crate::director::family::Family;
 use crate::director::{Lane, Packet};
 use crate::forward::answer::{self, Fault};
 use crate::forward::tun::{self, Outer};
-use crate::forward::{self, nat};
+use crate::forward::{self, Exit, Offsets, nat};
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::packet::End;
-use crate::proto::segment::Segment;
 use crate::proto::{Direction, State};
 use crate::snapshot::Path;
 use crate::stats::{DropReason, Event};
@@ -19,55 +18,88 @@ use crate::wire::protocol;
 
 /// What forwarding needs of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bound<A> {
+pub(super) struct Bound<'s, A> {
     /// Whose counters; `None` when no connection remembers the packet.
     pub(super) dest: Option<DestId>,
     pub(super) flags: ConnFlags,
-    pub(super) path: Path,
+    pub(super) path: &'s Path,
     pub(super) daddr: A,
     pub(super) dport: u16,
 }
 
-impl<A: Family> Lane<'_, A> {
+impl<'s, A: Family> Lane<'s, A> {
     /// Judges a packet to a virtual address.
-    #[inline]
-    pub(super) fn request<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
-        let Packet { src: caddr, sport: cport, dst: vaddr, dport: vport, .. } = *packet;
-        let key = RequestKey { protocol: packet.at.protocol, caddr, cport, vaddr, vport };
-        let segment = Segment::read(packet.at.protocol, frame.bytes().get(packet.at.l4..).unwrap_or_default());
-        match self.tables.connections.request(packet.hash, packet.candidate, &key) {
-            Some(id) => self.known(frame, packet, segment, id),
-            None => self.unknown(frame, packet, segment),
+    #[inline(always)]
+    pub(super) fn request<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Exit {
+        match self.tables.connections.get(packet.candidate) {
+            Some(connection) if request_key(packet).matches(connection) => {
+                let bound = self.bound(connection);
+                self.known(frame, packet, packet.candidate, &bound)
+            }
+            _ => Err(self.search(frame, *packet)),
         }
     }
 
-    #[inline]
+    /// Judges a packet whose connection is not where it most likely would be.
+    #[inline(never)]
+    fn search<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>) -> Verdict {
+        let key = request_key(&packet);
+        let found = self.tables.connections.find(packet.hash, |connection| key.matches(connection));
+        let Some((id, connection)) = found.and_then(|id| Some((id, self.tables.connections.get(id)?))) else {
+            return self.unknown(frame, &packet);
+        };
+        let bound = self.bound(connection);
+        forward::verdict(self.known(frame, &packet, id, &bound))
+    }
+
+    #[inline(always)]
     pub(super) fn known<F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
-        segment: Segment,
         id: ConnId,
-    ) -> Verdict {
-        let Some(connection) = self.tables.connections.get(id) else { return self.unknown(frame, packet, segment) };
-        let path = self.snapshot.paths.get(connection.dest.index()).copied().unwrap_or_default();
-        let starts_over = segment.opens() && self.starts_over(connection);
-        if starts_over || (!path.available && self.snapshot.rules.settings.expire_nodest_conn) {
-            self.retire(id, packet.now);
-            self.shared.event(Event::Reused);
-            return self.unknown(frame, packet, segment);
+        bound: &Bound<'_, A>,
+    ) -> Exit {
+        if packet.segment.opens() && self.starts_over(id) {
+            return Err(self.anew(frame, *packet, id));
         }
-        if !path.available && !connection.flags.contains(ConnFlags::BYPASS) {
-            return Verdict::Drop(DropReason::DestinationGone);
+        if !bound.path.available
+            && let Some(verdict) = self.gone(frame, *packet, id, bound.flags)
+        {
+            return Err(verdict);
         }
+        self.advance(id, packet, Direction::Input);
+        self.deliver(frame, packet, bound)
+    }
+
+    /// What forwarding needs of a connection.
+    #[inline(always)]
+    pub(super) fn bound(&self, connection: &Connection<A>) -> Bound<'s, A> {
+        let path = self.snapshot.path(connection.dest);
         let dest = Some(connection.dest);
-        let bound = Bound { dest, flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
-        self.advance(id, packet, Direction::Input, segment);
-        self.deliver(frame, packet, &bound)
+        Bound { dest, flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport }
+    }
+
+    /// The verdict on a packet whose destination has been removed; none if it needs no destination.
+    #[cold]
+    fn gone<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, id: ConnId, flags: ConnFlags) -> Option<Verdict> {
+        if self.snapshot.rules.settings.expire_nodest_conn {
+            return Some(self.anew(frame, packet, id));
+        }
+        (!flags.contains(ConnFlags::BYPASS)).then_some(Verdict::Drop(DropReason::DestinationGone))
+    }
+
+    /// Ends the connection and takes the packet for one without.
+    #[cold]
+    fn anew<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, id: ConnId) -> Verdict {
+        self.retire(id, packet.now);
+        self.shared.event(Event::Reused);
+        self.unknown(frame, &packet)
     }
 
     /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is.
-    fn starts_over(&self, connection: &Connection<A>) -> bool {
+    fn starts_over(&self, id: ConnId) -> bool {
+        let Some(connection) = self.tables.connections.get(id) else { return false };
         let settings = &self.snapshot.rules.settings;
         let quiesced = || self.snapshot.rules.destination(connection.dest).is_some_and(|d| d.weight == 0);
         if settings.expire_nodest_conn && quiesced() {
@@ -84,55 +116,78 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Sends a client's packet on to its destination, counted already.
-    #[inline]
-    pub(super) fn deliver<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<A>) -> Verdict {
-        let bypass = bound.flags.contains(ConnFlags::BYPASS);
-        let hop = if bypass { A::hop(self.snapshot, packet.dst) } else { bound.path.hop };
-        if hop == Hop::Local {
-            return self.deliver_locally(frame, packet, bound);
+    #[inline(always)]
+    pub(super) fn deliver<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>) -> Exit {
+        if bound.flags.contains(ConnFlags::BYPASS) {
+            return Err(self.bypass(frame, *packet, *bound));
         }
-        let Some(mtu) = forward::mtu(&hop) else {
-            return self.refuse_bound(frame, packet, bound, Fault::HostUnreachable, DropReason::NoRoute);
-        };
-        if A::ttl(frame.bytes(), packet.at.l3) <= 1 {
-            return self.refuse_bound(frame, packet, bound, Fault::TtlExceeded, DropReason::TtlExceeded);
+        self.deliver_by(frame, packet, bound, &bound.path.hop)
+    }
+
+    /// Sends a client's packet on to the address that it asked for.
+    #[cold]
+    fn bypass<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, bound: Bound<'_, A>) -> Verdict {
+        let hop = A::hop(self.snapshot, packet.dst);
+        forward::verdict(self.deliver_by(frame, &packet, &bound, &hop))
+    }
+
+    #[inline(always)]
+    fn deliver_by<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>, hop: &Hop) -> Exit {
+        let Some(mtu) = forward::mtu(hop) else { return Err(self.deliver_elsewhere(frame, *packet, *bound, hop)) };
+        if !A::decrement_ttl(frame.bytes_mut(), packet.at.l3) {
+            return Err(self.refuse_bound(frame, *packet, *bound, Fault::TtlExceeded, DropReason::TtlExceeded));
         }
         trim(frame, packet.at.end);
-        A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         let tunnelled = bound.flags.contains(ConnFlags::TUN);
         let mtu = if tunnelled { self.tunnel_mtu(bound.dest, mtu, packet.now) } else { mtu };
         let overhead =
             if tunnelled { bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel)) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) {
-            return self.too_big(frame, packet, bound, usize::from(mtu) - overhead.min(usize::from(mtu)));
+            return Err(self.too_big(frame, *packet, *bound, usize::from(mtu) - overhead.min(usize::from(mtu))));
         }
         self.shared.event(Event::Request);
         if bound.flags.contains(ConnFlags::NAT) {
-            nat::rewrite(frame.bytes_mut(), &packet.at, End::Destination, bound.daddr, bound.dport);
-        } else if tunnelled && !self.encapsulate(frame, packet, &bound.path) {
-            return Verdict::Drop(DropReason::NoRoom);
+            nat::rewrite(frame.bytes_mut(), packet.at, End::Destination, bound.daddr, bound.dport);
+        } else if tunnelled && !self.encapsulate(frame, packet.at, packet.hash, bound.path) {
+            return Err(Verdict::Drop(DropReason::NoRoom));
         }
-        forward::send(frame, &hop)
+        forward::send(frame, hop)
+    }
+
+    /// Where no port leads: to the director itself, or nowhere.
+    #[cold]
+    fn deliver_elsewhere<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: Packet<A>,
+        bound: Bound<'_, A>,
+        hop: &Hop,
+    ) -> Verdict {
+        if *hop == Hop::Local {
+            return self.deliver_locally(frame, &packet, &bound);
+        }
+        self.refuse_bound(frame, packet, bound, Fault::HostUnreachable, DropReason::NoRoute)
     }
 
     /// The destination is the director itself: the kernel behind the twin takes it, translated for NAT.
-    fn deliver_locally<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<A>) -> Verdict {
+    fn deliver_locally<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>) -> Verdict {
         if bound.flags.contains(ConnFlags::NAT) {
-            nat::rewrite(frame.bytes_mut(), &packet.at, End::Destination, bound.daddr, bound.dport);
+            nat::rewrite(frame.bytes_mut(), packet.at, End::Destination, bound.daddr, bound.dport);
         }
         self.shared.event(Event::Request);
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
     }
 
-    pub(super) fn encapsulate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, path: &Path) -> bool {
+    pub(super) fn encapsulate<F: Frame>(&mut self, frame: &mut F, at: Offsets, hash: u64, path: &Path) -> bool {
         let (Some(from), Some(to)) = (path.source, path.address) else { return false };
         self.shared.ident = self.shared.ident.wrapping_add(1);
         let (tunnel, ident) = (path.tunnel, self.shared.ident);
-        tun::encapsulate(frame, &packet.at, &Outer { from, to, tunnel, ident, source_port: source_port(packet.hash) })
+        tun::encapsulate(frame, &at, &Outer { from, to, tunnel, ident, source_port: source_port(hash) })
     }
 
     /// Longer than the way out takes: with DF the sender is told what would fit.
-    fn too_big<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<A>, fits: usize) -> Verdict {
+    #[cold]
+    fn too_big<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, bound: Bound<'_, A>, fits: usize) -> Verdict {
         if !A::dont_fragment(frame.bytes(), packet.at.l3) {
             return Verdict::Drop(DropReason::TooBig);
         }
@@ -142,11 +197,12 @@ impl<A: Family> Lane<'_, A> {
 
     /// Answers a packet of a connection. Under DR and TUN the error, which has the virtual address as its source, counts as a packet
     /// from the server.
+    #[cold]
     fn refuse_bound<F: Frame>(
         &mut self,
         frame: &mut F,
-        packet: &Packet<A>,
-        bound: &Bound<A>,
+        packet: Packet<A>,
+        bound: Bound<'_, A>,
         fault: Fault,
         reason: DropReason,
     ) -> Verdict {
@@ -160,14 +216,15 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Answers a client's packet with an error from the virtual address.
+    #[cold]
     pub(super) fn refuse<F: Frame>(
         &mut self,
         frame: &mut F,
-        packet: &Packet<A>,
+        packet: Packet<A>,
         fault: Fault,
         reason: DropReason,
     ) -> Verdict {
-        self.answer(frame, packet, fault, reason, packet.dst)
+        self.answer(frame, &packet, fault, reason, packet.dst)
     }
 
     /// Turns the packet into an error to its source, if there is a way to it and the limit on such errors allows one more.
@@ -189,12 +246,18 @@ impl<A: Family> Lane<'_, A> {
         }
         self.shared.counters.drop(reason);
         self.shared.event(Event::IcmpSent);
-        forward::send(frame, &hop)
+        forward::verdict(forward::send(frame, &hop))
     }
 }
 
+#[inline(always)]
+pub(super) fn request_key<A: Family>(packet: &Packet<A>) -> RequestKey<A> {
+    let Packet { src: caddr, sport: cport, dst: vaddr, dport: vport, .. } = *packet;
+    RequestKey { protocol: packet.at.protocol, caddr, cport, vaddr, vport }
+}
+
 /// Takes Ethernet's padding off.
-#[inline]
+#[inline(always)]
 pub(super) fn trim<F: Frame>(frame: &mut F, end: usize) {
     if frame.bytes().len() > end {
         frame.resize(end);

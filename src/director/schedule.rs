@@ -7,9 +7,9 @@ use crate::destination::{Destination, Method};
 use crate::director::family::Family;
 use crate::director::request::Bound;
 use crate::director::{Lane, Packet};
+use crate::forward;
 use crate::forward::answer::Fault;
 use crate::frame::Frame;
-use crate::proto::segment::Segment;
 use crate::proto::{Direction, State};
 use crate::scheduler::{Candidates, Flow};
 use crate::service::{Protocol, Service};
@@ -28,7 +28,8 @@ pub(super) struct Choice<'s> {
 
 impl<A: Family> Lane<'_, A> {
     /// Judges a packet to a virtual address that belongs to no connection.
-    pub(super) fn unknown<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, segment: Segment) -> Verdict {
+    #[inline(never)]
+    pub(super) fn unknown<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
         let snapshot = self.snapshot;
         let service = Protocol::from_number(packet.at.protocol)
             .and_then(|protocol| snapshot.rules.service_of(protocol, packet.dst.ip(), packet.dport));
@@ -36,14 +37,14 @@ impl<A: Family> Lane<'_, A> {
             self.shared.event(Event::NoService);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         };
-        let starts = segment.starts(snapshot.rules.settings.sloppy_tcp) && packet.sport != FTP_DATA;
+        let starts = packet.segment.starts(snapshot.rules.settings.sloppy_tcp) && packet.sport != FTP_DATA;
         if !starts || self.is_martian(packet) {
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         }
         match self.choose(packet, service) {
-            Some(choice) => self.open(frame, packet, segment, service, &choice),
-            None => self.refuse(frame, packet, Fault::PortUnreachable, DropReason::NoDestination),
+            Some(choice) => self.open(frame, packet, service, &choice),
+            None => self.refuse(frame, *packet, Fault::PortUnreachable, DropReason::NoDestination),
         }
     }
 
@@ -95,16 +96,9 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Makes the connection and sends its first packet.
-    fn open<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        packet: &Packet<A>,
-        segment: Segment,
-        service: &Service,
-        choice: &Choice<'_>,
-    ) -> Verdict {
+    fn open<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, service: &Service, choice: &Choice<'_>) -> Verdict {
         let dest = &**choice.dest;
-        let path = self.snapshot.paths.get(dest.id.index()).copied().unwrap_or_default();
+        let path = self.snapshot.path(dest.id);
         let mut connection = self.connection(packet, choice);
         let one_packet = service.flags.one_packet && packet.at.protocol == Protocol::Udp.number();
         let remembered = (!one_packet).then_some(dest.id);
@@ -113,14 +107,14 @@ impl<A: Family> Lane<'_, A> {
         if one_packet {
             self.count_connection(dest.id);
             self.count_in(dest.id, packet.length);
-            return self.deliver(frame, packet, &bound);
+            return forward::verdict(self.deliver(frame, packet, &bound));
         }
         self.supersede(packet.hash, &mut connection);
         match self.tables.connections.insert(packet.hash, connection, packet.now) {
             Ok(id) => {
                 self.bind(dest, choice.template);
-                self.advance(id, packet, Direction::Input, segment);
-                self.deliver(frame, packet, &bound)
+                self.advance(id, packet, Direction::Input);
+                forward::verdict(self.deliver(frame, packet, &bound))
             }
             Err(full) => {
                 self.give_back(&connection);

@@ -10,7 +10,7 @@ use crate::addr::MacAddr;
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::stats::DropReason;
-use crate::verdict::Verdict;
+use crate::verdict::{PortId, Verdict};
 
 /// Length of an Ethernet header in bytes.
 pub const ETHERNET: usize = 14;
@@ -28,24 +28,33 @@ pub struct Offsets {
     pub protocol: u8,
 }
 
+/// The port that a frame leaves by, ready; or any other verdict.
+pub type Exit = Result<PortId, Verdict>;
+
+/// The verdict of an exit.
+#[inline]
+pub fn verdict(exit: Exit) -> Verdict {
+    exit.map_or_else(|verdict| verdict, Verdict::Transmit)
+}
+
 /// Puts the MACs of the next hop on the frame and says where it goes; this alone is direct routing (DR).
 #[inline]
-pub fn send<F: Frame>(frame: &mut F, hop: &Hop) -> Verdict {
+pub fn send<F: Frame>(frame: &mut F, hop: &Hop) -> Exit {
     match *hop {
         Hop::Resolved { port, to, from, .. } => {
             address(frame, to, from);
-            Verdict::Transmit(port)
+            Ok(port)
         }
         Hop::Unresolved { port, neighbour, from, .. } => {
             address(frame, MacAddr::default(), from);
-            Verdict::Hold(port, neighbour)
+            Err(Verdict::Hold(port, neighbour))
         }
-        Hop::Local | Hop::Kernel | Hop::Unreachable => Verdict::Drop(DropReason::NoRoute),
+        Hop::Local | Hop::Kernel | Hop::Unreachable => Err(Verdict::Drop(DropReason::NoRoute)),
     }
 }
 
 /// Writes both MACs.
-#[inline]
+#[inline(always)]
 pub fn address<F: Frame>(frame: &mut F, to: MacAddr, from: MacAddr) {
     if let Some(header) = frame.bytes_mut().first_chunk_mut::<12>() {
         let (dst, src) = header.split_at_mut(6);

@@ -9,14 +9,14 @@ use crate::wire::{protocol, sctp, tcp, udp};
 
 /// Rewrites address and port of one end.
 #[inline]
-pub fn rewrite<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, address: A, port: u16) {
+pub fn rewrite<A: Header>(bytes: &mut [u8], at: Offsets, end: End, address: A, port: u16) {
     let delta = A::rewrite_address(bytes, at.l3, end, address);
     transport::<A>(bytes, at, end, port, delta);
 }
 
 /// Rewrites a port and the checksum over it.
 #[inline]
-fn transport<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, delta: Delta) {
+fn transport<A: Header>(bytes: &mut [u8], at: Offsets, end: End, port: u16, delta: Delta) {
     let Some(segment) = bytes.get_mut(at.l4..at.end) else { return };
     match at.protocol {
         protocol::TCP => {
@@ -38,7 +38,7 @@ fn transport<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, del
     }
 }
 
-fn datagram<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, delta: Delta) {
+fn datagram<A: Header>(bytes: &mut [u8], at: Offsets, end: End, port: u16, delta: Delta) {
     let Some(segment) = bytes.get_mut(at.l4..at.end) else { return };
     let mut udp = udp::Packet::new_unchecked(segment);
     let port = if end == End::Source { udp.set_src_port(port) } else { udp.set_dst_port(port) };
@@ -50,7 +50,7 @@ fn datagram<A: Header>(bytes: &mut [u8], at: &Offsets, end: End, port: u16, delt
 }
 
 /// Computes the checksum of a datagram that has none.
-fn compute<A: Header>(bytes: &mut [u8], at: &Offsets) {
+fn compute<A: Header>(bytes: &mut [u8], at: Offsets) {
     let length = at.end.saturating_sub(at.l4);
     let pseudo = A::pseudo_header(bytes, at.l3, protocol::UDP, length);
     let Some(segment) = bytes.get_mut(at.l4..at.end) else { return };

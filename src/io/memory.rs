@@ -318,7 +318,7 @@ mod tests {
         device.push_from(PortId(0), Origin::Twin, vec![0]);
         let mut burst = Burst::default();
         device.receive(&mut burst);
-        assert_eq!(burst.origins[0], Origin::Twin);
+        assert_eq!(burst.origin(0), Origin::Twin);
     }
 
     #[derive(Debug, Clone)]

@@ -39,8 +39,7 @@ impl Segment {
     pub fn opens(self) -> bool {
         match self {
             Self::Tcp(flags) => flags & tcp::SYN != 0,
-            Self::Sctp(chunk) => chunk == sctp::chunk::INIT,
-            Self::Udp | Self::Other => false,
+            _ => self == Self::Sctp(sctp::chunk::INIT),
         }
     }
 
@@ -67,9 +66,17 @@ impl Segment {
 pub fn next(state: State, direction: Direction, segment: Segment) -> State {
     match segment {
         Segment::Tcp(flags) => tcp::transition(state, direction, flags),
+        _ => next_without_flags(state, direction, segment),
+    }
+}
+
+/// Apart, so that the nearly always TCP is told by one comparison.
+#[inline(never)]
+fn next_without_flags(state: State, direction: Direction, segment: Segment) -> State {
+    match segment {
         Segment::Udp => udp::transition(),
         Segment::Sctp(chunk) => sctp::transition(state, direction, chunk),
-        Segment::Other => state,
+        Segment::Other | Segment::Tcp(_) => state,
     }
 }
 

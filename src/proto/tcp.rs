@@ -71,20 +71,24 @@ const INPUT_ONLY: Table = [
     /*  -  */ [CL; STATES],
 ];
 
-/// By [`Direction`].
-static TABLES: [Table; 3] = [INPUT, OUTPUT, INPUT_ONLY];
+/// Columns of the unfolded tables, a power of two.
+const WIDTH: usize = 16;
 
-/// Row of the tables by the low five flag bits.
-static ROWS: [u8; 32] = rows();
+/// The tables unfolded: by [`Direction`], the low five flag bits, and the state before.
+static NEXT: [[[State; WIDTH]; 32]; 3] = [unfolded(&INPUT), unfolded(&OUTPUT), unfolded(&INPUT_ONLY)];
 
-const fn rows() -> [u8; 32] {
-    let mut rows = [0; 32];
+const fn unfolded(table: &Table) -> [[State; WIDTH]; 32] {
+    let mut next = [[State::Close; WIDTH]; 32];
     let mut flags = 0;
     while flags < 32 {
-        rows[flags as usize] = row(flags);
+        let mut state = 0;
+        while state < STATES {
+            next[flags][state] = table[row(flags as u8) as usize][state];
+            state += 1;
+        }
         flags += 1;
     }
-    rows
+    next
 }
 
 /// The one flag that decides.
@@ -105,8 +109,7 @@ const fn row(flags: u8) -> u8 {
 /// The state after a segment with these flags. A state that is not TCP's becomes CLOSE.
 #[inline]
 pub fn transition(state: State, direction: Direction, flags: u8) -> State {
-    let row = ROWS[usize::from(flags & 31)];
-    let row = &TABLES[direction as usize][usize::from(row)];
+    let row = &NEXT[direction as usize][usize::from(flags & 31)];
     row.get(state as usize).copied().unwrap_or(State::Close)
 }
 

@@ -30,14 +30,7 @@ impl Sum {
     /// Adds bytes. Only the last slice of a sum may be of odd length: it is padded with a zero.
     #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        // Words are added as this machine reads them: a sum in the other byte order is the other sum swapped (RFC 1071
-        // section 2 (B)), and a plain loop over native words is what the compiler vectorises.
-        let (longs, tail) = bytes.as_chunks::<4>();
-        let native: u64 = longs.iter().map(|long| u64::from(u32::from_ne_bytes(*long))).sum();
-        let (words, odd) = tail.as_chunks::<2>();
-        let words: u64 = words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum();
-        let odd: u64 = odd.iter().map(|byte| u64::from(u16::from_ne_bytes([*byte, 0]))).sum();
-        Self(self.0 + u64::from(u16::from_be(fold(native + words + odd))))
+        Self(self.0 + u64::from(u16::from_be(fold(native_sum(bytes)))))
     }
 
     /// Adds an IPv4 address.
@@ -68,8 +61,32 @@ impl Sum {
     /// Tells whether the bytes that were added, their checksum field among them, are intact.
     #[inline]
     pub const fn is_intact(self) -> bool {
-        self.fold() == 0xffff
+        folds_to_ones(self.0)
     }
+}
+
+/// Adds words as this machine reads them: a sum in the other byte order is the other sum swapped (RFC 1071 section 2 (B)), and a
+/// plain loop over native words is what the compiler vectorises.
+#[inline]
+fn native_sum(bytes: &[u8]) -> u64 {
+    let (longs, tail) = bytes.as_chunks::<4>();
+    let longs: u64 = longs.iter().map(|long| u64::from(u32::from_ne_bytes(*long))).sum();
+    let (words, odd) = tail.as_chunks::<2>();
+    let words: u64 = words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum();
+    let odd: u64 = odd.iter().map(|byte| u64::from(u16::from_ne_bytes([*byte, 0]))).sum();
+    longs + words + odd
+}
+
+/// Tells whether bytes, their checksum field among them, are intact: a header, say.
+#[inline]
+pub fn is_intact(bytes: &[u8]) -> bool {
+    folds_to_ones(native_sum(bytes))
+}
+
+/// Folding keeps the remainder by 0xffff, and gives 0 only for 0: a multiplication tells what folding would end in.
+#[inline]
+const fn folds_to_ones(sum: u64) -> bool {
+    sum != 0 && sum.is_multiple_of(0xffff)
 }
 
 /// Folds the carries back in until 16 bits are left.
@@ -245,6 +262,11 @@ mod tests {
         #[test]
         fn the_sum_is_the_plain_sum(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(of(&bytes), plain(&bytes));
+        }
+
+        #[test]
+        fn what_folds_to_ones_is_found_without_folding(sum in prop_oneof![Just(0), any::<u64>(), (0..1_u64 << 48).prop_map(|n| n * 0xffff)]) {
+            prop_assert_eq!(folds_to_ones(sum), fold(sum) == 0xffff);
         }
 
         #[test]

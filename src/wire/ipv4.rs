@@ -15,8 +15,6 @@ mod field {
     pub(super) const FRAGMENT: Range<usize> = 6..8;
     pub(super) const TTL: usize = 8;
     pub(super) const PROTOCOL: usize = 9;
-    /// The word that the checksum sees TTL and protocol as.
-    pub(super) const TTL_PROTOCOL: Range<usize> = 8..10;
     pub(super) const CHECKSUM: Range<usize> = 10..12;
     pub(super) const SRC: Range<usize> = 12..16;
     pub(super) const DST: Range<usize> = 16..20;
@@ -214,7 +212,11 @@ impl<T: AsRef<[u8]>> Packet<T> {
     /// Tells whether the header's checksum is right.
     #[inline]
     pub fn is_intact(&self) -> bool {
-        self.0.as_ref().get(..self.header_len()).is_some_and(|header| Sum::new().bytes(header).is_intact())
+        let bytes = self.0.as_ref();
+        match bytes.first_chunk::<HEADER_LEN>() {
+            Some(header) if self.header_len() == HEADER_LEN => checksum::is_intact(header),
+            _ => bytes.get(..self.header_len()).is_some_and(checksum::is_intact),
+        }
     }
 
     /// Returns the sum of the pseudo header before an upper-layer packet of `length` bytes.
@@ -228,11 +230,10 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
     /// Takes one from the time to live, if there is any left, and updates the checksum. Returns what is left.
     #[inline]
     pub fn decrement_ttl(&mut self) -> u8 {
-        let ttl = self.ttl().saturating_sub(1);
-        let old = u16_at(self.0.as_ref(), field::TTL_PROTOCOL);
+        let Some(ttl) = self.ttl().checked_sub(1) else { return 0 };
         self.set_ttl(ttl);
-        let new = u16_at(self.0.as_ref(), field::TTL_PROTOCOL);
-        self.update(Delta::new().u16(old, new));
+        // TTL is the high byte of its word, and only the difference of the two words counts.
+        self.update(Delta::new().u16(0x0100, 0));
         ttl
     }
 

@@ -49,19 +49,20 @@ impl Queue {
         let room = burst.room().min(CAPACITY) as u16;
         // SAFETY: the queue is set up and only ours; there is room for `room` pointers.
         let count = unsafe { dpdk_sys::dpdk_rx_burst(self.device.id(), self.index, raw.as_mut_ptr().cast(), room) };
-        let mut taken = 0;
+        let finish = self.device.verify_checksums();
+        let before = burst.len();
         for slot in raw.iter().take(count.into()) {
             // SAFETY: the device wrote the first `count` pointers and gave the buffers away.
             let Some(mut frame) = (unsafe { Mbuf::from_raw(slot.assume_init()) }) else {
                 self.counters.rx_multi_segment.fetch_add(1, Relaxed);
                 continue;
             };
-            if self.device.verify_checksums() && finish_checksum(frame.bytes_mut()) {
+            if finish && finish_checksum(frame.bytes_mut()) {
                 self.counters.checksums_finished.fetch_add(1, Relaxed);
             }
-            taken += usize::from(burst.push(frame, port, Origin::Wire).is_ok());
+            drop(burst.push(frame, port, Origin::Wire));
         }
-        taken
+        burst.len() - before
     }
 
     /// Puts a frame in line, and sends the line when it is full.
