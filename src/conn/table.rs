@@ -75,21 +75,6 @@ impl Bucket {
         true
     }
 
-    /// Lets two entries of one tag change places, as far as they are here; returns how many of them are.
-    fn swap(&mut self, tag: u16, one: u32, other: u32) -> usize {
-        let mut swapped = 0;
-        for (entry, _) in self.entries.iter_mut().zip(&self.tags).filter(|(_, own)| **own == tag) {
-            let replacement = match *entry {
-                entry if entry == one => other,
-                entry if entry == other => one,
-                _ => continue,
-            };
-            *entry = replacement;
-            swapped += 1;
-        }
-        swapped
-    }
-
     /// Frees the slot of an entry; returns false when it is not here.
     fn take(&mut self, tag: u16, entry: u32) -> bool {
         let found = |slot: &usize| self.tags[*slot] == tag && self.entries[*slot] == entry;
@@ -289,21 +274,7 @@ impl<A: Address> Table<A> {
         }
         self.len += 1;
         self.wheel.arm(&mut self.entries, index, now);
-        self.promote(hash, index);
         Ok(ConnId(index))
-    }
-
-    /// Lets a new entry be found before the older ones of its client port: of two that take the same replies (two services may
-    /// share a server) only the newest can be alive.
-    fn promote(&mut self, hash: u64, index: u32) {
-        let new = ConnId(index);
-        if self.candidate(hash) == new {
-            return;
-        }
-        match self.find(hash, |connection| self.hash_of(connection) == hash) {
-            Some(older) if older != new => index_swap(&mut self.buckets, hash, index, older.0),
-            _ => {}
-        }
     }
 
     /// Removes a connection and returns it; its timer is gone with it.
@@ -419,18 +390,6 @@ fn index_take(buckets: &mut [Bucket], hash: u64, index: u32) {
     }
 }
 
-/// Lets two entries of one hash change places; as they lie on one path, no counter changes.
-fn index_swap(buckets: &mut [Bucket], hash: u64, one: u32, other: u32) {
-    let mut left = 2;
-    for at in path(buckets.len(), hash) {
-        let Some(bucket) = buckets.get_mut(at) else { return };
-        left -= bucket.swap(tag(hash), one, other);
-        if left == 0 {
-            return;
-        }
-    }
-}
-
 /// The bucket that a hash points to. The number of buckets is a power of two.
 #[inline]
 fn home(buckets: usize, hash: u64) -> usize {
@@ -513,26 +472,6 @@ mod tests {
             next = table.entries[next as usize].link.next;
         }
         assert!(chain.into_iter().eq(0..table.fresh), "an entry is lost");
-    }
-
-    /// A server behind two services sees no more of a client than its port; one that is used again belongs to the newer.
-    #[test]
-    fn the_newest_of_connections_that_share_a_server_takes_the_replies() {
-        let mut table: Table<u32> = Table::new(100, HashKey::new(1));
-        for vport in 1..=20 {
-            let new = connection(7, vport);
-            let id = put(&mut table, new).unwrap();
-            let hash = table.hash(new.protocol, new.caddr, new.cport);
-            assert_eq!(table.reply(hash, table.candidate(hash), &reply(&new)), Some(id), "service {vport}");
-            assert_eq!(table.reply(hash, ConnId::NONE, &reply(&new)), Some(id), "service {vport}");
-        }
-        for vport in 1..=20 {
-            let old = connection(7, vport);
-            let hash = table.hash(old.protocol, old.caddr, old.cport);
-            let id = table.request(hash, ConnId::NONE, &request(&old)).unwrap();
-            assert_eq!(table.remove(id).map(|removed| removed.vport), Some(vport));
-        }
-        assert_pristine(&mut table);
     }
 
     #[test]
