@@ -84,6 +84,8 @@ pub struct DirectorConfig {
     pub destinations: u32,
     /// Seed of the hash; drawn at start unless given.
     pub seed: Auto<u64>,
+    /// Seconds that SIGTERM gives open connections to end, with no new ones scheduled; 0: it stops at once.
+    pub drain_secs: u32,
     /// Path of the control socket.
     pub socket: PathBuf,
     /// Path of the state file; empty: nothing is persisted.
@@ -106,6 +108,7 @@ impl Default for DirectorConfig {
             services: 4096,
             destinations: 16_384,
             seed: Auto::Auto,
+            drain_secs: 0,
             socket: "/run/pollvs/control.sock".into(),
             state: "/var/lib/pollvs/state.json".into(),
         }

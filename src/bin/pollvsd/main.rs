@@ -113,7 +113,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         () = server.run(&control) => Ok(()),
         () = control.keep_house() => Ok(()),
         () = follow(&control, &mut watcher, &mut plane) => Ok(()),
-        outcome = signals(&control) => outcome,
+        outcome = signals(&control, config.director.drain_secs) => outcome,
         () = control.stopped() => Ok(()),
     };
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
@@ -158,8 +158,8 @@ fn ask(watcher: &mut Watcher, question: Option<Question>) {
     }
 }
 
-/// SIGHUP reloads; SIGTERM and SIGINT stop.
-async fn signals(control: &Control) -> anyhow::Result<()> {
+/// SIGHUP reloads; SIGTERM drains and stops, a second one and SIGINT stop at once.
+async fn signals(control: &Control, drain_secs: u32) -> anyhow::Result<()> {
     let (mut hangup, mut term) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
@@ -168,10 +168,19 @@ async fn signals(control: &Control) -> anyhow::Result<()> {
                 Ok(applied) => report(&applied),
                 Err(failure) => tracing::error!("not reloaded, nothing has changed: {failure}"),
             },
-            _ = term.recv() => return Ok(()),
+            _ = term.recv() => break,
             _ = interrupt.recv() => return Ok(()),
         }
     }
+    if drain_secs > 0 {
+        tracing::info!("draining for up to {drain_secs} s");
+    }
+    tokio::select! {
+        () = control.shut_down(drain_secs) => {}
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 fn report(applied: &Applied) {
