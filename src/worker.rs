@@ -19,8 +19,9 @@ use crate::stats::{DropReason, Event};
 use crate::time::Instant;
 use crate::verdict::{Origin, PortId, Verdict, WorkerId};
 
-/// Entries of the timer wheel that one turn looks at, so that a million expiries do not hold up a burst.
-const EXPIRY_BUDGET: u32 = 64;
+/// Entries of the timer wheel that one turn looks at for each frame of a burst: as often as a connection is looked at in its life, once
+/// a level of the wheel, so that expiry keeps up with whatever comes in, and a million expiries do not hold up a burst.
+const LOOKS_PER_FRAME: usize = 4;
 /// Turns between two looks at what is slow: held frames, published loads.
 const CHORES_EVERY: Duration = Duration::from_millis(4);
 
@@ -184,7 +185,8 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         } else {
             self.drain(now);
         }
-        let expired = self.parts.director.expire(now, EXPIRY_BUDGET) > 0;
+        let budget = u32::try_from(self.parts.burst * LOOKS_PER_FRAME).unwrap_or(u32::MAX);
+        let expired = self.parts.director.expire(now, budget) > 0;
         if now >= self.chores_at {
             self.chores(now);
         }

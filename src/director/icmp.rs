@@ -140,8 +140,10 @@ impl<A: Family> Lane<'_, A> {
         if local {
             return self.shared.kernels(self.snapshot, packet.port, packet.origin);
         }
-        if bound.flags.contains(ConnFlags::TUN) && !self.encapsulate(frame, packet.at, packet.hash, bound.path) {
-            return Verdict::Drop(DropReason::NoRoom);
+        if bound.flags.contains(ConnFlags::TUN)
+            && let Err(reason) = self.encapsulate(frame, packet.at, packet.hash, bound.path)
+        {
+            return Verdict::Drop(reason);
         }
         forward::verdict(forward::send(frame, &hop))
     }

@@ -148,8 +148,8 @@ impl<'s, A: Family> Lane<'s, A> {
         self.shared.event(Event::Request);
         if bound.flags.contains(ConnFlags::NAT) {
             nat::rewrite(frame.bytes_mut(), packet.at, End::Destination, bound.daddr, bound.dport);
-        } else if tunnelled && !self.encapsulate(frame, packet.at, packet.hash, bound.path) {
-            return Err(Verdict::Drop(DropReason::NoRoom));
+        } else if tunnelled && let Err(reason) = self.encapsulate(frame, packet.at, packet.hash, bound.path) {
+            return Err(Verdict::Drop(reason));
         }
         forward::send(frame, hop)
     }
@@ -178,11 +178,19 @@ impl<'s, A: Family> Lane<'s, A> {
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
     }
 
-    pub(super) fn encapsulate<F: Frame>(&mut self, frame: &mut F, at: Offsets, hash: u64, path: &Path) -> bool {
-        let (Some(from), Some(to)) = (path.source, path.address) else { return false };
+    /// Puts the packet into the tunnel, for which the director needs an address of its own on the way.
+    pub(super) fn encapsulate<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        at: Offsets,
+        hash: u64,
+        path: &Path,
+    ) -> Result<(), DropReason> {
+        let (Some(from), Some(to)) = (path.source, path.address) else { return Err(DropReason::NoRoute) };
         self.shared.ident = self.shared.ident.wrapping_add(1);
         let (tunnel, ident) = (path.tunnel, self.shared.ident);
-        tun::encapsulate(frame, &at, &Outer { from, to, tunnel, ident, source_port: source_port(hash) })
+        let outer = Outer { from, to, tunnel, ident, source_port: source_port(hash) };
+        if tun::encapsulate(frame, &at, &outer) { Ok(()) } else { Err(DropReason::NoRoom) }
     }
 
     /// Longer than the way out takes: with DF the sender is told what would fit.

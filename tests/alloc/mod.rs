@@ -6,7 +6,8 @@ use pollvs::burst::Burst;
 use pollvs::director::Limits;
 use pollvs::io::memory::VecFrame;
 use pollvs::verdict::Origin::Wire;
-use pollvs::wire::sample::{Sample, at, icmp, tcp, udp};
+use pollvs::wire::protocol;
+use pollvs::wire::sample::{Sample, at, icmp, ip, tcp, udp};
 
 use crate::world::{Fate, INSIDE, INSIDE_MAC, OUTSIDE, ROOMY, World, fate, server_mac};
 
@@ -145,6 +146,24 @@ fn what_is_refused_allocates_nothing() {
         measure(|| world.director.process(&mut burst, world.now))
     };
     assert_eq!(info, AllocationInfo::default());
+}
+
+#[test]
+fn errors_that_belong_to_a_connection_allocate_nothing() {
+    let (client, vip, server) = (at("203.0.113.5:1000"), at("192.0.2.10:80"), at("198.51.100.11:80"));
+    for method in ["-m", "-g", "-i"] {
+        let mut world = service(method, "");
+        quietly(&mut world, &requests("S"));
+        let error = |from: &str, to, quote: Sample| icmp(at(from).ip(), to, 3, 4).data(quote.packet());
+        let about_reply = error("198.18.9.9:0", vip.ip(), tcp(vip, client));
+        all(&quietly(&mut world, &[about_reply]), "server 11: ");
+        let about_request = error("198.51.100.11:0", client.ip(), tcp(client, server)).macs(server_mac(11), INSIDE_MAC);
+        all(&quietly(&mut world, &[about_request]), if method == "-m" { "router: " } else { "kernel 1" });
+        let inner = tcp(client, vip).packet();
+        let outer = ip(at("198.51.100.1:0").ip(), server.ip(), protocol::IPIP).data(inner);
+        let about_tunnel = error("198.51.100.2:0", at("198.51.100.1:0").ip(), outer).macs(server_mac(11), INSIDE_MAC);
+        all(&quietly(&mut world, &[about_tunnel]), if method == "-i" { "router: " } else { "kernel 1" });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::world::{Fate, INSIDE, INSIDE_MAC, OUTSIDE, World, server_mac};
 use pollvs::stats::Event;
 use pollvs::verdict::{Origin, PortId};
 use pollvs::wire::protocol;
-use pollvs::wire::sample::{DIRECTOR, ROUTER, Sample, at, icmp, sctp, tcp, udp};
+use pollvs::wire::sample::{DIRECTOR, ROUTER, Sample, at, icmp, ip, sctp, tcp, udp};
 use proptest::prelude::*;
 
 type Arrival = (PortId, Origin, Vec<u8>);
@@ -65,11 +65,37 @@ fn sensible() -> impl Strategy<Value = Sample> {
     )
 }
 
+/// An ICMP error that quotes a packet that means something, or some of it, in a tunnel or not.
+fn error() -> impl Strategy<Value = Sample> {
+    let kind = prop::sample::select(&[(3_u8, 4_u8), (3, 1), (11, 0), (1, 4), (2, 0), (4, 0), (5, 1)][..]);
+    let to = prop::sample::select(&["192.0.2.10", "198.51.100.1", "203.0.113.5"][..]);
+    let to6 = prop::sample::select(&["2001:db8:1::10", "2001:db8:2::1", "2001:db8:3::5"][..]);
+    (sensible(), kind, to, to6, any::<bool>(), any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(quote, (kind, code), to, to6, tunnelled, cut, whole)| {
+            let packet = quote.packet();
+            let v4 = packet[0] >> 4 == 4;
+            let (from, to) = if v4 { ("198.18.9.9", to) } else { ("2001:db8:9::9", to6) };
+            let (from, to): (std::net::IpAddr, std::net::IpAddr) = (from.parse().unwrap(), to.parse().unwrap());
+            let outer = |packet| {
+                ip(at("198.51.100.1:0").ip(), at("198.51.100.13:0").ip(), protocol::IPIP).data(packet).packet()
+            };
+            let packet = if v4 && tunnelled { outer(packet) } else { packet };
+            let most = if whole { packet.len() } else { cut.index(packet.len()) };
+            icmp(from, to, kind, code).rest([0, 0, 3, 0]).data(&packet[..most])
+        },
+    )
+}
+
 /// A packet with some bytes changed, some cut off or some added.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
-    (sensible(), changes, prop_oneof![2 => Just(0_i32), 1 => -60..60_i32], any::<bool>()).prop_map(
-        |(sample, changes, longer, mend)| {
+    (
+        prop_oneof![3 => sensible(), 1 => error()],
+        changes,
+        prop_oneof![2 => Just(0_i32), 1 => -60..60_i32],
+        any::<bool>(),
+    )
+        .prop_map(|(sample, changes, longer, mend)| {
             let mut frame = sample.frame();
             changes.iter().for_each(|(at, value)| *at.get_mut(&mut frame[12..]) = *value);
             let length = usize::try_from(i32::try_from(frame.len()).unwrap() + longer).unwrap_or(0);
@@ -80,12 +106,12 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
                 frame[24..26].copy_from_slice(&sum.to_be_bytes());
             }
             frame
-        },
-    )
+        })
 }
 
 fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
-    let frame = prop_oneof![1 => noise(), 3 => mutated(), 2 => sensible().prop_map(|s| s.frame())];
+    let whole = prop_oneof![2 => sensible(), 1 => error()];
+    let frame = prop_oneof![1 => noise(), 3 => mutated(), 3 => whole.prop_map(|s| s.frame())];
     prop::collection::vec((0_u16..3, origin(), frame), 1..32).prop_map(|frames| {
         let to = |(port, origin, mut frame): (u16, Origin, Vec<u8>)| {
             if port == 1 && frame.len() >= 6 && frame[..6] == DIRECTOR.0 {

@@ -1,5 +1,6 @@
 //! The errors that the director itself sends: to whom, from which address, with which quotation, how many.
 use super::{Fate, World, is};
+use pollvs::network::{Fib, Route, Target};
 use pollvs::stats::{DropReason, Event};
 use pollvs::wire::sample::{Sample, at, tcp, udp};
 
@@ -108,6 +109,20 @@ fn no_way_to_the_destination_is_a_host_unreachable() {
     let line = world.client(&syn()).to_string();
     assert!(line.starts_with("router: IP 192.0.2.10 > 203.0.113.5") && line.contains("ICMP type=3 code=1"), "{line}");
     assert_eq!((world.dropped(DropReason::NoRoute), world.connections().len()), (1, 1));
+}
+
+#[test]
+fn a_tunnel_without_an_address_of_the_directors_has_no_way() {
+    let mut world = world("-i");
+    let route = Route {
+        network: u32::from_be_bytes([198, 51, 100, 0]),
+        prefix: 24,
+        metric: 0,
+        target: Target::Via { port: super::INSIDE, gateway: None, source: None, mtu: 0 },
+    };
+    world.control.network.v4.fib = Fib::new(vec![route]);
+    world.apply();
+    assert_eq!(world.client(&syn()), Fate::Dropped(DropReason::NoRoute));
 }
 
 #[test]
