@@ -77,9 +77,9 @@ impl Bucket {
 
     /// Frees the slot of an entry; returns false when it is not here.
     fn take(&mut self, tag: u16, entry: u32) -> bool {
-        let found = |slot: &usize| self.tags[*slot] == tag && self.entries[*slot] == entry;
-        let Some(slot) = (0..SLOTS).find(found) else { return false };
-        self.tags[slot] = EMPTY;
+        let mut slots = self.tags.iter_mut().zip(self.entries);
+        let Some((of, _)) = slots.find(|(of, index)| **of == tag && *index == entry) else { return false };
+        *of = EMPTY;
         true
     }
 }
@@ -150,8 +150,7 @@ impl<A: Address> Table<A> {
 
     /// Bytes that a table for `capacity` connections takes, but for the wheel's fixed part.
     pub fn bytes_for(capacity: u32) -> usize {
-        let buckets = (capacity as usize * 2).div_ceil(SLOTS).next_power_of_two();
-        buckets * size_of::<Bucket>() + capacity as usize * size_of::<Connection<A>>()
+        bucket_count(capacity) * size_of::<Bucket>() + capacity as usize * size_of::<Connection<A>>()
     }
 
     /// Bytes that the table takes, everything counted.
@@ -262,7 +261,7 @@ impl<A: Address> Table<A> {
         debug_assert_eq!(hash, self.hash_of(&connection), "the hash is not this connection's");
         let index = if self.free == NO_ENTRY { self.fresh } else { self.free };
         let entry = self.entries.get_mut(index as usize).ok_or(InsertError::Full)?;
-        let after = entry.link.next;
+        let after = entry.link.next();
         if !index_put(&mut self.buckets, hash, index) {
             return Err(InsertError::ChainFull);
         }
@@ -271,6 +270,7 @@ impl<A: Address> Table<A> {
             self.fresh += 1;
         } else {
             self.free = after;
+            prefetch::element(&self.entries, after as usize);
         }
         self.len += 1;
         self.wheel.arm(&mut self.entries, index, now);
@@ -301,10 +301,13 @@ impl<A: Address> Table<A> {
         self.wheel.arm(&mut self.entries, id.0, now);
     }
 
-    /// Changes what a connection is found by (its protocol, client address or port; of a template the virtual address), and whatever else `change` does. When it
-    /// cannot be taken in under the new ones the connection stays as it was. An id of no connection is no error.
+    /// Changes what a connection is found by (its protocol, client address or port; of a template the virtual address), and
+    /// whatever else `change` does. When it cannot be taken in under the new ones the connection stays as it was. An id of no
+    /// connection, or of a retired one, is no error.
     pub fn rekey(&mut self, id: ConnId, change: impl FnOnce(&mut Connection<A>)) -> Result<(), InsertError> {
-        let Some(before) = self.get(id).copied() else { return Ok(()) };
+        let Some(before) = self.get(id).copied().filter(|c| !c.flags.contains(ConnFlags::RETIRED)) else {
+            return Ok(());
+        };
         let mut after = before;
         change(&mut after);
         after.link = before.link;
@@ -333,7 +336,12 @@ impl<A: Address> Table<A> {
     /// `expires` and [`Table::rearm`] it. Every connection looked at takes one off `budget`; at 0 the work stops, to be resumed
     /// by the next call. `None` with budget left: nothing more is due.
     pub fn due(&mut self, now: Tick, budget: &mut u32) -> Option<ConnId> {
-        self.wheel.due(&mut self.entries, now, budget).map(ConnId)
+        let due = self.wheel.due(&mut self.entries, now, budget).map(ConnId)?;
+        // The next one is likely to be removed too: have its bucket here by then.
+        if let Some(next) = self.entries.get(self.wheel.upcoming() as usize) {
+            self.prefetch(self.hash_of(next));
+        }
+        Some(due)
     }
 
     /// Lists the connections among the next `max` entries from `cursor` on, which starts at 0, and returns the cursor to go on
@@ -469,7 +477,7 @@ mod tests {
         let mut next = table.free;
         while next != NO_ENTRY {
             assert!(chain.insert(next), "entry {next} is free twice");
-            next = table.entries[next as usize].link.next;
+            next = table.entries[next as usize].link.next();
         }
         assert!(chain.into_iter().eq(0..table.fresh), "an entry is lost");
     }
@@ -629,8 +637,10 @@ mod tests {
         let full = table.rekey(id, |entry| (entry.caddr, entry.cport) = (7, 5000));
         assert_eq!(full, Err(InsertError::ChainFull));
         assert_eq!(table.request(table.hash(6, 1, 65535), ConnId::NONE, &request(&moved)), Some(id));
-        assert_eq!(table.due(NOW.plus(100), &mut 1000).and_then(|due| table.remove(due)).map(|c| c.caddr), Some(1));
-        assert_eq!(table.rekey(id, |_| ()), Ok(()));
+        assert_eq!(table.remove(id).map(|entry| (entry.caddr, entry.cport)), Some((1, 65535)));
+        assert_eq!(table.rekey(id, |_| ()), Ok(()), "no connection, no error");
+        assert_eq!((0..=ALIKE).filter_map(|id| table.remove(ConnId(id))).count(), ALIKE as usize);
+        assert_pristine(&mut table);
     }
 
     #[test]
@@ -653,19 +663,17 @@ mod tests {
     #[test]
     fn sixteen_million_connections_take_at_most_96_bytes_each() {
         // The sum, not the table: 16M of them would take the memory. A smaller table shows that the sum is right.
-        let bytes = |capacity: usize, entry: usize| {
-            let buckets = bucket_count(capacity as u32) * size_of::<Bucket>();
-            capacity * entry + buckets + size_of::<Table<u32>>() + Wheel::default().memory_bytes() - size_of::<Wheel>()
-        };
-        let small = Table::<u32>::new(1 << 12, HashKey::new(1));
-        assert_eq!(small.memory_bytes(), bytes(1 << 12, 64));
-        for million in [1_000_000, 1 << 20] {
-            let each = bytes(16 * million, 64) as f64 / (16 * million) as f64;
+        let fixed = size_of::<Table<u32>>() - size_of::<Wheel>() + Wheel::default().memory_bytes();
+        let small = Table::<u32>::new(5000, HashKey::new(1));
+        assert_eq!(small.memory_bytes(), Table::<u32>::bytes_for(5000) + fixed);
+        assert_eq!(small.memory_bytes() - fixed, size_of_val(&*small.entries) + size_of_val(&*small.buckets));
+        for capacity in [16_000_000, 1 << 24] {
+            let each = (Table::<u32>::bytes_for(capacity) + fixed) as f64 / f64::from(capacity);
             assert!(each <= 96.0, "{each} bytes a connection");
         }
-        // Just above a power of two the index is at its largest.
-        assert!(bytes((1 << 24) + 1, 64) as f64 / ((1 << 24) + 1) as f64 <= 97.0);
-        assert!(Table::<u128>::new(1 << 12, HashKey::new(1)).memory_bytes() >> 12 <= 128 + 17);
+        // Just above a power of two the index is at its largest, 32 bytes a connection.
+        assert!(Table::<u32>::bytes_for((1 << 24) + 1) < 97 << 24);
+        assert!(Table::<u128>::bytes_for(1 << 24) <= (128 + 16) << 24);
     }
 
     mod against_a_model {

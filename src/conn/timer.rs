@@ -1,11 +1,13 @@
-//! The timer wheel: entries in lists by the tick at which they are to be looked at, four levels of 128 slots after Varghese and
+//! The timer wheel: entries in slots by the tick at which they are to be looked at, four levels of 128 slots after Varghese and
 //! Lauck, "Hashed and Hierarchical Timing Wheels" (1987). A slot of the first level is one tick of 10 ms, a slot of the next is
 //! 128 of those, and so on; when the clock enters an upper slot its entries move down. The links live in the entries, so that
 //! the wheel allocates nothing, and a bitmap a level finds the next occupied slot however far the clock has jumped.
 //!
 //! An entry whose expiry moves later stays where it is and moves when its slot comes up. An expiry beyond the last slot waits
-//! in the last slot and moves on from there.
+//! in the last slot and moves on from there. A slot is eight lists, taken from in turn: the end of a connection touches lines
+//! that have long left the cache, and one list would name the next only when the last has come.
 
+use crate::prefetch;
 use crate::time::{self, Tick};
 
 const LEVELS: usize = 4;
@@ -14,7 +16,9 @@ const BITS: u32 = 7;
 /// Slots of a level.
 const SLOTS: usize = 1 << BITS;
 const MASK: u32 = SLOTS as u32 - 1;
-/// The top level's slots lie on a circle; further ahead than this an entry would come to lie in the present slot.
+/// Lists of a slot.
+const LISTS: usize = 8;
+/// A level's slots lie on a circle; further ahead than this an entry could come to lie in the top level's present slot.
 const FURTHEST: u32 = MASK << ((LEVELS as u32 - 1) * BITS);
 /// End of a list.
 const END: u32 = u32::MAX;
@@ -22,7 +26,7 @@ const END: u32 = u32::MAX;
 /// Place of an entry in the wheel.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    pub(super) next: u32,
+    next: u32,
     prev: u32,
     slot: u16,
 }
@@ -47,6 +51,11 @@ impl Link {
     #[inline]
     pub(super) const fn in_use(self) -> bool {
         self.slot != Self::FREE
+    }
+
+    /// The entry after this one in its list.
+    pub(super) const fn next(self) -> u32 {
+        self.next
     }
 
     const fn armed(self) -> bool {
@@ -78,24 +87,56 @@ struct List {
     tail: u32,
 }
 
+/// The lists of one slot, one cache line. An entry is in the list of its index's low bits.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+struct Slot([List; LISTS]);
+
+impl Slot {
+    const EMPTY: Self = Self([List { head: END, tail: END }; LISTS]);
+
+    #[inline]
+    fn list(&mut self, index: u32) -> &mut List {
+        &mut self.0[index as usize % LISTS]
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|list| list.head == END)
+    }
+}
+
 /// The wheel. Entries are named by their index in the slice that every call is given, always the same one.
 #[derive(Debug)]
 pub struct Wheel {
-    lists: Box<[List; LEVELS * SLOTS]>,
+    slots: Box<[Slot; LEVELS * SLOTS]>,
     occupied: [u128; LEVELS],
     /// The present: every earlier tick has been dealt with, this one may still hold entries.
     cursor: Tick,
     armed: u32,
+    /// The list that was taken from last.
+    turn: u32,
+    /// What will be looked at soon, if anything.
+    upcoming: u32,
     /// Entries are due at the edges of the kernel's wheel, not to the tick.
     edges: bool,
-    /// Nothing is due at this tick: found so, and no entry has been put in since.
+    /// Nothing is due at this tick: found so, and no entry has been put where the clock stands since.
     quiet: Option<Tick>,
 }
 
 impl Default for Wheel {
     fn default() -> Self {
-        let lists = Box::new([List { head: END, tail: END }; LEVELS * SLOTS]);
-        Self { lists, occupied: [0; LEVELS], cursor: Tick(0), armed: 0, edges: false, quiet: None }
+        let slots = Box::new([Slot::EMPTY; LEVELS * SLOTS]);
+        Self {
+            slots,
+            occupied: [0; LEVELS],
+            cursor: Tick(0),
+            armed: 0,
+            turn: 0,
+            upcoming: END,
+            edges: false,
+            quiet: None,
+        }
     }
 }
 
@@ -112,7 +153,7 @@ impl Wheel {
 
     /// Bytes that the wheel takes.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.lists)
+        size_of::<Self>() + size_of_val(&*self.slots)
     }
 
     /// Puts entry `index` where its `expires` belongs, wherever it was.
@@ -146,7 +187,7 @@ impl Wheel {
             return;
         }
         *entry.link_mut() = Link::unarmed();
-        self.unlink(entries, link);
+        self.unlink(entries, index, link);
     }
 
     /// Returns the next entry that has expired by `now`, out of the wheel. Each entry looked at, also one that is only moved,
@@ -163,8 +204,7 @@ impl Wheel {
                 return None;
             };
             *budget -= 1;
-            let index = self.lists.get(slot)?.head;
-            self.disarm(entries, index);
+            let index = self.pop(entries, slot);
             let expires = self.fires(entries.get(index as usize)?);
             if expires.reached(self.cursor) {
                 return Some(index);
@@ -173,6 +213,26 @@ impl Wheel {
             self.push(entries, index, slot);
         }
         None
+    }
+
+    /// An entry that [`Wheel::due`] is likely to return soon and that has been asked for: a guess.
+    pub fn upcoming(&self) -> u32 {
+        self.upcoming
+    }
+
+    /// Takes an entry out of a slot, from one list after the other, and asks for the one behind it.
+    fn pop<T: Timed>(&mut self, entries: &mut [T], slot: usize) -> u32 {
+        let Some(Slot(lists)) = self.slots.get(slot) else { return END };
+        self.turn = self.turn.wrapping_add(1);
+        let head = |ahead| lists[(self.turn.wrapping_add(ahead)) as usize % LISTS].head;
+        let index = (0..LISTS as u32).map(head).find(|index| *index != END).unwrap_or(END);
+        // Asked for five turns ago: near enough to be in use soon, far enough to have come.
+        self.upcoming = head(3);
+        if let Some(entry) = entries.get(index as usize) {
+            prefetch::element(entries, entry.link().next as usize);
+        }
+        self.disarm(entries, index);
+        index
     }
 
     /// Moves the clock to the next occupied slot that starts by `now` and returns that slot, or moves it to `now`.
@@ -202,17 +262,14 @@ impl Wheel {
         })
     }
 
-    /// The first tick of the next occupied slot. A lower level lies within the present slot of the level above it, so the first
-    /// level that has any slot ahead has the next; only the top level goes round.
+    /// The first tick of the next occupied slot.
     fn next_start(&self) -> Option<Tick> {
-        (0..LEVELS).find_map(|level| {
-            let (at, top) = (self.position(level), level == LEVELS - 1);
-            let occupied = self.occupied[level];
-            let ahead = if top { occupied.rotate_right(at) } else { occupied >> at };
+        let starts = (0..LEVELS).filter(|level| self.occupied[*level] != 0).map(|level| {
             let shift = level_shift(level);
-            let start = (self.cursor.0 >> shift).wrapping_add(ahead.trailing_zeros()) << shift;
-            (ahead != 0).then_some(Tick(start))
-        })
+            let ahead = self.occupied[level].rotate_right(self.position(level)).trailing_zeros();
+            Tick((self.cursor.0 >> shift).wrapping_add(ahead) << shift)
+        });
+        starts.min_by_key(|start| start.since(self.cursor))
     }
 
     /// The slot of `level` that the clock is in.
@@ -220,15 +277,19 @@ impl Wheel {
         self.cursor.0 >> level_shift(level) & MASK
     }
 
-    /// The slot for an expiry: of the level of the highest bit in which it differs from the clock.
+    /// The slot for an expiry: of the lowest level that reaches so far.
     fn place(&self, expires: Tick) -> usize {
         let when = self.cursor.plus(expires.since(self.cursor).min(FURTHEST)).0;
-        let level = (((when ^ self.cursor.0) | 1).ilog2() / BITS).min(LEVELS as u32 - 1) as usize;
+        let reaches = |level: &usize| {
+            let shift = level_shift(*level);
+            (when >> shift).wrapping_sub(self.cursor.0 >> shift) & (u32::MAX >> shift) <= MASK
+        };
+        let level = (0..LEVELS).find(reaches).unwrap_or(LEVELS - 1);
         level * SLOTS + (when >> level_shift(level) & MASK) as usize
     }
 
     fn push<T: Timed>(&mut self, entries: &mut [T], index: u32, slot: usize) {
-        let Some(list) = self.lists.get_mut(slot) else { return };
+        let Some(list) = self.slots.get_mut(slot).map(|slot| slot.list(index)) else { return };
         let prev = std::mem::replace(&mut list.tail, index);
         match entries.get_mut(prev as usize) {
             Some(entry) => entry.link_mut().next = index,
@@ -239,22 +300,24 @@ impl Wheel {
         }
         self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
         self.armed += 1;
-        self.quiet = None;
+        if slot == self.position(0) as usize {
+            self.quiet = None;
+        }
     }
 
-    fn unlink<T: Timed>(&mut self, entries: &mut [T], link: Link) {
-        let slot = usize::from(link.slot);
-        let Some(list) = self.lists.get_mut(slot) else { return };
+    fn unlink<T: Timed>(&mut self, entries: &mut [T], index: u32, link: Link) {
+        let at = usize::from(link.slot);
+        let Some(slot) = self.slots.get_mut(at) else { return };
         match entries.get_mut(link.prev as usize) {
             Some(entry) => entry.link_mut().next = link.next,
-            None => list.head = link.next,
+            None => slot.list(index).head = link.next,
         }
         match entries.get_mut(link.next as usize) {
             Some(entry) => entry.link_mut().prev = link.prev,
-            None => list.tail = link.prev,
+            None => slot.list(index).tail = link.prev,
         }
-        if list.head == END {
-            self.occupied[slot / SLOTS] &= !(1 << (slot % SLOTS));
+        if slot.is_empty() {
+            self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
         }
         self.armed -= 1;
     }
@@ -332,7 +395,9 @@ mod tests {
         let (mut wheel, mut entries) = wheel(Tick(5), &[0, 70]);
         entries[1].expires = Tick(u32::MAX);
         wheel.arm(&mut entries, 1, Tick(5));
-        assert_eq!(all_due(&mut wheel, &mut entries, Tick(5)), [0, 1]);
+        let mut due = all_due(&mut wheel, &mut entries, Tick(5));
+        due.sort_unstable();
+        assert_eq!(due, [0, 1]);
     }
 
     #[test]
@@ -379,7 +444,8 @@ mod tests {
             wheel.disarm(&mut entries, index);
         }
         assert!(wheel.is_empty() && wheel.occupied == [0; LEVELS]);
-        assert!(wheel.lists.iter().all(|list| (list.head, list.tail) == (END, END)));
+        let empty = |list: &List| (list.head, list.tail) == (END, END);
+        assert!(wheel.slots.iter().flat_map(|slot| &slot.0).all(empty));
     }
 
     /// Ticks ahead, about as many of every size up to 31 days.
