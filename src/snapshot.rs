@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::destination::{DestId, Destination, Method, Tunnel};
+use crate::family::Address;
 use crate::network::{AddressSet, Hop, Network};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
 use crate::settings::Settings;
@@ -41,13 +42,18 @@ impl Rules {
         destinations: Vec<Option<Arc<Destination>>>,
         settings: Settings,
     ) -> Self {
-        let keys = || services.iter().flatten().map(|s| (s.key, s.id));
-        let vips = || keys().filter_map(|(key, _)| vip(&key));
-        let vips4 = vips().filter_map(|a| if let IpAddr::V4(a) = a { Some(a.to_bits()) } else { None });
-        let vips6 = vips().filter_map(|a| if let IpAddr::V6(a) = a { Some(a.to_bits()) } else { None });
-        let (vips4, vips6) = (AddressSet::new(vips4), AddressSet::new(vips6));
+        let index: FxHashMap<_, _> = services.iter().flatten().map(|s| (s.key, s.id)).collect();
+        let (vips4, vips6) = vips(index.keys().copied());
         let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
-        Self { index: keys().collect(), vips4, vips6, servers, services, destinations, settings }
+        Self { index, vips4, vips6, servers, services, destinations, settings }
+    }
+
+    /// Keeps the addresses of services that are gone virtual, as long as connections of theirs may live: their clients' packets are
+    /// then still looked up, by the worker that owns the client.
+    #[must_use]
+    pub fn with_former(mut self, keys: impl Iterator<Item = ServiceKey> + Clone) -> Self {
+        (self.vips4, self.vips6) = vips(self.index.keys().copied().chain(keys));
+        self
     }
 
     /// Is that a server of a NAT service, as far as `nat_icmp_send` asks?
@@ -109,9 +115,16 @@ fn servers(services: &[Option<Arc<Service>>]) -> FxHashSet<(u8, IpAddr, u16)> {
     services.iter().flatten().flat_map(of).collect()
 }
 
-fn vip(key: &ServiceKey) -> Option<IpAddr> {
+/// The virtual addresses of these services, by family.
+fn vips(keys: impl Iterator<Item = ServiceKey> + Clone) -> (AddressSet<u32>, AddressSet<u128>) {
+    let vips4 = keys.clone().filter_map(vip).filter_map(u32::from_ip);
+    let vips6 = keys.filter_map(vip).filter_map(u128::from_ip);
+    (AddressSet::new(vips4), AddressSet::new(vips6))
+}
+
+fn vip(key: ServiceKey) -> Option<IpAddr> {
     match key {
-        ServiceKey::Address { address, .. } => Some(*address),
+        ServiceKey::Address { address, .. } => Some(address),
         ServiceKey::Mark { .. } => None,
     }
 }

@@ -385,7 +385,9 @@ fn quiesced(rules: &Rules) -> Rules {
         Arc::new(service)
     };
     let services = rules.services.iter().map(|s| s.as_ref().map(service)).collect();
-    Rules::new(services, destinations, rules.settings)
+    let mut quiesced = rules.clone();
+    (quiesced.services, quiesced.destinations) = (services, destinations);
+    quiesced
 }
 
 /// What all workers together know of one destination.

@@ -64,9 +64,10 @@ impl Store {
     /// The rules as the workers take them; the same `Arc` until something changes.
     pub fn rules(&mut self) -> Arc<Rules> {
         let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
+        let former = self.removed.keys().map(|(key, _)| *key);
         let build = || {
             let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
-            Arc::new(Rules::new(services.clone(), destinations, settings))
+            Arc::new(Rules::new(services.clone(), destinations, settings).with_former(former))
         };
         self.rules.get_or_insert_with(build).clone()
     }

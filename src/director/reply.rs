@@ -2,7 +2,7 @@
 
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
-use crate::director::request::{request_key, trim};
+use crate::director::request::trim;
 use crate::director::{Lane, Packet};
 use crate::forward::answer::Fault;
 use crate::forward::{self, Exit, nat};
@@ -38,14 +38,10 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
-    /// A packet that is no server's: the kernel's, unless a connection outlives its service, or the kernel answers in the name of a
-    /// virtual address.
+    /// A packet that is no server's: the kernel's, which perhaps answers in the name of a virtual address.
     fn unrelated<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
         if packet.origin == Origin::Twin {
             self.answered_locally(packet);
-        } else if let Some((id, connection)) = self.orphan(packet) {
-            let bound = self.bound(connection);
-            return forward::verdict(self.known(frame, packet, id, &bound));
         } else if self.is_told(frame, packet) {
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
             return self.tell_server(frame, *packet, Fault::PortUnreachable, DropReason::UnknownReply);
@@ -59,17 +55,6 @@ impl<A: Family> Lane<'_, A> {
         rules.is_server(packet.at.protocol, packet.src.ip(), packet.sport)
             && !packet.segment.resets()
             && A::ttl(frame.bytes(), packet.at.l3) > 1
-    }
-
-    /// The connection of a client's packet to an address of ours that is no virtual one any more.
-    fn orphan(&self, packet: &Packet<A>) -> Option<(ConnId, &Connection<A>)> {
-        if A::hop(self.snapshot, packet.dst) != Hop::Local {
-            return None;
-        }
-        let key = request_key(packet);
-        let hash = self.tables.connections.hash(key.protocol, key.caddr, key.cport);
-        let id = self.tables.connections.request(hash, ConnId::NONE, &key)?;
-        Some((id, self.tables.connections.get(id)?))
     }
 
     /// The director itself answers a client of a DR or TUN service ("local node"): its packet moves the connection on.

@@ -266,3 +266,30 @@ fn expiry_keeps_up_with_a_flood_of_short_flows() {
     let held = cluster.held()[0];
     assert!(held <= 75 * 32, "{held}: some turns late at the most, when an upper slot of the wheel comes up");
 }
+
+#[test]
+fn the_clients_of_a_deleted_service_still_come_to_their_owner() {
+    let mut cluster = Cluster::new(2, 1024, &RULES);
+    cluster.control.ipvsadm("-A -t 192.0.2.11:80 -s rr");
+    cluster.apply();
+    let push = |cluster: &Cluster, flags| {
+        for n in 0..40 {
+            cluster.devices[n as usize % 2].push(OUTSIDE, syn(n).letters(flags).frame());
+        }
+    };
+    push(&cluster, "S");
+    cluster.settle();
+    assert_eq!(cluster.sent(INSIDE).len(), 40);
+    cluster.control.ipvsadm("-D -t 192.0.2.10:80");
+    cluster.apply();
+    push(&cluster, "A");
+    cluster.settle();
+    assert_eq!(cluster.dropped(DropReason::DestinationGone).iter().sum::<u64>(), 40, "silently, as the kernel");
+    assert!(cluster.passed().is_empty());
+    cluster.control.store.forget_unused(|_| false);
+    cluster.apply();
+    let stranger = tcp(at("203.0.113.99:9"), at("192.0.2.10:80")).frame();
+    cluster.devices[0].push(OUTSIDE, stranger.clone());
+    cluster.settle();
+    assert_eq!(cluster.passed(), [stranger]);
+}
