@@ -7,6 +7,7 @@ datagrams.py ask ADDRESS PORT COUNT     asks so often, each time from another po
 
 import socket
 import sys
+import time
 
 
 def answer(address, port, name):
@@ -26,13 +27,13 @@ def ask(address, port, count):
 
 
 def answered(client):
-    """The answer to one question, asked up to five times: the service may be about to start."""
-    for _ in range(5):
-        client.send(b"who?")
+    """The answer to one question, asked again for some seconds: the service may be about to start."""
+    for _ in range(10):
         try:
+            client.send(b"who?")
             return client.recv(2048).decode()
         except (TimeoutError, ConnectionRefusedError):
-            continue
+            time.sleep(0.5)
     return "nobody"
 
 

@@ -114,7 +114,7 @@ impl TestBed {
     /// Asks pollvsd to end and waits for it.
     pub(super) fn stop_director(&mut self) -> std::process::ExitStatus {
         let mut director = self.director.take().unwrap();
-        Command::new("kill").arg(director.id().to_string()).status().unwrap();
+        assert!(terminate(director.id()));
         director.wait().unwrap()
     }
 
@@ -164,6 +164,11 @@ pub(super) fn within(limit: Duration, mut succeeds: impl FnMut() -> bool) -> boo
         sleep(Duration::from_millis(5));
     }
     true
+}
+
+/// Sends SIGTERM by the shell's own `kill`; the program of that name is not everywhere.
+pub(super) fn terminate(id: u32) -> bool {
+    Command::new("bash").args(["-c", "kill \"$0\"", &id.to_string()]).status().unwrap().success()
 }
 
 fn script(words: &[&str]) -> Command {
