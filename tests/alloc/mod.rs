@@ -1,15 +1,24 @@
 //! The data path neither allocates nor frees: `process` and `expire` are measured for every way that a packet can go.
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use pollvs::burst::Burst;
-use pollvs::director::Limits;
+use pollvs::director::{Director, Limits};
+use pollvs::handoff::Handoff;
+use pollvs::io::PacketIo;
 use pollvs::io::memory::VecFrame;
+use pollvs::load_board::LoadBoard;
+use pollvs::steering::{Prefixes, Steering};
+use pollvs::time::Instant;
 use pollvs::verdict::Origin::Wire;
+use pollvs::verdict::{PortId, WorkerId};
 use pollvs::wire::protocol;
 use pollvs::wire::sample::{Sample, at, icmp, ip, tcp, udp};
+use pollvs::worker::{Clock, Idle, NoTwin, Parts, Worker};
 
-use crate::world::{Fate, INSIDE, INSIDE_MAC, OUTSIDE, ROOMY, World, fate, server_mac};
+use crate::world::{Control, Fate, INSIDE, INSIDE_MAC, OUTSIDE, ROOMY, World, fate, server_mac};
 
 /// Judges the frames, which come in by the port that their MAC says, in bursts; nothing may be allocated or freed meanwhile.
 fn quietly(world: &mut World, samples: &[Sample]) -> Vec<Fate> {
@@ -175,6 +184,73 @@ fn a_full_table_allocates_nothing() {
     let fates = quietly(&mut world, &(1000..1200).map(syn).collect::<Vec<_>>());
     all(&fates[16..], "table_full");
     all(&fates[..16], "server 11: ");
+}
+
+/// A device that neither allocates nor frees: what comes in was made before, what goes out is kept.
+struct Still {
+    inbound: Vec<VecFrame>,
+    outbound: Vec<VecFrame>,
+}
+
+impl PacketIo for Still {
+    type Frame = VecFrame;
+
+    fn receive(&mut self, burst: &mut Burst<VecFrame>) -> usize {
+        let before = burst.len();
+        while burst.room() > 0
+            && let Some(frame) = self.inbound.pop()
+        {
+            burst.push(frame, OUTSIDE, Wire).unwrap();
+        }
+        burst.len() - before
+    }
+
+    fn transmit(&mut self, _port: PortId, frame: VecFrame) {
+        self.outbound.push(frame);
+    }
+
+    fn flush(&mut self) {}
+}
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Instant {
+        Instant(43_200_000_000_000)
+    }
+}
+
+#[test]
+fn a_workers_turn_allocates_nothing() {
+    let mut control = Control::default();
+    for line in ["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m"] {
+        control.ipvsadm(line);
+    }
+    let steering = Steering::new(2, 7, Prefixes::default(), 5);
+    let syn = |n: u32| tcp((IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + n)), 1000), at("192.0.2.10:80"));
+    let inbound = (0..500).rev().map(|n| VecFrame::new(&syn(n).frame())).collect();
+    let mut director = Director::new(&ROOMY, 7, WorkerId(0), steering.clone());
+    director.apply(control.snapshot());
+    let (_handle, mailbox) = pollvs::mailbox::mailbox(WorkerId(0), None);
+    let [mine, mut other] = <[Handoff<VecFrame>; 2]>::try_from(Handoff::mesh(2, 1024)).unwrap();
+    let parts = Parts {
+        id: WorkerId(0),
+        io: Still { inbound, outbound: Vec::with_capacity(1000) },
+        director,
+        limits: ROOMY,
+        mailbox,
+        handoff: mine,
+        twin: NoTwin,
+        resolver: Box::new(|_, _| true),
+        board: Arc::new(LoadBoard::new(2, 64)),
+        burst: 32,
+        idle: Idle::Spin,
+    };
+    let mut worker = Worker::new(parts, Noon);
+    assert_eq!(measure(|| while worker.turn() {}), AllocationInfo::default());
+    let handed = std::iter::from_fn(|| other.receive()).count();
+    let foreign = (0..500).filter(|n| steering.owner4(0x0b00_0000 + n) != WorkerId(0)).count();
+    assert!(handed == foreign && (100..400).contains(&handed), "{handed} of {foreign}");
 }
 
 #[test]

@@ -64,7 +64,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// So many workers with these rules in force, and rings of that depth.
     pub(crate) fn new(count: u16, depth: usize, rules: &[&str]) -> Self {
-        let steering = Steering::new(count, 7, Prefixes::default(), 5);
+        Self::steered(Steering::new(count, 7, Prefixes::default(), 5), depth, rules)
+    }
+
+    /// The workers that this steering knows of.
+    pub(crate) fn steered(steering: Steering, depth: usize, rules: &[&str]) -> Self {
+        let count = steering.workers();
         let clock = Hand(Arc::new(AtomicU64::new(1_000_000_000)));
         let board = Arc::new(LoadBoard::new(usize::from(count), 64));
         let asked = Arc::new(Mutex::new(Vec::new()));

@@ -6,6 +6,7 @@ use pollvs::addr::MacAddr;
 use pollvs::io::memory::VecFrame;
 use pollvs::network::FamilyNetwork;
 use pollvs::stats::{DropReason, Event};
+use pollvs::steering::{Prefixes, Steering};
 use pollvs::wire::sample::{DIRECTOR, ROUTER, Sample, at, tcp, udp};
 
 use super::cluster::Cluster;
@@ -292,4 +293,48 @@ fn the_clients_of_a_deleted_service_still_come_to_their_owner() {
     cluster.devices[0].push(OUTSIDE, stranger.clone());
     cluster.settle();
     assert_eq!(cluster.passed(), [stranger]);
+}
+
+#[test]
+fn clients_of_ipv6_have_one_owner_too() {
+    let mut cluster = Cluster::new(
+        4,
+        1024,
+        &["-A -t [2001:db8:1::10]:80 -s rr", "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80 -m"],
+    );
+    let client = |n: u16| at(&format!("[2001:db8:3::{n:x}]:1000"));
+    for n in 0..80 {
+        let syn = tcp(client(n), at("[2001:db8:1::10]:80"));
+        cluster.devices[usize::from(n % 4)].push(OUTSIDE, syn.frame());
+        let reply = inside(tcp(at("[2001:db8:2::11]:80"), client(n)).letters("SA"));
+        cluster.settle();
+        cluster.devices[usize::from(n / 4 % 4)].push(INSIDE, reply.frame());
+    }
+    cluster.settle();
+    assert_eq!((cluster.sent(INSIDE).len(), cluster.sent(OUTSIDE).len(), cluster.passed().len()), (80, 80, 0));
+    let held = cluster.held();
+    assert!(held.iter().sum::<u64>() == 80 && held.iter().all(|n| *n > 0), "{held:?}");
+}
+
+#[test]
+fn a_persistent_network_has_one_owner_and_one_template() {
+    let steering = Steering::new(4, 7, Prefixes { v4: 24, v6: 128 }, 5);
+    let rules = [
+        "-A -t 192.0.2.10:80 -s rr -p 600 -M 255.255.255.0",
+        "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m",
+        "-a -t 192.0.2.10:80 -r 198.51.100.12:80 -m",
+        "-a -t 192.0.2.10:80 -r 198.51.100.13:80 -m",
+    ];
+    let mut cluster = Cluster::steered(steering, 1024, &rules);
+    for network in 0..8_u32 {
+        for host in 0..32 {
+            let client = Ipv4Addr::from_bits(0x0b00_0000 + (network << 8) + host * 7);
+            let syn = tcp((IpAddr::from(client), 1000), at("192.0.2.10:80"));
+            cluster.devices[host as usize % 4].push(OUTSIDE, syn.frame());
+        }
+        cluster.settle();
+        let servers: Vec<u8> = cluster.sent(INSIDE).iter().map(|frame| frame[33]).collect();
+        assert_eq!(servers, vec![servers[0]; 32], "network {network}");
+    }
+    assert_eq!(cluster.event(Event::TemplateCreated).iter().sum::<u64>(), 8);
 }
