@@ -227,9 +227,9 @@ answer_through_director() {
 # nginx on ports 80 and 8080: says its name, or sends a file of a megabyte at /big; logs client, own address and path.
 web_server_up() {
     local role=$1 folder=$TESTBED_FOLDER/$1
-    mkdir -p "$folder/root"
+    mkdir -p "$folder/pages"
     [[ -e $TESTBED_FOLDER/big ]] || head -c 1000000 /dev/urandom >"$TESTBED_FOLDER/big"
-    ln "$TESTBED_FOLDER/big" "$folder/root/big"
+    ln "$TESTBED_FOLDER/big" "$folder/pages/big"
     sed "s/@NAME@/$role/" "$TESTBED_HERE/nginx.conf" >"$folder/nginx.conf"
     start "$role" "$role.nginx" nginx -e stderr -p "$folder" -c nginx.conf
     wait_for 50 "nginx on $role" inside "$role" curl -s -o "$folder/hello" http://127.0.0.1/
