@@ -3,7 +3,7 @@
 
 use crate::forward::Offsets;
 use crate::packet::{End, Header};
-use crate::wire::{icmpv4, icmpv6, ipv4, ipv6, ports, protocol};
+use crate::wire::{ethernet, gre, icmpv4, icmpv6, ipv4, ipv6, ports, protocol};
 
 /// Length of an ICMP header in bytes.
 const ICMP: usize = 8;
@@ -81,6 +81,18 @@ impl Quoting for u128 {
     }
 }
 
+/// Where the packet in a tunnel's packet begins, if it is one. One of GUE looks like any datagram and is taken for that.
+fn inside(bytes: &[u8], protocol: u8, next: usize) -> Option<usize> {
+    match protocol {
+        protocol::IPIP => Some(next),
+        protocol::GRE => {
+            let gre = gre::Packet::new_checked(bytes.get(next..)?).ok()?;
+            (gre.protocol() == ethernet::ethertype::IPV4).then(|| next + gre.header_len())
+        }
+        _ => None,
+    }
+}
+
 /// A quoted packet with ports; of a tunnel's packet, the one inside.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote<A> {
@@ -111,11 +123,11 @@ impl<A: Quoting> Quote<A> {
         }
         let outer = l4 + ICMP;
         let (protocol, next) = A::transport(bytes, outer)?;
-        if protocol != protocol::IPIP || A::V6 {
+        let Some(l3) = inside(bytes, protocol, next).filter(|_| !A::V6) else {
             return Self::of(bytes, outer, protocol, next, None);
-        }
-        let (protocol, l4) = A::transport(bytes, next)?;
-        Self::of(bytes, next, protocol, l4, Some(A::addresses(bytes, outer).1))
+        };
+        let (protocol, l4) = A::transport(bytes, l3)?;
+        Self::of(bytes, l3, protocol, l4, Some(A::addresses(bytes, outer).1))
     }
 
     fn of(bytes: &[u8], l3: usize, protocol: u8, l4: usize, through: Option<A>) -> Option<Self> {

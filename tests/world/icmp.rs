@@ -211,6 +211,27 @@ fn errors_about_a_tunnels_packet_become_errors_about_the_packet_inside() {
 }
 
 #[test]
+fn errors_about_a_packet_in_gre_become_errors_about_the_packet_inside() {
+    let mut world = world("-i --tun-type gre --tun-csum");
+    let inner = tcp(at(CLIENT), at(VIP)).letters("PA").packet();
+    for header in [&[0, 0, 8, 0][..], &[0x80, 0, 8, 0, 0x12, 0x34, 0, 0]] {
+        let outer = ip(at("198.51.100.1:0").ip(), at("198.51.100.11:0").ip(), protocol::GRE);
+        let outer = outer.data([header, &inner].concat()).packet();
+        let error = icmp(at("198.51.100.2:0").ip(), at("198.51.100.1:0").ip(), 3, 1).data(outer);
+        let line = world.server(&error).to_string();
+        assert!(
+            line.starts_with("router: IP 192.0.2.10 > 203.0.113.5 ttl=64 tos=0xc0 id=0 len=68 | ICMP type=3 code=1"),
+            "{line}"
+        );
+        assert!(line.contains("{IP 203.0.113.5 > 192.0.2.10 ") && !line.contains("BAD"), "{line}");
+    }
+    let ppp =
+        ip(at("198.51.100.1:0").ip(), at("198.51.100.11:0").ip(), protocol::GRE).data([0, 0, 0x88, 0x0b, 1, 2, 3, 4]);
+    let error = icmp(at("198.51.100.2:0").ip(), at("198.51.100.1:0").ip(), 3, 1).data(ppp.packet());
+    assert!(matches!(world.server(&error), Fate::Up(..)));
+}
+
+#[test]
 fn a_tunnels_way_that_takes_less_is_remembered_for_ten_minutes() {
     let mut world = world("-i");
     let data = |len: usize| tcp(at(CLIENT), at(VIP)).letters("A").data(vec![7; len - 40]);
