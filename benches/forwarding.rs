@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
 use pollvs::addr::MacAddr;
-use pollvs::burst::Burst;
+use pollvs::burst::{BURST, Burst};
 use pollvs::destination::{DestId, Destination, Method, Tunnel};
 use pollvs::director::{Director, Limits};
 use pollvs::frame::Frame;
 use pollvs::io::PacketIo;
 use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, Port, ring};
 use pollvs::network::{FamilyNetwork, Network, PortInfo, Route, Target};
-use pollvs::service::{Protocol, SchedulerName, Service, ServiceFlags, ServiceId, ServiceKey};
+use pollvs::service::{Persistence, Protocol, SchedulerName, Service, ServiceFlags, ServiceId, ServiceKey};
 use pollvs::settings::Settings;
 use pollvs::snapshot::{Rules, Snapshot};
 use pollvs::steering::Steering;
@@ -33,10 +33,15 @@ use serde::Serialize;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 11]);
+const ROUTER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 const IN_FLIGHT: usize = 256;
 const ROUNDS: usize = 7;
 const WINDOW: Duration = Duration::from_millis(200);
-const EXPIRY_BUDGET: u32 = 64;
+/// Turns that are timed together, about half a millisecond.
+const SLICE: usize = 256;
+const EXPIRY_BUDGET: u32 = 128;
+/// Fewer new connections than this take too short a time to be measured.
+const FEWEST_NEW: u32 = 16384;
 /// Turns that callgrind counts.
 const COUNTED_TURNS: usize = 10_000;
 
@@ -57,24 +62,87 @@ struct Row {
     rounds: usize,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// Client packets of established connections, by direct routing.
+    Dr,
+    /// The same through an IP-in-IP tunnel.
+    Tun,
+    /// The same by masquerade.
+    Nat,
+    /// Server packets of masqueraded connections.
+    NatReply,
+    /// As [`Case::Dr`], of a persistent service.
+    Persistent,
+    /// SYNs that each make a connection, by direct routing.
+    NewDr,
+}
+
+impl Case {
+    const ALL: [Self; 6] = [Self::Dr, Self::Tun, Self::Nat, Self::NatReply, Self::Persistent, Self::NewDr];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dr => "dr",
+            Self::Tun => "tun",
+            Self::Nat => "nat",
+            Self::NatReply => "nat-reply",
+            Self::Persistent => "persistent",
+            Self::NewDr => "new-dr",
+        }
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Self::Dr | Self::Persistent | Self::NewDr => Method::Dr,
+            Self::Tun => Method::Tun,
+            Self::Nat | Self::NatReply => Method::Nat,
+        }
+    }
+
+    fn generator(self, flows: u32, own: MacAddr) -> Generator {
+        match self {
+            Self::NatReply => Generator::replies(flows, own),
+            Self::NewDr => Generator::requests(flows, "S", own),
+            _ => Generator::requests(flows, "A", own),
+        }
+    }
+}
+
+/// Bytes of a generated packet.
+const LENGTH: usize = 54;
+
 /// Makes packets: the headers of one TCP segment, with the client of flow after flow.
 struct Generator {
-    template: [u8; 54],
+    template: [u8; LENGTH],
     /// Sum of the IP header without its client address and checksum.
     header_sum: Sum,
+    /// Offsets of the client's address and port.
+    client: (usize, usize),
     bits: u32,
     next: u32,
 }
 
 impl Generator {
-    fn new(flows: u32, flags: &str, own: MacAddr) -> Self {
-        let sample =
-            tcp(at("10.0.0.0:0"), at("192.0.2.10:80")).letters(flags).macs(MacAddr([2, 0, 0, 0, 0, 0xfe]), own);
-        let mut template: [u8; 54] = sample.frame()[..54].try_into().unwrap();
+    /// Of clients' packets to the virtual address.
+    fn requests(flows: u32, flags: &str, own: MacAddr) -> Self {
+        let sample = tcp(at("10.0.0.0:0"), at("192.0.2.10:80")).letters(flags);
+        Self::new(flows, &sample.macs(ROUTER_MAC, own).frame(), (26, 34))
+    }
+
+    /// Of the server's packets to clients.
+    fn replies(flows: u32, own: MacAddr) -> Self {
+        let sample = tcp(at("198.51.100.11:80"), at("10.0.0.0:0")).letters("A");
+        Self::new(flows, &sample.macs(SERVER_MAC, own).frame(), (30, 36))
+    }
+
+    fn new(flows: u32, frame: &[u8], client: (usize, usize)) -> Self {
+        let mut template: [u8; LENGTH] = frame[..LENGTH].try_into().unwrap();
         template[24..26].fill(0);
-        template[26..30].fill(0);
+        template[client.0..client.0 + 4].fill(0);
         let header_sum = Sum::new().bytes(&template[14..34]);
-        Self { template, header_sum, bits: flows.trailing_zeros(), next: 0 }
+        Self { template, header_sum, client, bits: flows.trailing_zeros(), next: 0 }
     }
 
     /// A bijection of the flows' numbers that scatters neighbours (xor-shifts and an odd product).
@@ -98,17 +166,20 @@ impl Generator {
 
     #[inline]
     fn write_flow(&self, frame: &mut impl Frame, flow: u32) {
-        let Some(bytes) = frame.bytes_mut().first_chunk_mut::<54>() else { return };
+        // A tunnel's header, or padding, of the last time round.
+        frame.trim_front(frame.bytes().len().saturating_sub(LENGTH));
+        let Some(bytes) = frame.bytes_mut().first_chunk_mut::<LENGTH>() else { return };
         *bytes = self.template;
         let client = 0x0a00_0000 | flow >> 4;
         let port = 1024 + (flow & 15) as u16;
-        bytes[26..30].copy_from_slice(&client.to_be_bytes());
-        bytes[34..36].copy_from_slice(&port.to_be_bytes());
+        let (address_at, port_at) = self.client;
+        bytes[address_at..address_at + 4].copy_from_slice(&client.to_be_bytes());
+        bytes[port_at..port_at + 2].copy_from_slice(&port.to_be_bytes());
         bytes[24..26].copy_from_slice(&self.header_sum.long(client).checksum().to_be_bytes());
     }
 }
 
-fn snapshot(mac: MacAddr) -> Arc<Snapshot> {
+fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
     let id = ServiceId(0);
     let dest = Arc::new(Destination {
         id: DestId(0),
@@ -117,7 +188,7 @@ fn snapshot(mac: MacAddr) -> Arc<Snapshot> {
         address: IpAddr::from([198, 51, 100, 11]),
         port: 80,
         weight: 1,
-        method: Method::Dr,
+        method: case.method(),
         tunnel: Tunnel::Ipip,
         upper: 0,
         lower: 0,
@@ -129,42 +200,52 @@ fn snapshot(mac: MacAddr) -> Arc<Snapshot> {
         version: 1,
         key: ServiceKey::Address { protocol: Protocol::Tcp, address: VIP.into(), port: 80 },
         scheduler: SchedulerName::Rr,
-        persistence: None,
+        persistence: (case == Case::Persistent).then_some(Persistence { timeout_secs: 300, prefix: 32 }),
         flags: ServiceFlags::default(),
         destinations: vec![Arc::clone(&dest)],
     });
     let rules = Rules::new(vec![Some(service)], vec![Some(dest)], Settings::default());
-    let target = Target::Via { port: PortId(0), gateway: None, source: None, mtu: 0 };
-    let everywhere = Route { network: 0, prefix: 0, metric: 0, target };
-    let server = (PortId(0), u32::from_be_bytes([198, 51, 100, 11]), SERVER_MAC);
+    let via = |gateway| Target::Via { port: PortId(0), gateway, source: Some(0xc633_6401), mtu: 0 };
+    let routes = vec![
+        Route { network: 0, prefix: 0, metric: 0, target: via(Some(0xcb00_71fe)) },
+        Route { network: 0xc633_6400, prefix: 24, metric: 0, target: via(None) },
+    ];
+    let neighbours = [(PortId(0), 0xc633_640b, SERVER_MAC), (PortId(0), 0xcb00_71fe, ROUTER_MAC)];
     let network = Network {
         ports: vec![PortInfo { name: "ring".into(), mac, mtu: 1500, twin: false }],
-        v4: FamilyNetwork::new([VIP.to_bits()], vec![everywhere], [server]),
+        v4: FamilyNetwork::new([VIP.to_bits()], routes, neighbours),
         ..Network::default()
     };
     Arc::new(Snapshot::new(1, Arc::new(rules), Arc::new(network)))
 }
 
-/// A director whose every flow is established.
+/// A director whose every flow is established, except where new ones are measured.
 struct Subject {
+    case: Case,
     director: Director,
     pipeline: [Box<Burst<Mbuf>>; 3],
     start: Wall,
     flows: u32,
+    generator: Generator,
+    rounds: Vec<f64>,
 }
 
 impl Subject {
-    fn new(flows: u32, mac: MacAddr, pool: &MbufPool) -> Self {
+    fn new(case: Case, flows: u32, mac: MacAddr, pool: &MbufPool) -> Self {
         let few = 1024;
-        let limits =
-            Limits { connections: flows, connections6: few, templates: few, templates6: few, destinations: 16 };
+        let templates = if case == Case::Persistent { flows.max(few) } else { few };
+        let limits = Limits { connections: flows, connections6: few, templates, templates6: few, destinations: 16 };
         let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
-        director.apply(snapshot(mac));
-        let mut subject = Self { director, pipeline: Default::default(), start: Wall::now(), flows };
-        for flags in ["S", "A"] {
-            subject.warm(&Generator::new(flows, flags, mac), pool);
+        director.apply(snapshot(case, mac));
+        let generator = case.generator(flows, mac);
+        let (pipeline, start, rounds) = (Default::default(), Wall::now(), Vec::new());
+        let mut subject = Self { case, director, pipeline, start, flows, generator, rounds };
+        if case != Case::NewDr {
+            for flags in ["S", "A"] {
+                subject.warm(&Generator::requests(flows, flags, mac), pool);
+            }
+            assert_eq!(subject.director.used()[0], flows, "every flow has a connection");
         }
-        assert_eq!(subject.director.used()[0], flows, "every flow has a connection");
         subject
     }
 
@@ -187,11 +268,11 @@ impl Subject {
     }
 
     /// One turn, as a worker does it: three bursts under way, each in another stage.
-    fn turn(&mut self, io: &mut DpdkIo, generator: &mut Generator) -> usize {
+    fn turn(&mut self, io: &mut DpdkIo) -> usize {
         let now = self.now();
         let [received, sought, decided] = &mut self.pipeline;
         let count = io.receive(received);
-        generate(received, generator);
+        generate(received, &mut self.generator);
         self.director.parse(received);
         self.director.seek(sought);
         self.director.decide(decided, now);
@@ -200,6 +281,26 @@ impl Subject {
         io.flush();
         self.pipeline.rotate_right(1);
         count
+    }
+
+    /// One round: nanoseconds a packet.
+    fn measure(&mut self, io: &mut DpdkIo) {
+        let ns = if self.case == Case::NewDr { self.pass(io) } else { window(|| self.turn(io)) };
+        self.rounds.push(ns);
+        self.drain(io);
+    }
+
+    /// Makes every connection once, after ending all.
+    fn pass(&mut self, io: &mut DpdkIo) -> f64 {
+        self.director.flush();
+        self.generator.next = 0;
+        let slices = self.flows as usize / (SLICE * BURST);
+        let slice = |_| {
+            let start = Wall::now();
+            let packets = (0..SLICE).map(|_| self.turn(io)).sum::<usize>();
+            start.elapsed().as_secs_f64() * 1e9 / packets as f64
+        };
+        median(&mut (1..slices).map(slice).collect::<Vec<_>>())
     }
 
     /// Runs the stages out, so that every frame is in the ring.
@@ -244,16 +345,19 @@ fn macswap(io: &mut DpdkIo, burst: &mut Burst<Mbuf>, generator: &mut Generator) 
     count
 }
 
-/// Nanoseconds a packet over one window.
+/// Nanoseconds a packet, the median of the slices of one window: a slice is shorter than what another process is given, so that
+/// few of them hold its time too.
 fn window(mut turn: impl FnMut() -> usize) -> f64 {
     (0..2000).for_each(|_| {
         turn();
     });
-    let (start, mut packets) = (Wall::now(), 0);
+    let (start, mut slices) = (Wall::now(), Vec::new());
     while start.elapsed() < WINDOW {
-        packets += (0..256).map(|_| turn()).sum::<usize>();
+        let before = Wall::now();
+        let packets = (0..SLICE).map(|_| turn()).sum::<usize>();
+        slices.push(before.elapsed().as_secs_f64() * 1e9 / packets as f64);
     }
-    start.elapsed().as_secs_f64() * 1e9 / packets as f64
+    median(&mut slices)
 }
 
 fn median(rounds: &mut [f64]) -> f64 {
@@ -297,36 +401,35 @@ fn counted(mut turn: impl FnMut() -> usize) -> usize {
 }
 
 /// One case for callgrind.
-fn count(eal: &Eal, pool: &MbufPool, case: &str, flows: u32) {
+fn count(eal: &Eal, pool: &MbufPool, name: &str, flows: u32) {
     let (mut io, mac) = fill_ring(eal, pool, 0);
-    let mut generator = Generator::new(flows, "A", mac);
-    let packets = match case {
-        "macswap" => {
-            let mut burst = Burst::default();
-            counted(|| macswap(&mut io, &mut burst, &mut generator))
-        }
-        "dr" => {
-            let mut subject = Subject::new(flows, mac, pool);
-            counted(|| subject.turn(&mut io, &mut generator))
-        }
-        _ => panic!("no case {case}"),
+    let packets = if let Some(case) = Case::ALL.into_iter().find(|case| case.name() == name) {
+        let mut subject = Subject::new(case, flows, mac, pool);
+        counted(|| subject.turn(&mut io))
+    } else {
+        assert_eq!(name, "macswap", "no such case");
+        let (mut burst, mut generator) = (Burst::default(), Generator::requests(flows, "A", mac));
+        counted(|| macswap(&mut io, &mut burst, &mut generator))
     };
     println!("{packets} packets");
 }
 
 fn measure(eal: &Eal, pool: &MbufPool, number: usize, flows: u32) -> Vec<Row> {
     let (mut io, mac) = fill_ring(eal, pool, number);
-    let mut subject = Subject::new(flows, mac, pool);
-    let (mut swap_rounds, mut dr_rounds) = (Vec::new(), Vec::new());
-    let mut generator = Generator::new(flows, "A", mac);
+    let measured = |case: &Case| *case != Case::NewDr || flows >= FEWEST_NEW;
+    let cases = Case::ALL.into_iter().filter(measured);
+    let mut subjects: Vec<_> = cases.map(|case| Subject::new(case, flows, mac, pool)).collect();
+    let mut swap_rounds = Vec::new();
+    let mut generator = Generator::requests(flows, "A", mac);
     let mut burst = Burst::default();
     for _ in 0..ROUNDS {
         swap_rounds.push(window(|| macswap(&mut io, &mut burst, &mut generator)));
-        dr_rounds.push(window(|| subject.turn(&mut io, &mut generator)));
-        subject.drain(&mut io);
+        subjects.iter_mut().for_each(|subject| subject.measure(&mut io));
     }
-    let baseline = median(&mut swap_rounds.clone());
-    vec![row("macswap", flows, &mut swap_rounds, baseline), row("dr", flows, &mut dr_rounds, baseline)]
+    let baseline = median(&mut swap_rounds);
+    let mut rows = vec![row("macswap", flows, &mut swap_rounds, baseline)];
+    rows.extend(subjects.iter_mut().map(|subject| row(subject.case.name(), flows, &mut subject.rounds, baseline)));
+    rows
 }
 
 fn main() {

@@ -303,6 +303,13 @@ impl Director {
     }
 }
 
+/// Takes a value aside for, or from, code off the common way. Without it the compiler would let that code have the original, which
+/// would then live in memory on the common way too.
+#[inline(always)]
+fn aside<T>(value: T) -> T {
+    std::hint::black_box(value)
+}
+
 impl<A: Family> Packet<A> {
     #[inline(always)]
     fn read(bytes: &[u8], meta: &Meta, port: PortId, origin: Origin, now: Tick) -> Self {

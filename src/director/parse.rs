@@ -3,7 +3,7 @@
 
 use crate::burst::{Kind, Meta, Slot};
 use crate::director::family::Family;
-use crate::director::{Director, Tables};
+use crate::director::{Director, Tables, aside};
 use crate::frame::Frame;
 use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
@@ -42,13 +42,13 @@ impl Director {
     fn identify(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
         let Some(header) = bytes.first_chunk::<L3>() else { return Err(Verdict::Drop(DropReason::Truncated)) };
         if origin == Origin::Wire && !self.is_to_port(header, port) {
-            self.not_for_us(header, port)?;
+            aside(self.not_for_us(header, port))?;
         }
         match u16::from_be_bytes([header[12], header[13]]) {
             ethernet::ethertype::IPV4 => {
                 self.classify::<u32>(look4(bytes), bytes, port, origin, [Kind::Request4, Kind::Reply4], meta)
             }
-            ethernet::ethertype::IPV6 => self.identify6(bytes, port, origin, meta),
+            ethernet::ethertype::IPV6 => aside(self.identify6(bytes, port, origin, meta)),
             _ => Err(self.core.shared.kernels(&self.snapshot, port, origin)),
         }
     }
@@ -70,10 +70,10 @@ impl Director {
     ) -> Result<(), Verdict> {
         let flow = match seen {
             Seen::Flow(flow) if !self.snapshot.rules.is_empty() => flow,
-            Seen::Message(message) => return self.message::<A>(bytes, message, port, origin, meta),
+            Seen::Message(message) => return aside(self.message::<A>(bytes, message, port, origin, meta)),
             Seen::Flow(_) | Seen::Kernel => return Err(self.core.shared.kernels(&self.snapshot, port, origin)),
             Seen::Broken(reason) => return Err(Verdict::Drop(reason)),
-            Seen::Fragment => return Err(self.fragment::<A>(bytes, port, origin)),
+            Seen::Fragment => return Err(aside(self.fragment::<A>(bytes, port, origin))),
         };
         let (src, dst) = A::addresses(bytes, L3);
         let from_client = A::is_vip(&self.snapshot, dst);
@@ -134,7 +134,7 @@ fn look4(bytes: &[u8]) -> Seen {
     let packet = bytes.get(L3..).unwrap_or_default();
     match packet.first_chunk() {
         Some(header) if header[0] == PLAIN => look4_plain(bytes, ipv4::Packet::new_unchecked(header), packet.len()),
-        _ => look4_optioned(bytes, packet),
+        _ => aside(look4_optioned(bytes, packet)),
     }
 }
 
@@ -210,7 +210,7 @@ fn transport(bytes: &[u8], protocol: u8, header: usize, length: usize) -> Seen {
         Segment::Tcp(_) => tcp::HEADER_LEN,
         Segment::Udp => udp::HEADER_LEN,
         Segment::Sctp(_) => sctp::HEADER_LEN,
-        Segment::Other => return message(protocol, header, length),
+        Segment::Other => return aside(message(protocol, header, length)),
     };
     let (Some(ports), true) = (payload.first_chunk::<4>(), payload.len() >= least) else {
         return Seen::Broken(DropReason::Truncated);

@@ -3,7 +3,7 @@
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
 use crate::director::request::trim;
-use crate::director::{Lane, Packet};
+use crate::director::{Lane, Packet, aside};
 use crate::forward::answer::Fault;
 use crate::forward::{self, Exit, nat};
 use crate::frame::Frame;
@@ -21,7 +21,7 @@ impl<A: Family> Lane<'_, A> {
             Some(connection) if reply_key(packet).matches(connection) => {
                 self.translate(frame, packet, packet.candidate, connection.vaddr, connection.vport)
             }
-            _ => Err(self.search_reply(frame, *packet)),
+            _ => Err(aside(self.search_reply(frame, aside(*packet)))),
         }
     }
 
@@ -73,19 +73,19 @@ impl<A: Family> Lane<'_, A> {
         let hop = A::hop(self.snapshot, packet.dst);
         let from_wire = packet.origin == Origin::Wire;
         if from_wire && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
-            return Err(self.tell_server(frame, *packet, Fault::TtlExceeded, DropReason::TtlExceeded));
+            return Err(aside(self.tell_server(frame, aside(*packet), Fault::TtlExceeded, DropReason::TtlExceeded)));
         }
         if let Some(mtu) = forward::mtu(&hop)
             && packet.length > mtu
         {
-            return Err(self.reply_too_big(frame, *packet, mtu));
+            return Err(aside(self.reply_too_big(frame, aside(*packet), mtu)));
         }
         self.advance(id, packet, Direction::Output);
         trim(frame, packet.at.end);
         if from_wire {
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         }
-        nat::rewrite(frame.bytes_mut(), packet.at, End::Source, vaddr, vport);
+        nat::rewrite(frame.bytes_mut(), aside(packet.at), End::Source, vaddr, vport);
         self.shared.event(Event::Reply);
         match hop {
             // The client is the director itself, or lies behind an interface that is no port of ours.

@@ -3,7 +3,7 @@
 use crate::conn::{ConnFlags, ConnId, Connection, RequestKey};
 use crate::destination::DestId;
 use crate::director::family::Family;
-use crate::director::{Lane, Packet};
+use crate::director::{Lane, Packet, aside};
 use crate::forward::answer::{self, Fault};
 use crate::forward::tun::{self, Outer};
 use crate::forward::{self, Exit, Offsets, nat};
@@ -36,7 +36,7 @@ impl<'s, A: Family> Lane<'s, A> {
                 let bound = self.bound(connection);
                 self.known(frame, packet, packet.candidate, &bound)
             }
-            _ => Err(self.search(frame, *packet)),
+            _ => Err(aside(self.search(frame, aside(*packet)))),
         }
     }
 
@@ -61,12 +61,12 @@ impl<'s, A: Family> Lane<'s, A> {
         bound: &Bound<'_, A>,
     ) -> Exit {
         if packet.segment.opens() && self.starts_over(id) {
-            return Err(self.anew(frame, *packet, id));
+            return Err(aside(self.anew(frame, aside(*packet), id)));
         }
         if !bound.path.available
-            && let Some(verdict) = self.gone(frame, *packet, id, bound.flags)
+            && let Some(verdict) = self.gone(frame, aside(*packet), id, bound.flags)
         {
-            return Err(verdict);
+            return Err(aside(verdict));
         }
         self.advance(id, packet, Direction::Input);
         self.deliver(frame, packet, bound)
@@ -119,7 +119,7 @@ impl<'s, A: Family> Lane<'s, A> {
     #[inline(always)]
     pub(super) fn deliver<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>) -> Exit {
         if bound.flags.contains(ConnFlags::BYPASS) {
-            return Err(self.bypass(frame, *packet, *bound));
+            return Err(aside(self.bypass(frame, aside(*packet), aside(*bound))));
         }
         self.deliver_by(frame, packet, bound, &bound.path.hop)
     }
@@ -133,9 +133,12 @@ impl<'s, A: Family> Lane<'s, A> {
 
     #[inline(always)]
     fn deliver_by<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>, hop: &Hop) -> Exit {
-        let Some(mtu) = forward::mtu(hop) else { return Err(self.deliver_elsewhere(frame, *packet, *bound, hop)) };
+        let Some(mtu) = forward::mtu(hop) else {
+            return Err(aside(self.deliver_elsewhere(frame, aside(*packet), aside(*bound), hop)));
+        };
         if !A::decrement_ttl(frame.bytes_mut(), packet.at.l3) {
-            return Err(self.refuse_bound(frame, *packet, *bound, Fault::TtlExceeded, DropReason::TtlExceeded));
+            let (packet, bound) = (aside(*packet), aside(*bound));
+            return Err(aside(self.refuse_bound(frame, packet, bound, Fault::TtlExceeded, DropReason::TtlExceeded)));
         }
         trim(frame, packet.at.end);
         let tunnelled = bound.flags.contains(ConnFlags::TUN);
@@ -143,12 +146,13 @@ impl<'s, A: Family> Lane<'s, A> {
         let overhead =
             if tunnelled { bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel)) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) {
-            return Err(self.too_big(frame, *packet, *bound, usize::from(mtu) - overhead.min(usize::from(mtu))));
+            let fits = usize::from(mtu) - overhead.min(usize::from(mtu));
+            return Err(aside(self.too_big(frame, aside(*packet), aside(*bound), fits)));
         }
         self.shared.event(Event::Request);
         if bound.flags.contains(ConnFlags::NAT) {
-            nat::rewrite(frame.bytes_mut(), packet.at, End::Destination, bound.daddr, bound.dport);
-        } else if tunnelled && let Err(reason) = self.encapsulate(frame, packet.at, packet.hash, bound.path) {
+            nat::rewrite(frame.bytes_mut(), aside(packet.at), End::Destination, bound.daddr, bound.dport);
+        } else if tunnelled && let Err(reason) = self.encapsulate(frame, aside(packet.at), packet.hash, bound.path) {
             return Err(Verdict::Drop(reason));
         }
         forward::send(frame, hop)
