@@ -1,5 +1,5 @@
 //! `make demo` itself: it succeeds, and it leaves nothing behind.
-use super::testbed::{terminate, turn, within};
+use super::testbed::{signal, turn, within};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     let demo = start();
     let id = demo.id();
     assert!(within(Duration::from_secs(10), || left_behind(id).iter().any(|name| name.ends_with("-rs3"))));
-    assert!(terminate(id));
+    assert!(signal("TERM", id));
     let output = demo.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(left_behind(id), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Ends of pollvsd, asked for or not, and what is there when it runs again.
+//! Ends of pollvsd, asked for or not, and what is there when it runs again; and the reading of its configuration while it runs.
 use super::testbed::{TestBed, give_addresses, within};
 use std::process::Stdio;
 use std::time::Duration;
@@ -42,5 +42,40 @@ fn a_stopped_pollvsd_ends_well_and_starts_with_the_same_rules() {
     let before = bed.pollvs(&["ipvsadm", "-S", "-n"]);
     assert!(bed.stop_director().success());
     bed.start_director();
+    assert_eq!(bed.pollvs(&["ipvsadm", "-S", "-n"]), before);
+}
+
+const SERVICE: &str = r#"
+[[service]]
+protocol = "tcp"
+address = "192.0.2.13"
+port = 80
+scheduler = "rr"
+[[service.destination]]
+address = "198.51.100.13:8080"
+method = "nat"
+"#;
+
+#[test]
+fn a_hangup_brings_what_is_new_in_the_configuration_and_keeps_the_rules_entered() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&RULES);
+    bed.reload_with(SERVICE);
+    let words = ["curl", "-s", "--max-time", "2", "http://192.0.2.13/"];
+    let request = || bed.inside("client", &words).output().unwrap().stdout == b"rs3\n";
+    assert!(within(Duration::from_secs(5), request), "the new service does not answer");
+    let rules = bed.pollvs(&["ipvsadm", "-S", "-n"]);
+    for rule in RULES.iter().filter(|rule| rule.starts_with("-A")) {
+        assert!(rules.contains(rule), "{rule} is missing in\n{rules}");
+    }
+}
+
+#[test]
+fn a_configuration_with_a_mistake_changes_nothing() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&RULES);
+    let before = bed.pollvs(&["ipvsadm", "-S", "-n"]);
+    bed.reload_with(&format!("{SERVICE}\nmethode = \"dr\""));
+    assert!(within(Duration::from_secs(5), || bed.words().contains("methode")), "nothing is said about the mistake");
     assert_eq!(bed.pollvs(&["ipvsadm", "-S", "-n"]), before);
 }

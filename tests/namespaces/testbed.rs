@@ -2,6 +2,7 @@
 //! that ends, because the script that holds it waits for the end of a pipe.
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,14 +95,29 @@ impl TestBed {
         log.lines().filter(|line| line.ends_with(path)).count()
     }
 
-    /// Starts pollvsd and waits until it answers.
+    /// Starts pollvsd and waits until it says that it is ready, in systemd's way; from then on it answers.
     pub(super) fn start_director(&mut self) {
         let config = self.folder.join("pollvsd.toml");
         let log = std::fs::File::options().append(true).create(true).open(self.log()).unwrap();
+        let notified = self.folder.join("notify");
+        let _ = std::fs::remove_file(&notified);
+        let systemd = UnixDatagram::bind(&notified).unwrap();
+        systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut command = self.inside("director", &[POLLVSD, "--config", config.to_str().unwrap()]);
+        command.env("NOTIFY_SOCKET", notified);
         self.director = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
-        let answers = || self.try_pollvs(&["status"]).status.success();
-        assert!(within(Duration::from_secs(20), answers), "pollvsd does not answer; it says:\n{}", self.words());
+        let mut word = [0; 64];
+        let length = systemd.recv(&mut word).unwrap_or_default();
+        assert!(word[..length].starts_with(b"READY=1"), "pollvsd is not ready; it says:\n{}", self.words());
+        self.pollvs(&["status"]);
+    }
+
+    /// Adds to the configuration and tells pollvsd to read it again, with SIGHUP.
+    pub(super) fn reload_with(&self, addition: &str) {
+        let config = self.folder.join("pollvsd.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{text}\n{addition}")).unwrap();
+        assert!(signal("HUP", self.director.as_ref().unwrap().id()));
     }
 
     /// Kills pollvsd with SIGKILL.
@@ -114,7 +130,7 @@ impl TestBed {
     /// Asks pollvsd to end and waits for it.
     pub(super) fn stop_director(&mut self) -> std::process::ExitStatus {
         let mut director = self.director.take().unwrap();
-        assert!(terminate(director.id()));
+        assert!(signal("TERM", director.id()));
         director.wait().unwrap()
     }
 
@@ -131,7 +147,8 @@ impl TestBed {
         self.folder.join("pollvsd.log")
     }
 
-    fn words(&self) -> String {
+    /// What pollvsd has logged.
+    pub(super) fn words(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 }
@@ -166,9 +183,9 @@ pub(super) fn within(limit: Duration, mut succeeds: impl FnMut() -> bool) -> boo
     true
 }
 
-/// Sends SIGTERM by the shell's own `kill`; the program of that name is not everywhere.
-pub(super) fn terminate(id: u32) -> bool {
-    Command::new("bash").args(["-c", "kill \"$0\"", &id.to_string()]).status().unwrap().success()
+/// Sends a signal by the shell's own `kill`; the program of that name is not everywhere.
+pub(super) fn signal(name: &str, id: u32) -> bool {
+    Command::new("bash").args(["-c", "kill -s \"$0\" \"$1\"", name, &id.to_string()]).status().unwrap().success()
 }
 
 fn script(words: &[&str]) -> Command {
