@@ -63,7 +63,7 @@ impl Bucket {
         std::iter::from_fn(move || {
             let bit = if slots == 0 { return None } else { slots.trailing_zeros() as usize };
             slots &= slots - 1;
-            Some(self.entries[(bit / 16 | bit % 2 * 4) % SLOTS])
+            Some(self.entries[((bit / 16) | (bit % 2 * 4)) % SLOTS])
         })
     }
 
@@ -91,7 +91,7 @@ const TOPS: u64 = 0x8000_8000_8000_8000;
 #[inline]
 fn lanes(four: [u16; 4], tag: u16) -> u64 {
     let [a, b, c, d] = four.map(u64::from);
-    let differs = (a | b << 16 | c << 32 | d << 48) ^ u64::from(tag) * 0x0001_0001_0001_0001;
+    let differs = (a | (b << 16) | (c << 32) | (d << 48)) ^ (u64::from(tag) * 0x0001_0001_0001_0001);
     // Adding carries into a lane's top bit unless the lane is zero, and never beyond it.
     !(((differs & !TOPS) + !TOPS) | differs) & TOPS
 }
