@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::addr::MacAddr;
 use crate::control::check::flag_list;
+use crate::control::key::word;
 use crate::control::reply::{
     CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
 };
@@ -15,7 +16,7 @@ use crate::destination::Destination;
 use crate::mailbox::{Silent, WorkerHandle, WorkerReport};
 use crate::network::{Hop, Network};
 use crate::service::{Service, ServiceKey};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Rules, Snapshot};
 use crate::stats::{Counters, DropReason, Event};
 
 impl Inner {
@@ -114,8 +115,18 @@ impl Inner {
         let beside =
             few(which(HopView::Kernel)).map(|some| format!("by an interface that is no port goes the way to {some}"));
         let unreached = no_route.into_iter().chain(beside);
-        silent.chain(down).chain(unreached).collect()
+        silent.chain(down).chain(unreached).chain(without_effect(&self.current.rules)).collect()
     }
+}
+
+/// What is accepted, as the kernel accepts it, and does nothing in this version.
+fn without_effect(rules: &Rules) -> Vec<String> {
+    let marks = rules.services.iter().flatten().filter(|s| matches!(s.key, ServiceKey::Mark { .. }));
+    let marks = marks.map(|s| format!("{} gets no packets: nothing sets firewall marks yet", word(&s.key)));
+    let settings = &rules.settings;
+    let whole = (!settings.pmtu_disc).then(|| "pmtu_disc = 0 has no effect yet: tunnels obey DF".to_owned());
+    let bypass = settings.cache_bypass.then(|| "cache_bypass has no effect yet: it needs firewall marks".to_owned());
+    marks.chain(whole).chain(bypass).collect()
 }
 
 /// The first few of some addresses, and how many more there are; `None` for none.
