@@ -44,7 +44,7 @@ lint:
 
 bench:
 	@config/install-packages.sh build
-	$(CARGO) bench --locked
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(CARGO) bench --locked
 
 fuzz:
 	@config/install-packages.sh build fuzz
