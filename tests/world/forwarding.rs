@@ -273,3 +273,26 @@ fn of_two_connections_that_a_reply_fits_the_newest_gets_it_and_the_others_inheri
         assert!(reply.contains(&heard[..10]), "{heard}: {reply}");
     }
 }
+
+#[test]
+fn a_connection_that_is_closing_gives_its_replies_to_a_new_one_of_another_address() {
+    let mut world = World::new(&[
+        "-A -t 192.0.2.10:80 -s rr",
+        "-a -t 192.0.2.10:80 -r 198.51.100.11:8080 -m",
+        "-A -t 192.0.2.11:80 -s rr",
+        "-a -t 192.0.2.11:80 -r 198.51.100.11:8080 -m",
+    ]);
+    let (server, client) = (at("198.51.100.11:8080"), at(CLIENT));
+    for round in 0..3 {
+        for vip in ["192.0.2.10:80", "192.0.2.11:80"] {
+            for (from_client, letters) in [(true, "S"), (false, "SA"), (true, "A"), (false, "FA"), (true, "FA")] {
+                let fate = if from_client {
+                    world.client(&tcp(client, at(vip)).letters(letters))
+                } else {
+                    world.server(&tcp(server, client).letters(letters))
+                };
+                assert!(from_client || fate.to_string().contains(&vip[..10]), "{round} {vip} {letters}: {fate}");
+            }
+        }
+    }
+}
