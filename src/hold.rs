@@ -9,10 +9,10 @@ use crate::network::Network;
 use crate::time::Instant;
 use crate::verdict::PortId;
 
-/// Frames held for one neighbour.
-const PER_NEIGHBOUR: usize = 8;
+/// Frames held for one neighbour: the first SYNs of a burst of clients, each of which would cost its client a second.
+const PER_NEIGHBOUR: usize = 32;
 /// Frames held in all.
-const MOST: usize = 256;
+const MOST: usize = 512;
 /// How long a frame is held.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the kernel is asked for the same neighbour.

@@ -153,21 +153,21 @@ fn a_service_applied_while_bursts_are_under_way_loses_no_frame() {
 #[test]
 fn a_next_hop_is_asked_for_its_frames_wait_and_leave_with_the_new_network() {
     let mut cluster = Cluster::new(1, 64, &["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.19:80 -m"]);
-    for n in 0..12 {
+    for n in 0..36 {
         cluster.devices[0].push(OUTSIDE, syn(n).frame());
     }
     cluster.settle();
     assert!(cluster.sent(INSIDE).is_empty());
     assert_eq!(*cluster.asked.lock().unwrap(), [(INSIDE, at("198.51.100.19:0").ip())], "asked once");
-    assert_eq!((cluster.event(Event::Held), cluster.dropped(DropReason::Unresolved)), (vec![8], vec![4]));
+    assert_eq!((cluster.event(Event::Held), cluster.dropped(DropReason::Unresolved)), (vec![32], vec![4]));
     resolve(&mut cluster);
     cluster.apply();
     cluster.settle();
     let sent = cluster.sent(INSIDE);
-    assert_eq!(sent.iter().map(|f| f[..6].to_vec()).collect::<Vec<_>>(), vec![server_mac(19).0.to_vec(); 8]);
+    assert_eq!(sent.iter().map(|f| f[..6].to_vec()).collect::<Vec<_>>(), vec![server_mac(19).0.to_vec(); 32]);
     assert_eq!(
         sent.iter().map(|f| f[26..30].to_vec()).collect::<Vec<_>>(),
-        (0..8).map(|n| octets(client(n)).to_vec()).collect::<Vec<_>>()
+        (0..32).map(|n| octets(client(n)).to_vec()).collect::<Vec<_>>()
     );
     assert!(packet(&sent[0]).starts_with("IP 203.0.113.0 > 198.51.100.19 ttl=63"), "{}", packet(&sent[0]));
     cluster.devices[0].push(OUTSIDE, syn(0).letters("A").frame());
