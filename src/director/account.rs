@@ -154,9 +154,7 @@ impl<A: Family> Lane<'_, A> {
         self.count_connection(dest.id);
         self.load_mut(dest.id, |load| {
             load.inactive += 1;
-            if dest.upper != 0 && load.total() >= dest.upper {
-                load.overloaded = true;
-            }
+            load.burden(dest.upper);
         });
         if let Some(template) = self.tables.templates.get_mut(template) {
             template.controlled += 1;
@@ -166,12 +164,12 @@ impl<A: Family> Lane<'_, A> {
     /// Takes a connection that has ended out of the counts.
     pub(super) fn unbind(&mut self, connection: &Connection<A>) {
         self.shared.event(Event::Expired);
-        let thresholds = self.snapshot.rules.destination(connection.dest).map_or((0, 0), |d| (d.upper, d.lower));
+        let (upper, lower) = self.snapshot.rules.destination(connection.dest).map_or((0, 0), |d| (d.upper, d.lower));
         let inactive = connection.flags.contains(ConnFlags::INACTIVE);
         self.load_mut(connection.dest, |load| {
             let count = if inactive { &mut load.inactive } else { &mut load.active };
             *count = count.saturating_sub(1);
-            relieve(load, thresholds);
+            load.relieve(upper, lower);
         });
         if let Some(template) = self.tables.templates.get_mut(connection.template) {
             template.controlled = template.controlled.saturating_sub(1);
@@ -188,14 +186,6 @@ fn count(traffic: &mut Traffic, direction: Direction, length: u16) {
     };
     *packets += 1;
     *bytes += u64::from(length);
-}
-
-/// Clears the overload once the connections are fewer than the lower threshold, or than three quarters of the upper one.
-fn relieve(load: &mut Load, (upper, lower): (u32, u32)) {
-    let low = if lower == 0 { upper - upper / 4 } else { lower };
-    if (upper, lower) == (0, 0) || load.total() < low {
-        load.overloaded = false;
-    }
 }
 
 /// Which table of states holds: while no server packet has been seen (always so for DR and TUN), the client's alone decide.

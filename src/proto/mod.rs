@@ -1,7 +1,6 @@
 //! Protocol states: what a connection's next packet makes of it, and for how long it then lives. Names, numbers and time-outs are
 //! the kernel's, as `ipvsadm -Lcn` prints them and the sync protocol sends them.
 
-use crate::destination::Method;
 use crate::settings::Timeouts;
 use crate::time::HZ;
 
@@ -78,17 +77,6 @@ pub enum Direction {
     Output,
     /// From the client, on a connection whose replies are not seen.
     InputOnly,
-}
-
-impl Direction {
-    /// The direction of a client's packet: only NAT sees the replies.
-    #[inline]
-    pub fn of_request(method: Method) -> Self {
-        match method {
-            Method::Nat => Self::Input,
-            Method::Dr | Method::Tun => Self::InputOnly,
-        }
-    }
 }
 
 /// How long a connection lives after its last packet, by state.

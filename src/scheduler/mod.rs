@@ -63,17 +63,18 @@ impl Load {
         self.total_active().saturating_add(self.total_inactive())
     }
 
-    /// Sets or clears [`Self::overloaded`] by the thresholds of the destination; to be called after each change of a count or a
-    /// threshold. Between the two thresholds the flag stays as it is.
+    /// A connection was added: with the upper threshold reached it is overloaded. A threshold of 0 is none.
     #[inline]
-    pub fn judge(&mut self, upper: u32, lower: u32) {
-        let total = self.total();
+    pub fn burden(&mut self, upper: u32) {
+        self.overloaded |= upper != 0 && self.total() >= upper;
+    }
+
+    /// A connection has ended: below the lower threshold, or three quarters of the upper one, it is overloaded no more. In between
+    /// it stays what it was.
+    #[inline]
+    pub fn relieve(&mut self, upper: u32, lower: u32) {
         let low = if lower == 0 { upper - upper / 4 } else { lower };
-        if upper != 0 && total >= upper {
-            self.overloaded = true;
-        } else if upper == 0 || total < low {
-            self.overloaded = false;
-        }
+        self.overloaded &= upper != 0 && self.total() >= low;
     }
 }
 

@@ -82,12 +82,17 @@ fn flow_from(source: IpAddr, source_port: u16) -> Flow {
 fn the_overload_flag_is_set_at_the_upper_and_cleared_below_the_lower_threshold() {
     let flags = |upper, lower, totals: &[u32]| {
         let mut load = Load::default();
-        let judge = |total: &u32| {
+        let step = |total: &u32| {
+            let more = *total > load.total();
             (load.active, load.inactive) = (total / 2, total - total / 2);
-            load.judge(upper, lower);
+            if more {
+                load.burden(upper)
+            } else {
+                load.relieve(upper, lower)
+            }
             load.overloaded
         };
-        totals.iter().map(judge).collect::<Vec<_>>()
+        totals.iter().map(step).collect::<Vec<_>>()
     };
     assert_eq!(flags(4, 2, &[3, 4, 5, 3, 2, 1, 2, 3, 4]), [false, true, true, true, true, false, false, false, true]);
     assert_eq!(flags(8, 0, &[7, 8, 7, 6, 5, 7]), [false, true, true, true, false, false]);
