@@ -141,6 +141,8 @@ pub enum SchedulerName {
     Lblc,
     /// Locality-based least connection with replication.
     Lblcr,
+    /// Power of two choices.
+    Twos,
 }
 
 impl SchedulerName {
@@ -159,6 +161,7 @@ impl SchedulerName {
         Self::Mh,
         Self::Lblc,
         Self::Lblcr,
+        Self::Twos,
     ];
 
     /// The name that ipvsadm uses.
@@ -177,6 +180,7 @@ impl SchedulerName {
             Self::Mh => "mh",
             Self::Lblc => "lblc",
             Self::Lblcr => "lblcr",
+            Self::Twos => "twos",
         }
     }
 

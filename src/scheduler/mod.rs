@@ -24,6 +24,7 @@ pub mod ovf;
 pub mod rr;
 pub mod sed;
 pub mod sh;
+pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
@@ -189,6 +190,8 @@ pub enum AnyScheduler {
     Lblc(lblc::Locality),
     /// The same with replication.
     Lblcr(lblcr::Replication),
+    /// Power of two choices.
+    Twos(twos::PowerOfTwo),
 }
 
 impl AnyScheduler {
@@ -208,6 +211,7 @@ impl AnyScheduler {
             SchedulerName::Mh => Self::Mh(mh::Maglev::default()),
             SchedulerName::Lblc => Self::Lblc(lblc::Locality::new(worker)),
             SchedulerName::Lblcr => Self::Lblcr(lblcr::Replication::new(worker)),
+            SchedulerName::Twos => Self::Twos(twos::PowerOfTwo::new(worker)),
         };
         scheduler.inner_mut().update(&[], candidates, flags);
         scheduler
@@ -230,6 +234,7 @@ impl AnyScheduler {
             Self::Mh(s) => s,
             Self::Lblc(s) => s,
             Self::Lblcr(s) => s,
+            Self::Twos(s) => s,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod models;
 mod recorded;
+mod twos;
 mod workers;
 
 use super::*;
