@@ -44,6 +44,10 @@ pub enum Tunnel {
         port: u16,
         /// Checksum of the outer UDP datagram.
         checksum: bool,
+        /// Remote checksum offload: as `checksum` for every packet that comes in by a wire. The option of the header tells a receiver
+        /// where to put a checksum that was left to hardware, and none of these was.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        remote_checksum: bool,
     },
     /// GRE (RFC 2784).
     Gre {

@@ -490,7 +490,8 @@ mod tests {
             (with("[2001:db8:2::11]:80", |d| d.method = Method::Tun), None),
             (
                 with("198.51.100.18:80", |d| {
-                    (d.method, d.tunnel) = (Method::Tun, Tunnel::Gue { port: 0, checksum: false });
+                    (d.method, d.tunnel) =
+                        (Method::Tun, Tunnel::Gue { port: 0, checksum: false, remote_checksum: false });
                 }),
                 Some(ErrorCode::InvalidArgument),
             ),

@@ -59,7 +59,9 @@ impl Shim {
         match tunnel {
             Tunnel::Ipip => Self::None,
             Tunnel::Gre { checksum } => Self::Gre { checksum },
-            Tunnel::Gue { port, checksum } => Self::Gue { port, checksum },
+            Tunnel::Gue { port, checksum, remote_checksum } => {
+                Self::Gue { port, checksum: checksum || remote_checksum }
+            }
         }
     }
 
@@ -214,20 +216,27 @@ mod tests {
     use crate::wire::sample::{at, tcp};
 
     /// The outer headers of recorded packets: destination's last byte, encapsulation, GUE's source port, bytes.
-    const RECORDED: [(u8, u16, Tunnel, u16, &str); 4] = [
+    const RECORDED: [(u8, u16, Tunnel, u16, &str); 5] = [
         (15, 0, Tunnel::Gre { checksum: true }, 0, "45000044000040003f2fe713c6336401c633640f80000800762a0000"),
         (14, 1, Tunnel::Gre { checksum: false }, 0, "45000040000040003f2fe718c6336401c633640e00000800"),
         (
             12,
             3,
-            Tunnel::Gue { port: 6080, checksum: true },
+            Tunnel::Gue { port: 6080, checksum: true, remote_checksum: false },
+            60777,
+            "45000048000040003f11e730c6336401c633640ced6917c00034a40e00040000",
+        ),
+        (
+            12,
+            3,
+            Tunnel::Gue { port: 6080, checksum: false, remote_checksum: true },
             60777,
             "45000048000040003f11e730c6336401c633640ced6917c00034a40e00040000",
         ),
         (
             11,
             4,
-            Tunnel::Gue { port: 6080, checksum: false },
+            Tunnel::Gue { port: 6080, checksum: false, remote_checksum: false },
             44750,
             "45000048000040003f11e731c6336401c633640baece17c00034000000040000",
         ),

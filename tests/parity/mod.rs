@@ -17,7 +17,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("fwd-mtu", "what is too big and may be fragmented is dropped"),
     ("fwd-mtu-nat-reply", "what is too big and may be fragmented is dropped"),
     ("fwd-mtu-pmtu-off", "what is too big and may be fragmented is dropped; pmtu_disc"),
-    ("fwd-tun-gue-gre", "remote checksum offload of GUE is listed as a checksum; the packets are equal"),
     ("fwmark-nat", "needs firewall marks"),
     ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
     ("noroute", "an ICMP error of the director's own stack is not counted"),

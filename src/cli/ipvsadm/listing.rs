@@ -215,7 +215,8 @@ fn tunnel_info(destination: &DestinationView) -> String {
     match (destination.method, destination.tunnel) {
         (Method::Nat | Method::Dr, _) => "n/a".to_owned(),
         (Method::Tun, Tunnel::Ipip) => "ipip".to_owned(),
-        (Method::Tun, Tunnel::Gue { port, checksum }) => format!("gue:{port}:{}", sum(checksum)),
+        (Method::Tun, Tunnel::Gue { port, remote_checksum: true, .. }) => format!("gue:{port}:r+c"),
+        (Method::Tun, Tunnel::Gue { port, checksum, .. }) => format!("gue:{port}:{}", sum(checksum)),
         (Method::Tun, Tunnel::Gre { checksum }) => format!("gre:{}", sum(checksum)),
     }
 }

@@ -86,10 +86,10 @@ fn destination(typed: &Typed, service: ServiceKey) -> Result<DestinationSpec, Re
 }
 
 fn tunnel(typed: &Typed) -> Tunnel {
-    let checksum = typed.has(Slot::TunCsum) || typed.has(Slot::TunRemcsum);
+    let (checksum, remote_checksum) = (typed.has(Slot::TunCsum), typed.has(Slot::TunRemcsum));
     match typed.tun_type {
         TunType::Ipip => Tunnel::Ipip,
-        TunType::Gue => Tunnel::Gue { port: typed.tun_port, checksum },
+        TunType::Gue => Tunnel::Gue { port: typed.tun_port, checksum, remote_checksum },
         TunType::Gre => Tunnel::Gre { checksum },
     }
 }

@@ -62,8 +62,9 @@ fn method(destination: &DestinationView) -> String {
         (Method::Nat, _) => format!("-m -w {weight}"),
         (Method::Dr, _) => format!("-g -w {weight}"),
         (Method::Tun, Tunnel::Ipip) => format!("-i -w {weight} --tun-type ipip"),
-        (Method::Tun, Tunnel::Gue { port, checksum }) => {
-            format!("-i -w {weight} --tun-type gue --tun-port {port} {}", sum(checksum))
+        (Method::Tun, Tunnel::Gue { port, checksum, remote_checksum }) => {
+            let sum = if remote_checksum { "--tun-remcsum" } else { sum(checksum) };
+            format!("-i -w {weight} --tun-type gue --tun-port {port} {sum}")
         }
         (Method::Tun, Tunnel::Gre { checksum }) => format!("-i -w {weight} --tun-type gre {}", sum(checksum)),
     }
