@@ -68,8 +68,13 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ),
         ("[vs.timeouts]\ntcp = 0".into(), "f.toml:2: vs.timeouts.tcp: 0 s cannot be; give 1 to 2678400"),
         (
-            "[vs]\nexpire_nodest_conn = 1".into(),
-            "f.toml:2: vs.expire_nodest_conn: invalid type: integer `1`, expected a boolean",
+            "[vs]\nexpire_nodest_conn = \"on\"".into(),
+            "f.toml:2: vs.expire_nodest_conn: invalid type: string \"on\", expected true or false, or 1 or 0",
+        ),
+        ("[vs]\ndrop_entry = 4".into(), "f.toml:2: vs.drop_entry: 4 cannot be; give 0 to 3"),
+        (
+            "[vs]\nsync_threshold = [50, 3]".into(),
+            "f.toml:2: vs.sync_threshold: [50, 3] cannot be; the first is less than the second, or the second is 0",
         ),
         (
             "[[service]]\nport = 80".into(),
@@ -83,7 +88,7 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         (
             s("scheduler = \"fast\""),
             "f.toml:5: service.scheduler: no scheduler \"fast\"; there are rr, wrr, lc, wlc, sh, sed, nq, fo, ovf, dh, \
-             mh, lblc, lblcr",
+             mh, lblc, lblcr, twos",
         ),
         (s("persistent = 0"), "f.toml:1: service.persistent: a persistence of 0 s cannot be; give 1 to 2678400"),
         (
@@ -161,9 +166,12 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn the_embedded_file_says_the_defaults() {
+fn the_embedded_file_says_the_defaults_but_for_what_operators_ask_for() {
     let embedded = Config::embedded();
-    assert_eq!(Config { ports: Vec::new(), ..embedded.clone() }, Config::default());
+    let mut expected = Config::default();
+    let settings = &mut expected.rules.settings;
+    (settings.expire_nodest_conn, settings.expire_quiescent_template) = (true, true);
+    assert_eq!(Config { ports: Vec::new(), ..embedded.clone() }, expected);
     let short =
         Config::parse("f.toml", "[[port]]\nname = \"outside\"\ndevice = \"net_af_packet0,iface=eth1\"").unwrap();
     let twin = Some("outside".to_owned());
@@ -227,10 +235,18 @@ fn the_embedded_file_names_every_key_with_a_comment() {
 }
 
 #[test]
-fn the_minimal_file_is_taken() {
+fn a_switch_may_be_written_as_the_kernel_has_it() {
+    let settings = |text: &str| Config::parse("f.toml", text).unwrap().rules.settings;
+    let (one, zero) = (settings("[vs]\nexpire_nodest_conn = 1"), settings("[vs]\npmtu_disc = 0"));
+    assert!(one.expire_nodest_conn && !zero.pmtu_disc);
+}
+
+#[test]
+fn the_minimal_file_has_the_kernels_defaults() {
     let config = Config::parse("minimal.toml", include_str!("../../config/minimal.toml")).unwrap();
     assert_eq!((config.ports.len(), config.rules.services[0].destinations.len()), (1, 2));
     assert_eq!(config.ports[0].twin_name(), Some("outside"));
+    assert_eq!(config.rules.settings, Settings::default());
 }
 
 #[test]

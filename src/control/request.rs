@@ -2,6 +2,7 @@
 //! example for each in `docs/control.md`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,8 +93,8 @@ pub enum Request {
     SetSetting {
         /// Such as `conn_reuse_mode`.
         name: String,
-        /// 0 and 1 for off and on.
-        value: i64,
+        /// Its value.
+        value: SettingValue,
     },
     /// The rules as TOML, as `apply` takes them. Reply: `rules`.
     Save {},
@@ -113,6 +114,34 @@ pub enum Request {
         #[serde(default)]
         drain_secs: u32,
     },
+}
+
+/// The value of a setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SettingValue {
+    /// A number; 0 and 1 for off and on.
+    Number(i64),
+    /// Off or on.
+    Switch(bool),
+    /// Two numbers (`sync_threshold`).
+    Pair([i64; 2]),
+}
+
+impl FromStr for SettingValue {
+    type Err = String;
+
+    /// As sysctl takes it: a number, or two with blanks or a comma between.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
+        let numbers: Option<Vec<i64>> = words.map(|word| word.parse().ok()).collect();
+        match (numbers.as_deref(), text) {
+            (Some(&[number]), _) => Ok(Self::Number(number)),
+            (Some(&[first, second]), _) => Ok(Self::Pair([first, second])),
+            (_, "true" | "false") => Ok(Self::Switch(text == "true")),
+            _ => Err(format!("{text:?} is no number")),
+        }
+    }
 }
 
 /// Which connections to list. Everything given must fit.

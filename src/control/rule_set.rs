@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::control::reply::{ErrorCode, Failure};
-use crate::control::request::{DestinationSpec, ServiceSpec};
+use crate::control::request::{DestinationSpec, ServiceSpec, SettingValue};
 use crate::service::ServiceKey;
 use crate::settings::Settings;
 
@@ -107,22 +107,21 @@ fn overlay_values(here: &mut Value, old: &Value, new: &Value) {
     }
 }
 
-/// The settings with one switch changed, by its sysctl name.
+/// The settings with one of them changed, by its sysctl name.
 ///
 /// # Errors
 /// [`ErrorCode::UnknownSetting`], [`ErrorCode::OutOfRange`].
-pub fn with_setting(settings: &Settings, name: &str, value: i64) -> Result<Settings, Failure> {
+pub fn with_setting(settings: &Settings, name: &str, value: SettingValue) -> Result<Settings, Failure> {
     let mut all = tree(settings);
     let Some(slot) = all.get_mut(name).filter(|v| !v.is_object()) else {
         return Err(Failure::new(ErrorCode::UnknownSetting, format!("no setting {name:?}; {}", names(settings))));
     };
-    let range = || Failure::new(ErrorCode::OutOfRange, format!("{name} cannot be {value}"));
-    *slot = match (&*slot, value) {
-        (Value::Bool(_), 0 | 1) => Value::Bool(value == 1),
-        (Value::Bool(_), _) => return Err(range()),
-        _ => Value::from(value),
+    *slot = match value {
+        SettingValue::Number(number) => number.into(),
+        SettingValue::Switch(on) => on.into(),
+        SettingValue::Pair(pair) => pair.to_vec().into(),
     };
-    serde_json::from_value(all).map_err(|_| range())
+    serde_json::from_value(all).map_err(|e| Failure::new(ErrorCode::OutOfRange, format!("{name}: {e}")))
 }
 
 fn names(settings: &Settings) -> String {
@@ -190,16 +189,35 @@ mod tests {
     #[test]
     fn settings_are_known_by_their_sysctl_names() {
         let settings = Settings::default();
-        assert_eq!(with_setting(&settings, "conn_reuse_mode", 0).unwrap().conn_reuse_mode, 0);
-        assert!(with_setting(&settings, "expire_nodest_conn", 1).unwrap().expire_nodest_conn);
-        for (name, value, code) in [
-            ("expire_nodest_conn", 2, ErrorCode::OutOfRange),
-            ("conn_reuse_mode", -1, ErrorCode::OutOfRange),
-            ("conn_reuse_mode", 256, ErrorCode::OutOfRange),
-            ("timeouts", 1, ErrorCode::UnknownSetting),
-            ("nosuch", 1, ErrorCode::UnknownSetting),
+        let set = |name, value: &str| with_setting(&settings, name, value.parse().unwrap());
+        assert_eq!(set("conn_reuse_mode", "0").unwrap().conn_reuse_mode, 0);
+        assert!(set("expire_nodest_conn", "1").unwrap().expire_nodest_conn);
+        assert!(set("expire_nodest_conn", "-7").unwrap().expire_nodest_conn);
+        assert!(!set("pmtu_disc", "false").unwrap().pmtu_disc);
+        assert_eq!(set("sync_threshold", "0\t7").unwrap().sync_threshold, [0, 7]);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_refused_with_the_range() {
+        for (name, value, code, words) in [
+            ("expire_nodest_conn", "2147483648", ErrorCode::OutOfRange, "true or false"),
+            ("conn_reuse_mode", "2147483648", ErrorCode::OutOfRange, "conn_reuse_mode"),
+            ("drop_entry", "4", ErrorCode::OutOfRange, "drop_entry: 4 cannot be; give 0 to 3"),
+            ("drop_packet", "-1", ErrorCode::OutOfRange, "0 to 3"),
+            ("secure_tcp", "4", ErrorCode::OutOfRange, "0 to 3"),
+            ("sync_version", "2", ErrorCode::OutOfRange, "0 to 1"),
+            ("sync_retries", "4", ErrorCode::OutOfRange, "0 to 3"),
+            ("sync_ports", "3", ErrorCode::OutOfRange, "1, 2, 4, 8"),
+            ("sync_ports", "0", ErrorCode::OutOfRange, "1, 2, 4, 8"),
+            ("sync_threshold", "5 5", ErrorCode::OutOfRange, "the first is less"),
+            ("sync_threshold", "-1 5", ErrorCode::OutOfRange, "the first is less"),
+            ("lblc_expiration", "21474837", ErrorCode::OutOfRange, "0 to 21474836"),
+            ("timeouts", "1", ErrorCode::UnknownSetting, "there are am_droprate, "),
+            ("nosuch", "1", ErrorCode::UnknownSetting, "no setting \"nosuch\""),
         ] {
-            assert_eq!(with_setting(&settings, name, value).unwrap_err().code, code, "{name}={value}");
+            let failure = with_setting(&Settings::default(), name, value.parse().unwrap()).unwrap_err();
+            assert_eq!(failure.code, code, "{name}={value}");
+            assert!(failure.message.contains(words), "{name}={value}: {}", failure.message);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::ipvsadm::names::Names;
 use crate::cli::ipvsadm::{self, Host, proc};
 use crate::replay::machine::Machine;
 use crate::replay::shell::{Line, Outcome, Shell, System};
-use crate::replay::sysctl;
+use crate::replay::sysctl::{self, Refusal};
 
 /// Where the sysctls are.
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs/";
@@ -114,10 +114,14 @@ impl Console<'_> {
             let name = |key: &str| key.replace('/', ".").strip_prefix("net.ipv4.vs.").map(str::to_owned);
             let unknown = || format!("{assignment} is no sysctl of net.ipv4.vs");
             match assignment.split_once('=') {
-                Some((key, value)) => {
-                    self.set(&name(key).ok_or_else(unknown)?, value).ok_or_else(unknown)?;
-                    text += &format!("{key} = {value}\n");
-                }
+                Some((key, value)) => match self.set(&name(key).ok_or_else(unknown)?, value) {
+                    Ok(()) => text += &format!("{key} = {value}\n"),
+                    Err(Refusal::Unknown) => return Err(unknown()),
+                    Err(Refusal::Invalid) => {
+                        let stderr = format!("sysctl: error setting key '{key}': Invalid argument\n");
+                        return Ok(Outcome { code: 1, stdout: text, stderr });
+                    }
+                },
                 None => {
                     let name = name(assignment).ok_or_else(unknown)?;
                     let value = self.machine.sysctls.value(&name).ok_or_else(unknown)?;
@@ -128,14 +132,12 @@ impl Console<'_> {
         Ok(Outcome::says(text))
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let mut settings = self.machine.store.settings();
-        if !self.machine.sysctls.set(name, value, &mut settings) {
-            return None;
-        }
-        self.machine.store.set_settings(settings).ok()?;
+        self.machine.sysctls.set(name, value, &mut settings)?;
+        self.machine.store.set_settings(settings).map_err(|_| Refusal::Invalid)?;
         self.machine.rules_changed();
-        Some(())
+        Ok(())
     }
 
     fn sleep(&mut self, time: Duration) {

@@ -1,8 +1,6 @@
-//! `net.ipv4.vs.*` as the kernel lists it. Those that pollvs has change its settings; the others keep their value and do nothing here
-//! (synchronisation, connection tracking, defences that need the kernel's memory figures).
+//! `net.ipv4.vs.*` as the kernel lists it: numbers, of which a switch keeps whatever it was given.
 
-use serde_json::Value;
-
+use crate::control::rule_set::with_setting;
 use crate::settings::Settings;
 
 /// Every sysctl of the directory with its value at start, in the order of a listing.
@@ -60,24 +58,23 @@ impl Sysctls {
         self.0.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Sets one, in the settings too if they have it. Returns false when there is none of that name.
-    pub(crate) fn set(&mut self, name: &str, value: &str, settings: &mut Settings) -> bool {
-        let Some(entry) = self.0.iter_mut().find(|(n, _)| *n == name) else { return false };
-        entry.1 = value.to_owned();
-        if let Some(changed) = changed(settings, name, value) {
-            *settings = changed;
-        }
-        true
+    /// Sets one, in the settings too. Refuses what the kernel refuses; then nothing has changed.
+    pub(crate) fn set(&mut self, name: &str, value: &str, settings: &mut Settings) -> Result<(), Refusal> {
+        let entry = self.0.iter_mut().find(|(n, _)| *n == name).ok_or(Refusal::Unknown)?;
+        let parsed = value.trim().parse().map_err(|_| Refusal::Invalid)?;
+        *settings = with_setting(settings, name, parsed).map_err(|_| Refusal::Invalid)?;
+        entry.1 = value.split_whitespace().collect::<Vec<_>>().join("\t");
+        Ok(())
     }
 }
 
-/// The settings with one of them changed, by its name.
-fn changed(settings: &Settings, name: &str, value: &str) -> Option<Settings> {
-    let mut all = serde_json::to_value(settings).ok()?;
-    let field = all.get_mut(name)?;
-    let number: u64 = value.trim().parse().ok()?;
-    *field = if field.is_boolean() { Value::Bool(number != 0) } else { Value::from(number) };
-    serde_json::from_value(all).ok()
+/// Why a sysctl cannot be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// There is none of that name.
+    Unknown,
+    /// The kernel does not take the value.
+    Invalid,
 }
 
 #[cfg(test)]
@@ -87,17 +84,33 @@ mod tests {
     #[test]
     fn a_sysctl_changes_the_setting_of_its_name() {
         let (mut sysctls, mut settings) = (Sysctls::default(), Settings::default());
-        assert!(sysctls.set("conn_reuse_mode", "0", &mut settings));
-        assert!(sysctls.set("expire_nodest_conn", "1", &mut settings));
+        for (name, value) in [("conn_reuse_mode", "0"), ("expire_nodest_conn", "5"), ("sync_threshold", "4 60")] {
+            assert_eq!(sysctls.set(name, value, &mut settings), Ok(()), "{name}");
+        }
         assert_eq!((settings.conn_reuse_mode, settings.expire_nodest_conn), (0, true));
-        assert_eq!(sysctls.value("expire_nodest_conn"), Some("1"));
-        assert!(!sysctls.set("nosuch", "1", &mut settings));
+        assert_eq!((sysctls.value("expire_nodest_conn"), sysctls.value("sync_threshold")), (Some("5"), Some("4\t60")));
     }
 
     #[test]
-    fn every_setting_that_the_kernel_has_starts_with_the_kernels_value() {
+    fn what_is_refused_changes_nothing() {
+        let (mut sysctls, mut settings) = (Sysctls::default(), Settings::default());
+        for (name, value, why) in [
+            ("nosuch", "1", Refusal::Unknown),
+            ("icmp_msgs_per_sec", "1", Refusal::Unknown),
+            ("drop_entry", "4", Refusal::Invalid),
+            ("drop_entry", "often", Refusal::Invalid),
+        ] {
+            assert_eq!(sysctls.set(name, value, &mut settings), Err(why), "{name}");
+        }
+        assert_eq!((settings, sysctls.value("drop_entry")), (Settings::default(), Some("0")));
+    }
+
+    #[test]
+    fn every_sysctl_of_the_kernel_is_a_setting_and_starts_with_the_kernels_value() {
         for (name, value) in DEFAULTS {
-            assert!(changed(&Settings::default(), name, value).is_none_or(|s| s == Settings::default()), "{name}");
+            let mut settings = Settings::default();
+            assert_eq!(Sysctls::default().set(name, value, &mut settings), Ok(()), "{name}");
+            assert_eq!(settings, Settings::default(), "{name}");
         }
     }
 }

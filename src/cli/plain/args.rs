@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::control::client::DEFAULT_SOCKET;
-use crate::control::request::SchedulerFlag;
+use crate::control::request::{SchedulerFlag, SettingValue};
 use crate::destination::Method;
 use crate::service::ServiceKey;
 
@@ -96,9 +96,9 @@ pub enum Verb {
         /// Its name.
         #[arg(requires = "value")]
         name: Option<String>,
-        /// Its value; 0 and 1 switch off and on.
+        /// Its value; 0 and 1 switch off and on; sync_threshold takes two, as "3 50".
         #[arg(allow_negative_numbers = true)]
-        value: Option<i64>,
+        value: Option<SettingValue>,
     },
     /// Read the configuration file again.
     Reload,
@@ -229,6 +229,9 @@ pub struct DestinationArgs {
     /// Checksum in the outer header of gue and gre.
     #[arg(long)]
     pub tunnel_checksum: bool,
+    /// Remote checksum offload of gue: the same checksum for packets from a wire, listed as r+c.
+    #[arg(long, conflicts_with = "tunnel_checksum")]
+    pub tunnel_remote_checksum: bool,
 }
 
 /// How packets reach a destination.

@@ -93,7 +93,11 @@ fn destination_spec(args: &DestinationArgs) -> DestinationSpec {
     let checksum = args.tunnel_checksum;
     let tunnel = match args.tunnel {
         TunnelArg::Ipip => Tunnel::Ipip,
-        TunnelArg::Gue => Tunnel::Gue { port: args.tunnel_port.unwrap_or_default(), checksum },
+        TunnelArg::Gue => Tunnel::Gue {
+            port: args.tunnel_port.unwrap_or_default(),
+            checksum,
+            remote_checksum: args.tunnel_remote_checksum,
+        },
         TunnelArg::Gre => Tunnel::Gre { checksum },
     };
     DestinationSpec {
