@@ -4,17 +4,20 @@
 #   make lint      formatting, clippy and shellcheck, warnings being errors
 #   make bench     the benches
 #   make fuzz      a short seeded run of every fuzz target
+#   make oracle    random scenarios on the Linux kernel and on pollvs, compared (SEEDS=1..200)
 #   make install   programs, configuration and systemd unit, under PREFIX (/usr/local) and DESTDIR
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 30
+# Random scenarios that the kernel and pollvs are compared on.
+SEEDS ?= 1..200
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHELL  := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: all build demo test lint bench fuzz install deps
+.PHONY: all build demo test lint bench fuzz oracle install deps
 .DEFAULT_GOAL := build
 
 deps:
@@ -56,6 +59,13 @@ fuzz:
 	    $(CARGO) fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target -- \
 	        -seed=1 -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
 	done
+
+# The kernel is built once, from Debian's package of its source, and kept in $$XDG_CACHE_HOME/ipvs-oracle.
+oracle:
+	@config/install-packages.sh build oracle
+	@tests/oracle/ipvs-oracle build
+	$(CARGO) build --locked --no-default-features --example compare
+	@tests/oracle/compare $(SEEDS) --folder $(TARGET)/oracle --replay $(TARGET)/debug/examples/compare
 
 install: build
 	install -D -m 755 $(TARGET)/release/pollvsd $(DESTDIR)$(PREFIX)/sbin/pollvsd

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for what it is told to prepare:
-#   install-packages.sh [build] [network] [lint] [fuzz]
+#   install-packages.sh [build] [network] [lint] [fuzz] [oracle]
 # Asks nothing, starts no service, and does nothing where everything is there.
 set -euo pipefail
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive
@@ -16,6 +16,10 @@ NETWORK=(
 )
 LINT=(shellcheck=shellcheck)
 FUZZ=("c++=g++")
+ORACLE=(
+    gcc=gcc make=make flex=flex bison=bison bc=bc xz=xz-utils strip=binutils python3=python3
+    /usr/share/doc/libc6-dev=libc6-dev
+)
 
 is_there() {
     if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
@@ -66,8 +70,9 @@ main() {
         network) pairs+=("${NETWORK[@]}") ;;
         lint) pairs+=("${LINT[@]}") ;;
         fuzz) pairs+=("${FUZZ[@]}") ;;
+        oracle) pairs+=("${ORACLE[@]}") ;;
         *)
-            echo "install-packages.sh knows build, network, lint and fuzz, not $what" >&2
+            echo "install-packages.sh knows build, network, lint, fuzz and oracle, not $what" >&2
             exit 2
             ;;
         esac

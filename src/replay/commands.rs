@@ -7,6 +7,7 @@ use crate::cli::ipvsadm::{self, Host, proc};
 use crate::replay::machine::Machine;
 use crate::replay::shell::{Line, Outcome, Shell, System};
 use crate::replay::sysctl::{self, Refusal};
+use crate::replay::topology::Topology;
 
 /// Where the sysctls are.
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs/";
@@ -26,9 +27,9 @@ struct Console<'a> {
 }
 
 impl World {
-    /// Just started.
-    pub(crate) fn new() -> Self {
-        Self { machine: Machine::new(), shell: Shell::default() }
+    /// Just started, in a network.
+    pub(crate) fn new(topology: Topology) -> Self {
+        Self { machine: Machine::new(topology), shell: Shell::default() }
     }
 
     /// Runs a line: exit status and output.
@@ -111,6 +112,10 @@ impl Console<'_> {
         };
         let mut text = String::new();
         for assignment in assignments {
+            if sysctl::is_stacks(assignment) {
+                text += &format!("{}\n", assignment.replacen('=', " = ", 1));
+                continue;
+            }
             let name = |key: &str| key.replace('/', ".").strip_prefix("net.ipv4.vs.").map(str::to_owned);
             let unknown = || format!("{assignment} is no sysctl of net.ipv4.vs");
             match assignment.split_once('=') {

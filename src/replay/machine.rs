@@ -62,8 +62,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// The machine just started, with the network that every recording starts from.
-    pub(crate) fn new() -> Self {
+    /// The machine just started, in a network.
+    pub(crate) fn new(topology: Topology) -> Self {
         let mut store = Store::new(store::Limits::default());
         let settings = Settings { icmp_msgs_per_sec: 0, ..Settings::default() };
         store.set_settings(settings).expect("the default time-outs are in range");
@@ -71,7 +71,7 @@ impl Machine {
             now: Instant(BOOT.0 + BEFORE_SETUP),
             store,
             director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default()).with_kernel_timers(),
-            topology: Topology::default(),
+            topology,
             sysctls: Sysctls::default(),
             network: Arc::default(),
             stack: StandIn::default(),

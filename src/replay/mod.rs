@@ -1,5 +1,5 @@
 //! `pollvs replay SCENARIO -o FOLDER`: the pure director on a recorded scenario, with no device and a virtual clock. A scenario is a
-//! folder with `setup.sh`, `input.pcap` and `steps`; the results are written as the recordings of Linux IPVS are (`trace.txt` above
+//! folder with `setup.sh`, `input.pcap`, `steps` and, when its network is its own, `base.sh`; the results are written as the recordings of Linux IPVS are (`trace.txt` above
 //! all), so that the two can be compared file by file.
 
 mod answers;
@@ -21,6 +21,7 @@ use crate::io::pcap;
 use crate::replay::commands::World;
 use crate::replay::record::{Record, sorted};
 use crate::replay::shell::Line;
+use crate::replay::topology::Topology;
 use crate::time::Instant;
 
 /// Why a scenario could not be replayed.
@@ -99,6 +100,8 @@ impl Place {
 /// A scenario as read.
 #[derive(Debug)]
 struct Scenario {
+    /// The network to start from, when it is the scenario's own.
+    base: Vec<Command>,
     setup: Vec<Command>,
     /// When (a frame's number, or "end") and what.
     steps: Vec<(String, Command)>,
@@ -132,9 +135,6 @@ fn lines(path: &Path) -> Result<Vec<Command>, ReplayError> {
 impl Scenario {
     fn read(folder: &Path) -> Result<Self, ReplayError> {
         fs::read_dir(folder).map_err(|error| file_error(folder, error))?;
-        if let Some(base) = lines(&folder.join("base.sh"))?.first() {
-            return Err(base.at.error(&base.text, "a network of the scenario's own is not supported".to_owned()));
-        }
         let steps = lines(&folder.join("steps"))?.into_iter().map(step).collect::<Result<_, _>>()?;
         let capture = folder.join("input.pcap");
         let records = match read(&capture)? {
@@ -144,7 +144,8 @@ impl Scenario {
         let first = records.first().map_or(0, |r| r.at.0);
         let since = |at: Instant| Duration::from_nanos(at.0.saturating_sub(first));
         let frames = records.into_iter().map(|r| (since(r.at), r.frame)).collect();
-        Ok(Self { setup: lines(&folder.join("setup.sh"))?, steps, frames })
+        let [base, setup] = [lines(&folder.join("base.sh"))?, lines(&folder.join("setup.sh"))?];
+        Ok(Self { base, setup, steps, frames })
     }
 }
 
@@ -182,9 +183,10 @@ pub fn replay(scenario: &Path, out: &Path) -> Result<(), ReplayError> {
 /// # Errors
 /// [`ReplayError`].
 pub fn results(scenario: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, ReplayError> {
-    let Scenario { setup, steps, frames } = Scenario::read(scenario)?;
-    let mut run = Run { world: World::new(), record: Record::default(), zero: Instant(0) };
-    let log = run.set_up(&setup)?;
+    let Scenario { base, setup, steps, frames } = Scenario::read(scenario)?;
+    let topology = if base.is_empty() { Topology::default() } else { Topology::bare() };
+    let mut run = Run { world: World::new(topology), record: Record::default(), zero: Instant(0) };
+    let log = run.base(&base)? + &run.set_up(&setup)?;
     run.play(&frames, &steps)?;
     let mut files = run.dump();
     let capture =
@@ -202,6 +204,18 @@ impl Run {
         Duration::from_nanos(self.world.machine.now.0 - self.zero.0)
     }
 
+    /// Makes the network of the scenario's own. What its commands say is in the log, they themselves are not.
+    fn base(&mut self, base: &[Command]) -> Result<String, ReplayError> {
+        base.iter().map(|command| self.command(command)).collect()
+    }
+
+    /// Runs a command of the setup: what it says.
+    fn command(&mut self, command: &Command) -> Result<String, ReplayError> {
+        let error = |why| command.at.error(&command.text, why);
+        let line = Line::parse(&command.text).map_err(error)?;
+        Ok(self.world.run(&line).map_err(error)?.1)
+    }
+
     /// Runs the setup. What is sent meanwhile is no part of the results.
     fn set_up(&mut self, setup: &[Command]) -> Result<String, ReplayError> {
         let mut log = String::new();
@@ -211,8 +225,7 @@ impl Run {
         for command in setup {
             let line = Line::parse(&command.text).map_err(|why| command.at.error(&command.text, why))?;
             line.traced().for_each(|words| log += &format!("+ {words}\n"));
-            let (_, output) = self.world.run(&line).map_err(|why| command.at.error(&command.text, why))?;
-            log += &output;
+            log += &self.command(command)?;
         }
         let ready = self.world.machine.now + SETTLE;
         while self.world.machine.now < ready {
@@ -332,7 +345,7 @@ impl Run {
 /// What `pollvs replay` is told: `SCENARIO -o FOLDER`.
 #[derive(Clone, PartialEq, Eq, Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder with setup.sh, input.pcap and steps.
+    /// Folder with setup.sh, input.pcap, steps and, for another network than the usual, base.sh.
     pub scenario: PathBuf,
     /// Folder for the results, made if need be.
     #[arg(short, long)]

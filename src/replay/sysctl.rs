@@ -37,6 +37,28 @@ const DEFAULTS: [(&str, &str); 30] = [
     ("sync_version", "1"),
 ];
 
+/// Sysctls of the stack that the stand-in behaves by, with the values that it behaves by; an interface's under the name of any.
+const STACK: [&str; 9] = [
+    "net.ipv4.ip_forward=1",
+    "net.ipv4.icmp_ratelimit=0",
+    "net.ipv4.conf.*.forwarding=1",
+    "net.ipv4.conf.*.rp_filter=0",
+    "net.ipv4.conf.*.send_redirects=0",
+    "net.ipv6.conf.*.forwarding=1",
+    "net.ipv6.conf.*.accept_ra=0",
+    "net.ipv6.conf.*.accept_dad=0",
+    "net.ipv6.icmp.ratelimit=0",
+];
+
+/// Does an assignment only say what the stand-in does anyway?
+pub(crate) fn is_stacks(assignment: &str) -> bool {
+    let says = |pattern: &&str| match pattern.split_once('*') {
+        Some((before, after)) => assignment.starts_with(before) && assignment.ends_with(after),
+        None => assignment == *pattern,
+    };
+    STACK.iter().any(says)
+}
+
 /// The names, in order.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     DEFAULTS.iter().map(|(name, _)| *name)

@@ -48,13 +48,7 @@ pub(crate) struct Topology {
 
 impl Default for Topology {
     fn default() -> Self {
-        let link = |name, last| Link { name, mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1500 };
-        let mut topology = Self {
-            links: vec![link("eth0", 1), link("eth1", 2)],
-            addresses: Vec::new(),
-            routes: Vec::new(),
-            neighbours: Vec::new(),
-        };
+        let mut topology = Self::bare();
         for line in BASE.lines().filter(|l| !l.starts_with('#')) {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             topology.ip(&words).expect("the network to start from is understood");
@@ -64,6 +58,13 @@ impl Default for Topology {
 }
 
 impl Topology {
+    /// The two interfaces and nothing else.
+    pub(crate) fn bare() -> Self {
+        let link = |name, last| Link { name, mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1500 };
+        let links = vec![link("eth0", 1), link("eth1", 2)];
+        Self { links, addresses: Vec::new(), routes: Vec::new(), neighbours: Vec::new() }
+    }
+
     /// The interface of that MAC, or the first.
     pub(crate) fn port_of(&self, mac: &[u8]) -> PortId {
         let at = self.links.iter().position(|l| l.mac.0 == mac).unwrap_or(0);

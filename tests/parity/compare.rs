@@ -2,8 +2,8 @@
 //! which the recordings themselves are compared with a second run of the kernel.
 
 use std::fs;
-use std::path::Path;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
 
 use regex::{Captures, Regex};
 
@@ -122,9 +122,31 @@ fn sorted_entries(lines: Vec<String>) -> Vec<String> {
     sorted
 }
 
-/// How the results differ from those in a folder.
-pub(super) fn differences(expected: &Path, files: &[(&'static str, Vec<u8>)]) -> Vec<String> {
-    FILES.iter().flat_map(|name| file_differences(name, expected, files)).collect()
+/// Replays scenarios on two threads: how each differs from what the kernel did; nothing when it does not.
+pub(super) fn scenarios(folders: &[PathBuf]) -> Vec<(PathBuf, Vec<String>)> {
+    let (line, done) = (Mutex::new(folders.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(folder) = line.lock().unwrap().next() else { return };
+                    let differences = differences(folder);
+                    done.lock().unwrap().push((folder.clone(), differences));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    done.sort();
+    done
+}
+
+fn differences(scenario: &Path) -> Vec<String> {
+    let expected = scenario.join("expected");
+    match pollvs::replay::results(scenario) {
+        Ok(files) => FILES.iter().flat_map(|name| file_differences(name, &expected, &files)).collect(),
+        Err(error) => vec![error.to_string()],
+    }
 }
 
 fn file_differences(name: &str, expected: &Path, files: &[(&'static str, Vec<u8>)]) -> Vec<String> {

@@ -5,7 +5,6 @@ mod compare;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 /// Scenarios whose result differs from the kernel's, and why.
 const DIFFERENT: &[(&str, &str)] = &[
@@ -41,36 +40,9 @@ fn name(scenario: &Path) -> &str {
     scenario.file_name().unwrap().to_str().unwrap()
 }
 
-/// How the replay of a scenario differs from the recording; nothing when it does not.
-fn differences(scenario: &Path) -> Vec<String> {
-    match pollvs::replay::results(scenario) {
-        Ok(files) => compare::differences(&scenario.join("expected"), &files),
-        Err(error) => vec![error.to_string()],
-    }
-}
-
-/// Replays all scenarios on two threads.
-fn replayed() -> Vec<(PathBuf, Vec<String>)> {
-    let (line, done) = (Mutex::new(scenarios()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let Some(scenario) = line.lock().unwrap().pop() else { return };
-                    let differences = differences(&scenario);
-                    done.lock().unwrap().push((scenario, differences));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap();
-    done.sort();
-    done
-}
-
 #[test]
 fn replayed_scenarios_equal_the_kernels_recordings() {
-    let replayed = replayed();
+    let replayed = compare::scenarios(&scenarios());
     assert!(!replayed.is_empty(), "there are no scenarios");
     let mut wrong = Vec::new();
     for (scenario, differences) in &replayed {

@@ -1,0 +1,158 @@
+"""Random services and destinations, and random changes of them, as ipvsadm commands."""
+from network import SERVERS, V4, V6
+
+SCHEDULERS = "rr wrr lc wlc sed nq sh dh lblc lblcr mh fo ovf".split()
+SCHEDULER_FLAGS = {"sh": ["sh-fallback", "sh-port"], "mh": ["mh-fallback", "mh-port"]}
+TUNNELS = ["", "--tun-type ipip", "--tun-type gue --tun-port 6080", "--tun-type gue --tun-port 6080 --tun-csum",
+           "--tun-type gue --tun-port 6080 --tun-remcsum", "--tun-type gre", "--tun-type gre --tun-csum"]
+WEIGHTS = [0, 1, 1, 1, 1, 2, 2, 3, 4, 5, 10, 100]
+PROTOCOLS = {"-t": 6, "-u": 17, "--sctp-service": 132}
+NETMASKS = {4: ["", "", "-M 255.255.255.255", "-M 255.255.255.0", "-M 255.255.0.0"],
+            6: ["", "", "-M 128", "-M 64", "-M 48"]}
+
+
+class Destination:
+    """One destination as a command describes it."""
+
+    def __init__(self, rng, service, server):
+        self.service, self.server = service, server
+        self.family = service.family
+        self.method = rng.choice(service.methods)
+        if self.method == "-i" and rng.random() < 0.1:
+            self.family = V6 if self.family is V4 else V4
+        # Only NAT maps ports; what a port of the service's own does on DR and TUN is for the kernel to say.
+        self.port = service.port if rng.random() < 0.7 else rng.choice([service.port, 8080, 0])
+        self.vary(rng)
+
+    def vary(self, rng):
+        self.weight = rng.choice(WEIGHTS)
+        self.upper = self.lower = 0
+        if rng.random() < 0.15:
+            self.upper = rng.randint(1, 6)
+            self.lower = rng.choice([0, 0, rng.randint(1, self.upper + 1)])
+        self.tunnel = rng.choice(TUNNELS) if self.method == "-i" else ""
+
+    @property
+    def address(self):
+        return self.family.server(self.server)
+
+    def name(self):
+        return "-r " + self.family.text(self.address, self.port)
+
+    def words(self):
+        words = [self.name(), self.method, "-w %d" % self.weight, self.tunnel]
+        if self.upper:
+            words.append("-x %d -y %d" % (self.upper, self.lower))
+        return " ".join(w for w in words if w)
+
+
+class Service:
+    """One virtual service as a command describes it, with its destinations, those removed among them too."""
+
+    def __init__(self, rng, switches):
+        self.kind = rng.choice(["-t"] * 6 + ["-u"] * 3 + ["--sctp-service"] * (2 if "sctp" in switches else 0))
+        self.family = V6 if "ipv6" in switches and rng.random() < 0.25 else V4
+        self.protocol = PROTOCOLS[self.kind]
+        self.vip = rng.choice(self.family.vips)
+        self.port = rng.choice([80, 80, 443, 53])
+        self.methods = rng.choice([["-m"]] * 4 + [["-g"]] * 2 + [["-i"]] * 2 + [["-m", "-g", "-i"]])
+        self.destinations = []
+        self.vary(rng)
+        if self.persistence and rng.random() < 0.2:
+            self.port = 0
+
+    def vary(self, rng):
+        self.scheduler = rng.choice(SCHEDULERS)
+        offered = SCHEDULER_FLAGS.get(self.scheduler, [])
+        self.flags = [f for f in offered if rng.random() < 0.5]
+        self.timeout = rng.choice([10, 30, 60, 100, 360, 600])
+        self.persistence = ""
+        if rng.random() < 0.35:
+            self.persistence = ("-p %d %s" % (self.timeout, rng.choice(NETMASKS[self.family.version]))).strip()
+        self.one_packet = self.kind == "-u" and rng.random() < 0.2
+
+    def name(self):
+        return "%s %s" % (self.kind, self.family.text(self.vip, self.port))
+
+    def words(self):
+        words = [self.name(), "-s " + self.scheduler, self.persistence]
+        if self.flags:
+            words.append("-b " + ",".join(self.flags))
+        if self.one_packet:
+            words.append("-o")
+        return " ".join(w for w in words if w)
+
+    def ports(self):
+        """Ports that a client of the service may ask for."""
+        return [self.port] if self.port else [80, 443, 8080, 20, 21, 53]
+
+
+class Rules:
+    """The rules as far as the generator keeps count of them."""
+
+    def __init__(self, rng, switches):
+        self.rng, self.switches, self.services = rng, switches, []
+
+    def begin(self):
+        commands = []
+        for _ in range(self.rng.choice([1, 1, 2, 2, 3, 4])):
+            commands += self.add_service()
+        return commands
+
+    def add_service(self):
+        service = Service(self.rng, self.switches)
+        twin = next((s for s in self.services if s.name() == service.name()), None)
+        if twin is None:
+            self.services.append(service)
+        commands = ["ipvsadm -A " + service.words()]
+        for server in self.rng.sample(SERVERS, self.rng.choice([0, 1, 2, 2, 3, 3, 3, 4, 5])):
+            commands.append(self.add_destination(twin or service, server))
+        return commands
+
+    def add_destination(self, service, server):
+        destination = Destination(self.rng, service, server)
+        service.destinations.append(destination)
+        return "ipvsadm -a %s %s" % (service.name(), destination.words())
+
+    def change(self):
+        """Commands that change something; some of them are refused, which is as good."""
+        rng = self.rng
+        service = rng.choice(self.services)
+        destinations = service.destinations
+        kind = rng.choices(["edit", "add", "delete", "again", "service", "new", "drop", "clear"],
+                           [30, 15, 20, 8, 12, 5, 4, 1])[0]
+        if kind == "add" or not destinations:
+            return [self.add_destination(service, rng.choice(SERVERS))]
+        destination = rng.choice(destinations)
+        if kind == "edit":
+            destination.vary(rng)
+            if rng.random() < 0.1:
+                destination.method = rng.choice(["-m", "-g", "-i"])
+                destination.vary(rng)
+            return ["ipvsadm -e %s %s" % (service.name(), destination.words())]
+        if kind == "delete":
+            return ["ipvsadm -d %s %s" % (service.name(), destination.name())]
+        if kind == "again":
+            return ["ipvsadm -d %s %s" % (service.name(), destination.name()),
+                    "ipvsadm -a %s %s" % (service.name(), destination.words())]
+        return self.change_service(kind, service)
+
+    def change_service(self, kind, service):
+        if kind == "service":
+            service.vary(self.rng)
+            return ["ipvsadm -E " + service.words()]
+        if kind == "new":
+            return self.add_service()
+        if kind == "drop":
+            return ["ipvsadm -D " + service.name()] + self.maybe_restore([service])
+        return ["ipvsadm -C"] + self.maybe_restore(self.services)
+
+    def maybe_restore(self, services):
+        if self.rng.random() < 0.2:
+            return []
+        commands = []
+        for service in services:
+            commands.append("ipvsadm -A " + service.words())
+            kept = [d for d in service.destinations if self.rng.random() < 0.8]
+            commands += ["ipvsadm -a %s %s" % (service.name(), d.words()) for d in kept]
+        return commands
