@@ -39,7 +39,7 @@ impl Default for Timeouts {
 }
 
 /// The longest time of a sysctl in seconds: the kernel counts it in jiffies, in a signed word.
-const MAX_SYSCTL_SECS: u32 = i32::MAX as u32 / HZ;
+const MAX_SYSCTL_SECS: i64 = i32::MAX as i64 / HZ as i64;
 
 /// The sysctls of `net.ipv4.vs`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -79,10 +79,10 @@ pub struct Settings {
     pub ignore_tunneled: bool,
     /// Seconds after its last use at which an address of lblc is forgotten.
     #[serde(deserialize_with = "sysctl_seconds")]
-    pub lblc_expiration: u32,
+    pub lblc_expiration: i32,
     /// The same for lblcr; also the seconds after which a set that did not change shrinks.
     #[serde(deserialize_with = "sysctl_seconds")]
-    pub lblcr_expiration: u32,
+    pub lblcr_expiration: i32,
     /// An unknown packet from a real server is answered with ICMP port unreachable.
     #[serde(deserialize_with = "switch")]
     pub nat_icmp_send: bool,
@@ -113,10 +113,11 @@ pub struct Settings {
     #[serde(deserialize_with = "power_of_two")]
     pub sync_ports: i32,
     /// Synchronisation: messages that wait to be sent.
-    pub sync_qlen_max: i32,
+    #[serde(deserialize_with = "queue")]
+    pub sync_qlen_max: u64,
     /// Synchronisation: seconds between messages about an unchanged connection.
     #[serde(deserialize_with = "sysctl_seconds")]
-    pub sync_refresh_period: u32,
+    pub sync_refresh_period: i32,
     /// Synchronisation: repetitions of a message.
     #[serde(deserialize_with = "retries")]
     pub sync_retries: u8,
@@ -220,8 +221,13 @@ fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
     within(deserializer, 0, 1)
 }
 
-fn sysctl_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    within(deserializer, 0, MAX_SYSCTL_SECS.into())
+/// Seconds, negative ones too: they are over at once, as 0 is.
+fn sysctl_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    within(deserializer, -MAX_SYSCTL_SECS, MAX_SYSCTL_SECS)
+}
+
+fn queue<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, 0, i64::MAX)
 }
 
 fn power_of_two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {

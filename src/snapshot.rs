@@ -31,6 +31,7 @@ pub struct Rules {
     index: FxHashMap<ServiceKey, ServiceId>,
     vips4: AddressSet<u32>,
     vips6: AddressSet<u128>,
+    standby: bool,
     /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
 }
@@ -45,7 +46,7 @@ impl Rules {
         let index: FxHashMap<_, _> = services.iter().flatten().map(|s| (s.key, s.id)).collect();
         let (vips4, vips6) = vips(index.keys().copied());
         let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
-        Self { index, vips4, vips6, servers, services, destinations, settings }
+        Self { index, vips4, vips6, standby: false, servers, services, destinations, settings }
     }
 
     /// Keeps the addresses of services that are gone virtual, as long as connections of theirs may live: their clients' packets are
@@ -54,6 +55,22 @@ impl Rules {
     pub fn with_former(mut self, keys: impl Iterator<Item = ServiceKey> + Clone) -> Self {
         (self.vips4, self.vips6) = vips(self.index.keys().copied().chain(keys));
         self
+    }
+
+    /// With `on`, clients' packets are the local stack's: a backup of the synchronisation only waits (`backup_only`).
+    #[must_use]
+    pub fn standby(mut self, on: bool) -> Self {
+        self.standby = on;
+        if on {
+            (self.vips4, self.vips6) = Default::default();
+        }
+        self
+    }
+
+    /// Does the director only wait?
+    #[inline]
+    pub fn stands_by(&self) -> bool {
+        self.standby
     }
 
     /// Is that a server of a NAT service, as far as `nat_icmp_send` asks?

@@ -229,7 +229,7 @@ impl Config {
         check_ports(&place, &file)?;
         let services = rules::convert(&place, file.service)?;
         Ok(Self {
-            rules: RuleSet { settings: file.vs.unwrap_or_default(), services },
+            rules: RuleSet { settings: file.vs.unwrap_or_default(), services, daemons: Vec::new() },
             ports: file.port.into_iter().map(Spanned::into_inner).collect(),
             director: file.director,
             dpdk: file.dpdk,

@@ -289,7 +289,7 @@ fn rules_written_are_rules_read() {
     let config = Config::parse("director.toml", &uncommented()).unwrap();
     let text = write_rules(&config.rules);
     let (settings, services) = parse_rules("saved", &text).unwrap();
-    assert_eq!(RuleSet { settings: settings.unwrap(), services }, config.rules, "{text}");
+    assert_eq!(RuleSet { settings: settings.unwrap(), services, daemons: Vec::new() }, config.rules, "{text}");
 }
 
 #[test]

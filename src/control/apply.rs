@@ -57,6 +57,7 @@ impl Store {
             store.set_settings(wanted.settings)?;
             changes.push(Change::SettingsChanged);
         }
+        store.set_daemons(&wanted.daemons);
         let keep: HashSet<_> = wanted.services.iter().map(|s| s.service.service).collect();
         let gone: Vec<_> = store.services().iter().map(|s| s.key).filter(|key| !keep.contains(key)).collect();
         for key in gone {

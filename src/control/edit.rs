@@ -20,6 +20,8 @@ impl Request {
                 | Self::Flush {}
                 | Self::SetTimeouts { .. }
                 | Self::SetSetting { .. }
+                | Self::StartDaemon(_)
+                | Self::StopDaemon { .. }
         )
     }
 }
@@ -41,6 +43,9 @@ impl Store {
                 self.set_settings(with_timeouts(self.settings(), [*tcp, *tcp_fin, *udp]))
             }
             Request::SetSetting { name, value } => self.set_settings(with_setting(&self.settings(), name, *value)?),
+            // Settled when it was accepted, so that the interface is not asked again.
+            Request::StartDaemon(spec) => self.start_daemon(spec, Some(0)),
+            Request::StopDaemon { role } => self.stop_daemon(*role),
             Request::Flush {} => {
                 self.flush();
                 Ok(())

@@ -1,6 +1,7 @@
 //! From request to answer.
 
 use crate::config::{parse_rules, write_rules};
+use crate::control::daemon::{self, DaemonSpec};
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::Request;
@@ -75,7 +76,9 @@ impl Inner {
 
     /// Requests on the rules.
     async fn rules(&mut self, request: Request) -> Result<Reply, Failure> {
-        if request.is_edit() {
+        if let Request::StartDaemon(spec) = request {
+            self.start_daemon(&spec).await?;
+        } else if request.is_edit() {
             self.change(Some(&request), |store| store.edit(&request)).await?;
         } else if let Request::Zero { service } = request {
             self.zero(service).await?;
@@ -88,6 +91,7 @@ impl Inner {
     /// Requests that are answered with more than `done`.
     async fn texts(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
+            Request::Daemons {} => Ok(Reply::Daemons { daemons: self.store.daemons().to_vec() }),
             Request::Timeouts {} => Ok(Reply::Timeouts(self.store.settings().timeouts)),
             Request::Settings {} => Ok(Reply::Settings(self.store.settings())),
             Request::Save {} => Ok(Reply::Rules { rules: write_rules(&self.store.rule_set()) }),
@@ -95,6 +99,13 @@ impl Inner {
             Request::Reload {} => self.reload().await.map(applied),
             other => Err(Failure::new(ErrorCode::Unsupported, format!("{other:?} is not answered here"))),
         }
+    }
+
+    /// Kept with the message length that was settled on, so that it is the same after a restart.
+    async fn start_daemon(&mut self, spec: &DaemonSpec) -> Result<(), Failure> {
+        let mtu = daemon::interface_mtu(&spec.interface);
+        let settled = Request::StartDaemon(mtu.map_or_else(|| spec.clone(), |mtu| spec.settled(mtu)));
+        self.change(Some(&settled), |store| store.start_daemon(spec, mtu)).await
     }
 
     async fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), Failure> {
@@ -109,7 +120,7 @@ impl Inner {
         let name = if name.is_empty() { "rules" } else { name };
         let (settings, services) = parse_rules(name, text)?;
         let settings = settings.unwrap_or_else(|| self.store.settings());
-        let wanted = RuleSet { settings, services };
+        let wanted = RuleSet { settings, services, daemons: self.store.daemons().to_vec() };
         let changes = self.change(None, |s| s.apply(&wanted)).await?;
         Ok(Applied { changes: changes.iter().map(ToString::to_string).collect(), restart: Vec::new() })
     }

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod check;
 pub mod client;
+pub mod daemon;
 pub mod edit;
 mod handle;
 pub mod key;

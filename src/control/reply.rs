@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::daemon::DaemonSpec;
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
@@ -72,6 +73,11 @@ pub enum Reply {
     Timeouts(Timeouts),
     /// To `settings`.
     Settings(Settings),
+    /// To `daemons`.
+    Daemons {
+        /// The master first.
+        daemons: Vec<DaemonSpec>,
+    },
     /// To `save`.
     Rules {
         /// TOML.
@@ -131,6 +137,12 @@ pub enum ErrorCode {
     InvalidArgument,
     /// A number that cannot be.
     OutOfRange,
+    /// Start of a synchronisation daemon that runs.
+    DaemonRuns,
+    /// Stop of a synchronisation daemon that does not run.
+    NoDaemon,
+    /// No interface of that name.
+    NoSuchInterface,
     /// No setting of that name.
     UnknownSetting,
     /// The TOML text is wrong; the message names line and key.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::daemon::{DaemonSpec, Role};
 use crate::destination::{Method, Tunnel};
 use crate::service::ServiceKey;
 
@@ -95,6 +96,15 @@ pub enum Request {
         name: String,
         /// Its value.
         value: SettingValue,
+    },
+    /// The synchronisation daemons. Reply: `daemons`.
+    Daemons {},
+    /// Starts a synchronisation daemon. Reply: `done`.
+    StartDaemon(DaemonSpec),
+    /// Stops a synchronisation daemon. Reply: `done`.
+    StopDaemon {
+        /// Which.
+        role: Role,
     },
     /// The rules as TOML, as `apply` takes them. Reply: `rules`.
     Save {},

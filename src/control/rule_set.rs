@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::control::daemon::DaemonSpec;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, ServiceSpec, SettingValue};
 use crate::service::ServiceKey;
@@ -23,6 +24,9 @@ pub struct RuleSet {
     /// In order of creation.
     #[serde(default)]
     pub services: Vec<ServiceRules>,
+    /// Synchronisation daemons, which only the socket starts and stops.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub daemons: Vec<DaemonSpec>,
 }
 
 /// One service with its destinations.
@@ -117,7 +121,11 @@ pub fn with_setting(settings: &Settings, name: &str, value: SettingValue) -> Res
         return Err(Failure::new(ErrorCode::UnknownSetting, format!("no setting {name:?}; {}", names(settings))));
     };
     *slot = match value {
-        SettingValue::Number(number) => number.into(),
+        // Of two numbers, one changes the first.
+        SettingValue::Number(number) => match slot.as_array().and_then(|pair| pair.get(1)) {
+            Some(second) => Value::Array(vec![number.into(), second.clone()]),
+            None => number.into(),
+        },
         SettingValue::Switch(on) => on.into(),
         SettingValue::Pair(pair) => pair.to_vec().into(),
     };
@@ -195,6 +203,9 @@ mod tests {
         assert!(set("expire_nodest_conn", "-7").unwrap().expire_nodest_conn);
         assert!(!set("pmtu_disc", "false").unwrap().pmtu_disc);
         assert_eq!(set("sync_threshold", "0\t7").unwrap().sync_threshold, [0, 7]);
+        assert_eq!(set("sync_threshold", "7").unwrap().sync_threshold, [7, 50]);
+        assert_eq!(set("lblc_expiration", "-1").unwrap().lblc_expiration, -1);
+        assert_eq!(set("sync_qlen_max", "2147483648").unwrap().sync_qlen_max, 1 << 31);
     }
 
     #[test]
@@ -208,10 +219,11 @@ mod tests {
             ("sync_version", "2", ErrorCode::OutOfRange, "0 to 1"),
             ("sync_retries", "4", ErrorCode::OutOfRange, "0 to 3"),
             ("sync_ports", "3", ErrorCode::OutOfRange, "1, 2, 4, 8"),
+            ("sync_qlen_max", "-1", ErrorCode::OutOfRange, "0 to"),
             ("sync_ports", "0", ErrorCode::OutOfRange, "1, 2, 4, 8"),
             ("sync_threshold", "5 5", ErrorCode::OutOfRange, "the first is less"),
             ("sync_threshold", "-1 5", ErrorCode::OutOfRange, "the first is less"),
-            ("lblc_expiration", "21474837", ErrorCode::OutOfRange, "0 to 21474836"),
+            ("lblc_expiration", "21474837", ErrorCode::OutOfRange, "-21474836 to 21474836"),
             ("timeouts", "1", ErrorCode::UnknownSetting, "there are am_droprate, "),
             ("nosuch", "1", ErrorCode::UnknownSetting, "no setting \"nosuch\""),
         ] {

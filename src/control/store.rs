@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::control::check;
+use crate::control::daemon::{DaemonSpec, Role};
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
@@ -50,6 +51,8 @@ pub struct Store {
     /// Unavailable destinations by the key of their former service.
     removed: FxHashMap<(ServiceKey, SocketAddr), DestId>,
     settings: Settings,
+    /// The master first.
+    pub(super) daemons: Vec<DaemonSpec>,
     /// The last uid or version given out.
     clock: u64,
     rules: Option<Arc<Rules>>,
@@ -65,9 +68,10 @@ impl Store {
     pub fn rules(&mut self) -> Arc<Rules> {
         let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
         let former = self.removed.keys().map(|(key, _)| *key);
+        let standby = settings.backup_only && self.daemons.iter().any(|d| d.role == Role::Backup);
         let build = || {
             let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
-            Arc::new(Rules::new(services.clone(), destinations, settings).with_former(former))
+            Arc::new(Rules::new(services.clone(), destinations, settings).with_former(former).standby(standby))
         };
         self.rules.get_or_insert_with(build).clone()
     }
@@ -94,7 +98,7 @@ impl Store {
         self.destinations.iter().flatten().map(|s| (&s.destination, s.service_uid))
     }
 
-    fn tick(&mut self) -> u64 {
+    pub(super) fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.rules = None;
         self.clock
@@ -196,6 +200,7 @@ impl Store {
     /// [`ErrorCode::InvalidArgument`], [`ErrorCode::Full`]: in the kernel's order.
     pub fn add_destination(&mut self, key: &ServiceKey, spec: &DestinationSpec) -> Result<DestId, Failure> {
         let service = self.known(key, ErrorCode::ServiceNotDefined)?;
+        self.check_family(key, spec)?;
         check::numbers(spec)?;
         let address = stored_address(key, spec);
         if position(&service, address).is_some() {
@@ -210,6 +215,16 @@ impl Store {
         service.destinations.insert(0, destination);
         self.put_service(service);
         Ok(id)
+    }
+
+    /// A destination of the other family needs a tunnel, and no synchronisation that could not carry it.
+    fn check_family(&self, key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> {
+        if spec.address.is_ipv6() == key.v6() || self.daemons.is_empty() {
+            return Ok(());
+        }
+        let text =
+            format!("{} is of another family than the service, which synchronisation cannot carry", spec.address);
+        Err(Failure::new(ErrorCode::InvalidArgument, text))
     }
 
     /// Index and uid of a destination to be added: its former ones while it is remembered.
@@ -230,6 +245,7 @@ impl Store {
     /// [`ErrorCode::InvalidArgument`].
     pub fn edit_destination(&mut self, key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> {
         let service = self.known(key, ErrorCode::ServiceNotDefined)?;
+        self.check_family(key, spec)?;
         check::numbers(spec)?;
         let (at, old) = located(&service, stored_address(key, spec))?;
         check::address(key, spec)?;
@@ -300,7 +316,7 @@ impl Store {
     /// The rules by name: what is saved.
     pub fn rule_set(&self) -> RuleSet {
         let services = self.services().into_iter().map(|s| service_rules(s)).collect();
-        RuleSet { settings: self.settings, services }
+        RuleSet { settings: self.settings, services, daemons: self.daemons.clone() }
     }
 }
 

@@ -59,7 +59,11 @@ impl Director {
         let ours = message.protocol == A::ICMP && !self.snapshot.rules.is_empty();
         let quote = if ours { Quote::<A>::read(bytes, message.l4.into(), end) } else { None };
         let Some(quote) = quote else { return Err(self.core.shared.kernels(&self.snapshot, port, origin)) };
-        let (client, cport) = match side(&self.snapshot, A::addresses(bytes, L3).1, &quote) {
+        let side = side(&self.snapshot, A::addresses(bytes, L3).1, &quote);
+        if self.snapshot.rules.stands_by() && side != Side::Server {
+            return Err(self.core.shared.kernels(&self.snapshot, port, origin));
+        }
+        let (client, cport) = match side {
             Side::Client => (quote.dst, quote.dport),
             Side::Server | Side::Tunnel => (quote.src, quote.sport),
         };

@@ -29,6 +29,9 @@ impl Machine {
             Request::Connections(_) => return Ok(self.connections(false)),
             Request::Templates(_) => return Ok(self.connections(true)),
             Request::Timeouts {} => return Ok(Reply::Timeouts(self.store.settings().timeouts)),
+            Request::Daemons {} => return Ok(Reply::Daemons { daemons: self.store.daemons().to_vec() }),
+            Request::StartDaemon(spec) => self.store.start_daemon(&spec, self.topology.mtu(&spec.interface))?,
+            Request::StopDaemon { role } => self.store.stop_daemon(role)?,
             Request::Zero { service } => return self.zero_shown(service),
             Request::AddService(spec) => {
                 self.store.add_service(&spec)?;

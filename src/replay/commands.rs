@@ -123,7 +123,7 @@ impl Console<'_> {
                     Ok(()) => text += &format!("{key} = {value}\n"),
                     Err(Refusal::Unknown) => return Err(unknown()),
                     Err(Refusal::Invalid) => {
-                        let stderr = format!("sysctl: error setting key '{key}': Invalid argument\n");
+                        let stderr = "sysctl: write error: Invalid argument\n".to_owned();
                         return Ok(Outcome { code: 1, stdout: text, stderr });
                     }
                 },

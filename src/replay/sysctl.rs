@@ -85,7 +85,10 @@ impl Sysctls {
         let entry = self.0.iter_mut().find(|(n, _)| *n == name).ok_or(Refusal::Unknown)?;
         let parsed = value.trim().parse().map_err(|_| Refusal::Invalid)?;
         *settings = with_setting(settings, name, parsed).map_err(|_| Refusal::Invalid)?;
-        entry.1 = value.split_whitespace().collect::<Vec<_>>().join("\t");
+        entry.1 = match name {
+            "sync_threshold" => settings.sync_threshold.map(|n| n.to_string()).join("\t"),
+            _ => value.trim().to_owned(),
+        };
         Ok(())
     }
 }

@@ -76,6 +76,12 @@ impl Topology {
         self.links.get(usize::from(port.0)).map_or("?", |l| l.name)
     }
 
+    /// MTU of an interface; `None` if there is none of that name.
+    pub(crate) fn mtu(&self, name: &str) -> Option<u32> {
+        let link = self.links.iter().find(|l| l.name == name).map(|l| u32::from(l.mtu));
+        if name == "lo" { Some(65_536) } else { link }
+    }
+
     fn port(&self, name: &str) -> Result<PortId, String> {
         let at = self.links.iter().position(|l| l.name == name);
         at.map(port_id).ok_or_else(|| format!("there is no interface {name} here"))

@@ -44,6 +44,6 @@ impl Scheduler for Locality {
     }
 
     fn tune(&mut self, settings: &Settings) {
-        self.cache.expiration = settings.lblc_expiration.saturating_mul(HZ);
+        self.cache.expiration = settings.lblc_expiration.max(0).unsigned_abs().saturating_mul(HZ);
     }
 }

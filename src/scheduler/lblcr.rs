@@ -124,6 +124,6 @@ impl Scheduler for Replication {
     }
 
     fn tune(&mut self, settings: &Settings) {
-        self.cache.expiration = settings.lblcr_expiration.saturating_mul(HZ);
+        self.cache.expiration = settings.lblcr_expiration.max(0).unsigned_abs().saturating_mul(HZ);
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::cli::ipvsadm::address::{protocol_of, show};
 use crate::cli::ipvsadm::names::Names;
+use crate::control::daemon::DaemonSpec;
 use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
@@ -269,6 +270,17 @@ fn connection(c: &ConnectionView, names: Option<&Names>) -> String {
     let secs = c.expires_ticks / HZ;
     let expire = format!("{:02}:{:02}", secs / 60, secs % 60);
     format!("{:<3} {expire:<6} {:<11} {client:<18} {vip:<18} {destination}\n", c.protocol, c.state)
+}
+
+/// `--daemon`.
+pub(crate) fn daemons(daemons: &[DaemonSpec]) -> String {
+    daemons.iter().map(daemon).collect()
+}
+
+fn daemon(d: &DaemonSpec) -> String {
+    let DaemonSpec { role, interface, syncid, group, port, ttl, .. } = d;
+    let length = d.maxlen.map(|length| format!(", maxlen={length}")).unwrap_or_default();
+    format!("{role} sync daemon (mcast={interface}, syncid={syncid}{length}, group={group}, port={port}, ttl={ttl})\n")
 }
 
 /// `--timeout`.

@@ -17,6 +17,7 @@ use crate::cli::ipvsadm::listing::{Columns, Style};
 use crate::cli::ipvsadm::names::Names;
 use crate::cli::ipvsadm::typed::{Refused, Typed};
 use crate::cli::ipvsadm::vocabulary::{Command, Slot};
+use crate::control::daemon::DaemonSpec;
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::{Filter, Request};
 use crate::service::ServiceKey;
@@ -84,7 +85,6 @@ fn execute(args: &[String], host: &mut Host<'_>) -> Result<Outcome, Refused> {
     match typed.command {
         Command::Help => Ok(Outcome::text(format!("{}{}", help::VERSION, help::HELP))),
         Command::Version => Ok(Outcome::text(help::VERSION.to_owned())),
-        Command::StartDaemon | Command::StopDaemon => Err(requests::daemon(&typed)),
         Command::Restore => restore(host),
         Command::Save => {
             let mut services = services(host, None)?;
@@ -141,7 +141,7 @@ fn list(typed: &Typed, host: &mut Host<'_>) -> Result<Outcome, Refused> {
     } else if typed.has(Slot::Timeout) {
         listing::timeouts(timeouts(host)?)
     } else if typed.has(Slot::Daemon) {
-        String::new()
+        listing::daemons(&daemons(host)?)
     } else {
         list_services(typed, host)?
     };
@@ -193,6 +193,14 @@ fn connections(host: &mut Host<'_>) -> Result<Vec<ConnectionView>, Refused> {
 fn timeouts(host: &mut Host<'_>) -> Result<Timeouts, Refused> {
     match (host.ask)(Request::Timeouts {}) {
         Reply::Timeouts(timeouts) => Ok(timeouts),
+        Reply::Error(failure) => Err(listing_refused(&failure)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn daemons(host: &mut Host<'_>) -> Result<Vec<DaemonSpec>, Refused> {
+    match (host.ask)(Request::Daemons {}) {
+        Reply::Daemons { daemons } => Ok(daemons),
         Reply::Error(failure) => Err(listing_refused(&failure)),
         other => Err(unexpected(&other)),
     }

@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 
-use crate::cli::ipvsadm::typed::{Forward, Mask, Refused, TunType, Typed, sched_flags};
+use crate::cli::ipvsadm::typed::{DaemonOptions, Forward, Mask, Refused, TunType, Typed, sched_flags};
 use crate::cli::ipvsadm::vocabulary::{Command, Slot};
+use crate::control::daemon::{self, DaemonSpec};
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, Request, ServiceSpec};
 use crate::destination::{Method, Tunnel};
@@ -12,6 +13,8 @@ use crate::service::ServiceKey;
 
 /// The scheduler of a service that names none.
 const DEFAULT_SCHEDULER: &str = "wlc";
+/// Interface of a synchronisation daemon that names none.
+const DEFAULT_INTERFACE: &str = "eth0";
 /// What the kernel answers to whatever it does not like about a request.
 const INVALID: &str = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
 /// A service is added twice.
@@ -35,6 +38,8 @@ pub(crate) fn change(typed: &Typed) -> Result<Option<Request>, Refused> {
             let [tcp, tcp_fin, udp] = typed.timeouts;
             Request::SetTimeouts { tcp, tcp_fin, udp }
         }
+        Command::StartDaemon => Request::StartDaemon(daemon(&typed.daemon)),
+        Command::StopDaemon => Request::StopDaemon { role: typed.daemon.role },
         _ => return Ok(None),
     }))
 }
@@ -105,15 +110,22 @@ pub(crate) fn words(failure: &Failure) -> &str {
         ErrorCode::UnknownScheduler => NOT_FOUND,
         ErrorCode::InvalidArgument | ErrorCode::BadRequest => INVALID,
         ErrorCode::OutOfRange => "Numerical result out of range",
+        ErrorCode::DaemonRuns => "Daemon has already run",
+        ErrorCode::NoDaemon => "No daemon is running",
+        ErrorCode::NoSuchInterface => "No such device",
         ErrorCode::Full => "Memory allocation problem",
         _ => &failure.message,
     }
 }
 
-/// The synchronisation daemon cannot be had: the words for somebody who asks for it.
-pub(crate) fn daemon(typed: &Typed) -> Refused {
-    match typed.command {
-        Command::StopDaemon => Refused::failed("No daemon is running"),
-        _ => Refused::failed(INVALID),
+fn daemon(options: &DaemonOptions) -> DaemonSpec {
+    DaemonSpec {
+        role: options.role,
+        interface: options.interface.clone().unwrap_or_else(|| DEFAULT_INTERFACE.to_owned()),
+        syncid: options.syncid,
+        maxlen: options.maxlen,
+        group: options.group.unwrap_or_else(daemon::group),
+        port: options.port.unwrap_or_else(daemon::port),
+        ttl: options.ttl.unwrap_or_else(daemon::ttl),
     }
 }

@@ -7,6 +7,7 @@ use crate::cli::ipvsadm::address::{self, Endpoint};
 use crate::cli::ipvsadm::names::Names;
 use crate::cli::ipvsadm::options::{Opt, Word, words};
 use crate::cli::ipvsadm::vocabulary::{Command, Slot};
+use crate::control::daemon::Role;
 use crate::control::request::SchedulerFlag;
 use crate::service::{Protocol, ServiceKey};
 
@@ -72,16 +73,16 @@ pub(crate) enum TunType {
 }
 
 /// Options of the synchronisation daemon.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DaemonOptions {
     /// `master` or `backup`.
-    pub(crate) master: bool,
+    pub(crate) role: Role,
     /// Interface of the multicast.
     pub(crate) interface: Option<String>,
     /// Which group of directors; 0 for any.
     pub(crate) syncid: u8,
     /// Largest message in bytes.
-    pub(crate) maxlen: Option<u32>,
+    pub(crate) maxlen: Option<u16>,
     /// Multicast group.
     pub(crate) group: Option<IpAddr>,
     /// UDP port.
@@ -153,7 +154,15 @@ impl Typed {
             tun_type: TunType::Ipip,
             tun_port: 0,
             timeouts: [0; 3],
-            daemon: DaemonOptions::default(),
+            daemon: DaemonOptions {
+                role: Role::Master,
+                interface: None,
+                syncid: 0,
+                maxlen: None,
+                group: None,
+                port: None,
+                ttl: None,
+            },
         }
     }
 
@@ -179,7 +188,7 @@ impl Typed {
 
     fn daemon_role(&mut self, value: Option<String>) -> Result<(), Refused> {
         let Some(role) = value else { return Ok(()) };
-        self.daemon.master = role == "master";
+        self.daemon.role = if role == "backup" { Role::Backup } else { Role::Master };
         match (role.as_str(), self.command) {
             ("master" | "backup", _) => Ok(()),
             (_, Command::StartDaemon) => Err(Refused::usage("illegal start-daemon parameter specified")),

@@ -30,7 +30,7 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Applied { changes, restart } => applied(changes, restart),
         Reply::Timeouts(_) | Reply::Settings(_) => members(reply),
         Reply::Error(failure) => format!("{failure}\n"),
-        Reply::Hello { .. } | Reply::Done {} | Reply::Connections { .. } => String::new(),
+        Reply::Hello { .. } | Reply::Done {} | Reply::Connections { .. } | Reply::Daemons { .. } => String::new(),
     }
 }
 

@@ -60,6 +60,7 @@ fn step(world: &mut World, words: &[&str], line: usize) {
         "wait" => world.now = world.now.plus(number(1) * HZ),
         "expiration" => {
             let seconds = number(1);
+            let seconds = i32::try_from(seconds).expect("few seconds");
             let settings = Settings { lblc_expiration: seconds, lblcr_expiration: seconds, ..Settings::default() };
             world.scheduler.inner_mut().tune(&settings);
         }
