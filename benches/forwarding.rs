@@ -386,7 +386,7 @@ fn row(case: &'static str, flows: u32, rounds: &mut [f64], baseline: f64) -> Row
 /// A ring with its frames in it.
 fn fill_ring(eal: &Eal, pool: &MbufPool, number: usize) -> (DpdkIo, MacAddr) {
     let (port, queues): (Port, _) = ring::open(eal, number, 1, pool).unwrap();
-    let mut io = DpdkIo::new(queues);
+    let mut io = DpdkIo::new(queues, *pool);
     for _ in 0..IN_FLIGHT {
         io.transmit(PortId(0), pool.frame(&[0; 60]).unwrap());
     }

@@ -29,6 +29,8 @@ pub enum Verdict {
     Pending,
     /// Out of this port, as it is.
     Transmit(PortId),
+    /// Out of this port, cut into fragments of at most so many bytes, from their IP header on; to that neighbour, if it is not resolved.
+    Fragment(PortId, Option<IpAddr>, u16),
     /// To the kernel through the twin of this port: not for a service of ours, or for the director itself.
     Pass(PortId),
     /// To the worker that owns the client.

@@ -2,6 +2,8 @@
 //! director's stages, carries the verdicts out, and takes commands between bursts. Stage k of one burst runs beside stage k-1 of the
 //! next, so that the memory of one is fetched while another is worked on; as soon as nothing is received all stages run out.
 
+mod exits;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,9 @@ use crate::mailbox::{Command, ConnectionPage, ConnectionQuery, DestinationRow, M
 use crate::snapshot::Snapshot;
 use crate::stats::{DropReason, Event};
 use crate::time::Instant;
-use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+use crate::verdict::{Origin, PortId, WorkerId};
+
+use exits::Exits;
 
 /// Entries of the timer wheel that one turn looks at for each frame of a burst: as often as a connection is looked at in its life, once
 /// a level of the wheel, so that expiry keeps up with whatever comes in, and a million expiries do not hold up a burst.
@@ -340,55 +344,6 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             templates: used[2] + used[3],
             templates_max: u64::from(templates) + u64::from(templates6),
             snapshot: self.parts.director.snapshot().version,
-        }
-    }
-}
-
-/// Where frames go once they are judged.
-struct Exits<'a, I: PacketIo, T> {
-    parts: &'a mut Parts<I, T>,
-    hold: &'a mut Hold<I::Frame>,
-    now: Instant,
-}
-
-impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
-    #[inline]
-    fn dispatch(&mut self, frame: I::Frame, verdict: Verdict, port: PortId, origin: Origin) {
-        match verdict {
-            Verdict::Transmit(out) => {
-                self.parts.director.counters_mut().event(Event::Transmitted);
-                self.parts.io.transmit(out, frame);
-            }
-            Verdict::Pass(twin) => self.pass(frame, twin),
-            Verdict::Handoff(owner) => self.hand_off(frame, owner, port, origin),
-            Verdict::Hold(out, neighbour) => self.hold(frame, out, neighbour),
-            Verdict::Drop(_) => drop(frame),
-            Verdict::Pending => self.parts.director.counters_mut().drop(DropReason::Aborted),
-        }
-    }
-
-    fn pass(&mut self, frame: I::Frame, port: PortId) {
-        let passed = self.parts.twin.pass(port, frame).is_ok();
-        let counters = self.parts.director.counters_mut();
-        if passed { counters.event(Event::Passed) } else { counters.drop(DropReason::TwinFull) }
-    }
-
-    fn hand_off(&mut self, frame: I::Frame, owner: WorkerId, port: PortId, origin: Origin) {
-        let sent = self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_ok();
-        let counters = self.parts.director.counters_mut();
-        if sent { counters.event(Event::HandedOff) } else { counters.drop(DropReason::HandoffFull) }
-    }
-
-    fn hold(&mut self, frame: I::Frame, port: PortId, neighbour: IpAddr) {
-        let outcome = self.hold.hold(frame, port, neighbour, self.now);
-        let counters = self.parts.director.counters_mut();
-        if outcome.held {
-            counters.event(Event::Held)
-        } else {
-            counters.drop(DropReason::Unresolved)
-        }
-        if outcome.ask {
-            (self.parts.resolver)(port, neighbour);
         }
     }
 }

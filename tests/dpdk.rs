@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use pollvs::burst::Burst;
+use pollvs::forward::cut::Pieces;
 use pollvs::frame::Frame;
 use pollvs::io::PacketIo;
 use pollvs::io::dpdk::{
     DpdkIo, Eal, EalOptions, HugePages, Mbuf, MbufPool, Port, PortError, PortSettings, Queue, register_thread, ring,
 };
 use pollvs::verdict::{PortId, Verdict};
-use pollvs::wire::{ethernet, ipv4, udp};
+use pollvs::wire::{ethernet, ipv4, sample, udp};
 
 fn eal() -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
@@ -83,7 +84,7 @@ fn a_self_loop_receives_what_it_sent_on_the_same_queue() {
 fn a_worker_polls_its_ports_in_turn_and_never_overfills_a_burst() {
     let pool = pool(255);
     let (_ports, queues): (Vec<Port>, Vec<_>) = (0..3).map(|_| loopback(1)).unzip();
-    let mut io = DpdkIo::new(queues.into_iter().flatten().collect());
+    let mut io = DpdkIo::new(queues.into_iter().flatten().collect(), pool);
     for number in 0..3 {
         (0..40).for_each(|_| io.transmit(PortId(number), pool.frame(&[number as u8; 60]).unwrap()));
     }
@@ -361,4 +362,26 @@ fn a_veth_carries_frames_both_ways_with_finished_checksums() {
         assert!(port.link_is_up());
         assert_eq!(port.mtu(), 1500);
     }
+}
+
+#[test]
+fn a_long_frame_is_cut_into_buffers_of_the_pool() {
+    let pool = pool(3);
+    let (_port, queues) = loopback(1);
+    let mut io = DpdkIo::new(queues, pool);
+    let datagram = sample::udp(sample::at("203.0.113.5:1000"), sample::at("192.0.2.10:53")).data(vec![7; 4000]);
+    let datagram = datagram.dont_fragment(false);
+    let whole = datagram.frame();
+    let mut pieces = Pieces::new(&whole, 1500, 0).unwrap();
+    while !pieces.is_done() {
+        let mut piece = io.blank().unwrap();
+        assert!(pieces.write(&mut piece));
+        io.transmit(PortId(0), piece);
+    }
+    assert!(io.blank().is_none(), "the pool is empty");
+    io.flush();
+    let mut burst = Burst::default();
+    io.receive(&mut burst);
+    let sent: Vec<_> = bytes(&mut burst).into_iter().map(|(bytes, _)| bytes).collect();
+    assert_eq!(sent, datagram.fragments(1480));
 }

@@ -131,10 +131,9 @@ impl Inner {
 fn without_effect(rules: &Rules) -> Vec<String> {
     let marks = rules.services.iter().flatten().filter(|s| matches!(s.key, ServiceKey::Mark { .. }));
     let marks = marks.map(|s| format!("{} gets no packets: nothing sets firewall marks yet", word(&s.key)));
-    let settings = &rules.settings;
-    let whole = (!settings.pmtu_disc).then(|| "pmtu_disc = 0 has no effect yet: tunnels obey DF".to_owned());
-    let bypass = settings.cache_bypass.then(|| "cache_bypass has no effect yet: it needs firewall marks".to_owned());
-    marks.chain(whole).chain(bypass).collect()
+    let bypass =
+        rules.settings.cache_bypass.then(|| "cache_bypass has no effect yet: it needs firewall marks".to_owned());
+    marks.chain(bypass).collect()
 }
 
 /// The first few of some addresses, and how many more there are; `None` for none.

@@ -88,8 +88,8 @@ struct Shared {
     schedulers: Vec<Option<apply::Slot>>,
     timeouts: TimeoutTable,
     counters: Counters,
-    /// Identification of outer headers that may be fragmented.
-    ident: u16,
+    /// The last identification of what is, or may be, fragmented.
+    ident: u32,
     /// Number of the last connection made.
     serial: u32,
     icmp: account::Bucket,
@@ -263,6 +263,11 @@ impl Director {
         &mut self.core.shared.counters
     }
 
+    /// An identification for the fragments of an IPv6 packet.
+    pub fn next_ident(&mut self) -> u32 {
+        self.core.shared.next_ident()
+    }
+
     /// Counters of a destination.
     pub fn traffic(&self, dest: DestId) -> Traffic {
         self.core.shared.traffic.get(dest.index()).copied().unwrap_or_default()
@@ -340,6 +345,12 @@ impl Shared {
             }
             Origin::Wire => Verdict::Drop(DropReason::TwinOff),
         }
+    }
+
+    #[inline]
+    fn next_ident(&mut self) -> u32 {
+        self.ident = self.ident.wrapping_add(1);
+        self.ident
     }
 
     #[inline]

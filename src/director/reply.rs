@@ -78,8 +78,21 @@ impl<A: Family> Lane<'_, A> {
         if let Some(mtu) = forward::mtu(&hop)
             && packet.length > mtu
         {
-            return Err(aside(self.reply_too_big(frame, aside(*packet), mtu)));
+            return Err(aside(self.reply_too_long(frame, aside(*packet), id, (vaddr, vport), &hop, mtu)));
         }
+        self.translate_and_return(frame, packet, id, (vaddr, vport), &hop)
+    }
+
+    #[inline(always)]
+    fn translate_and_return<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        id: ConnId,
+        (vaddr, vport): (A, u16),
+        hop: &Hop,
+    ) -> Exit {
+        let from_wire = packet.origin == Origin::Wire;
         self.advance(id, packet, Direction::Output);
         trim(frame, packet.at.end);
         if from_wire {
@@ -87,19 +100,28 @@ impl<A: Family> Lane<'_, A> {
         }
         nat::rewrite(frame.bytes_mut(), aside(packet.at), End::Source, vaddr, vport);
         self.shared.event(Event::Reply);
-        match hop {
+        match *hop {
             // The client is the director itself, or lies behind an interface that is no port of ours.
             Hop::Local | Hop::Kernel => Err(self.shared.kernels(self.snapshot, packet.port, packet.origin)),
-            _ => forward::send(frame, &hop),
+            _ => forward::send(frame, hop),
         }
     }
 
+    /// Longer than the way to the client takes: with DF the server is told, without it the reply leaves in fragments.
     #[cold]
-    fn reply_too_big<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, mtu: u16) -> Verdict {
-        if !A::dont_fragment(frame.bytes(), packet.at.l3) {
-            return Verdict::Drop(DropReason::TooBig);
+    fn reply_too_long<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: Packet<A>,
+        id: ConnId,
+        virtual_end: (A, u16),
+        hop: &Hop,
+        mtu: u16,
+    ) -> Verdict {
+        if A::dont_fragment(frame.bytes(), packet.at.l3) {
+            return self.tell_server(frame, packet, Fault::TooBig(mtu), DropReason::TooBig);
         }
-        self.tell_server(frame, packet, Fault::TooBig(mtu), DropReason::TooBig)
+        forward::in_pieces(self.translate_and_return(frame, &packet, id, virtual_end, hop), mtu)
     }
 
     /// Answers a server's packet with an error from the director's own address on that side, quoting it untranslated.

@@ -146,13 +146,27 @@ impl<'s, A: Family> Lane<'s, A> {
         let overhead =
             if tunnelled { bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel)) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) {
-            let fits = usize::from(mtu) - overhead.min(usize::from(mtu));
-            return Err(aside(self.too_big(frame, aside(*packet), aside(*bound), fits)));
+            let fits = mtu.saturating_sub(u16::try_from(overhead).unwrap_or(u16::MAX));
+            return Err(aside(self.too_long(frame, aside(*packet), aside(*bound), hop, mtu, fits)));
         }
+        self.translate_and_send(frame, packet, bound, hop)
+    }
+
+    /// Does to the packet what the connection's method is.
+    #[inline(always)]
+    fn translate_and_send<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        bound: &Bound<'_, A>,
+        hop: &Hop,
+    ) -> Exit {
         self.shared.event(Event::Request);
         if bound.flags.contains(ConnFlags::NAT) {
             nat::rewrite(frame.bytes_mut(), aside(packet.at), End::Destination, bound.daddr, bound.dport);
-        } else if tunnelled && let Err(reason) = self.encapsulate(frame, aside(packet.at), packet.hash, bound.path) {
+        } else if bound.flags.contains(ConnFlags::TUN)
+            && let Err(reason) = self.encapsulate(frame, aside(packet.at), packet.hash, bound.path)
+        {
             return Err(Verdict::Drop(reason));
         }
         forward::send(frame, hop)
@@ -191,20 +205,30 @@ impl<'s, A: Family> Lane<'s, A> {
         path: &Path,
     ) -> Result<(), DropReason> {
         let (Some(from), Some(to)) = (path.source, path.address) else { return Err(DropReason::NoRoute) };
-        self.shared.ident = self.shared.ident.wrapping_add(1);
-        let (tunnel, ident) = (path.tunnel, self.shared.ident);
-        let outer = Outer { from, to, tunnel, ident, source_port: source_port(hash) };
+        // The low half, as it counts.
+        let (tunnel, ident) = (path.tunnel, self.shared.next_ident() as u16);
+        let obeys = self.snapshot.rules.settings.pmtu_disc;
+        let outer = Outer { from, to, tunnel, ident, obeys, source_port: source_port(hash) };
         if tun::encapsulate(frame, &at, &outer) { Ok(()) } else { Err(DropReason::NoRoom) }
     }
 
-    /// Longer than the way out takes: with DF the sender is told what would fit.
+    /// Longer than the way out takes: with DF the sender is told what would fit, without it the packet leaves in fragments, a tunnel's
+    /// around the whole.
     #[cold]
-    fn too_big<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, bound: Bound<'_, A>, fits: usize) -> Verdict {
-        if !A::dont_fragment(frame.bytes(), packet.at.l3) {
-            return Verdict::Drop(DropReason::TooBig);
+    fn too_long<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: Packet<A>,
+        bound: Bound<'_, A>,
+        hop: &Hop,
+        mtu: u16,
+        fits: u16,
+    ) -> Verdict {
+        let heedless = !A::V6 && bound.flags.contains(ConnFlags::TUN) && !self.snapshot.rules.settings.pmtu_disc;
+        if A::dont_fragment(frame.bytes(), packet.at.l3) && !heedless {
+            return self.refuse_bound(frame, packet, bound, Fault::TooBig(fits), DropReason::TooBig);
         }
-        let fits = u16::try_from(fits).unwrap_or(u16::MAX);
-        self.refuse_bound(frame, packet, bound, Fault::TooBig(fits), DropReason::TooBig)
+        forward::in_pieces(self.translate_and_send(frame, &packet, &bound, hop), mtu)
     }
 
     /// Answers a packet of a connection. Under DR and TUN the error, which has the virtual address as its source, counts as a packet

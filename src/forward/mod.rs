@@ -2,6 +2,7 @@
 //! header (`ip_vs_xmit.c` in the kernel).
 
 pub mod answer;
+pub mod cut;
 pub mod nat;
 pub mod quote;
 pub mod tun;
@@ -35,6 +36,15 @@ pub type Exit = Result<PortId, Verdict>;
 #[inline]
 pub fn verdict(exit: Exit) -> Verdict {
     exit.map_or_else(|verdict| verdict, Verdict::Transmit)
+}
+
+/// The verdict of an exit by which the packet leaves in fragments of up to `size` bytes.
+pub fn in_pieces(exit: Exit, size: u16) -> Verdict {
+    match exit {
+        Ok(port) => Verdict::Fragment(port, None, size),
+        Err(Verdict::Hold(port, neighbour)) => Verdict::Fragment(port, Some(neighbour), size),
+        Err(other) => other,
+    }
 }
 
 /// Puts the MACs of the next hop on the frame and says where it goes; this alone is direct routing (DR).

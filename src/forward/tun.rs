@@ -119,6 +119,8 @@ pub struct Outer {
     pub tunnel: Tunnel,
     /// Identification of a packet that may be fragmented.
     pub ident: u16,
+    /// The outer DF is the inner packet's (`pmtu_disc`); otherwise it is clear.
+    pub obeys: bool,
     /// Source port of GUE: the same for all packets of a connection.
     pub source_port: u16,
 }
@@ -149,8 +151,8 @@ fn in_ipv4<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, outer: &Outer, f
     if !open(frame, at, ipv4::HEADER_LEN + shim.len(), ethernet::ethertype::IPV4) {
         return false;
     }
-    let fixed = if inner.dont_fragment { 0x4000_u16 } else { 0 };
-    let ident = if inner.dont_fragment { 0 } else { outer.ident };
+    let dont_fragment = inner.dont_fragment && outer.obeys;
+    let (fixed, ident) = if dont_fragment { (0x4000_u16, 0) } else { (0, outer.ident) };
     let mut header = [0; ipv4::HEADER_LEN];
     header[0] = 0x45;
     header[1] = inner.outer_tos();
@@ -251,7 +253,7 @@ mod tests {
             let mut frame = VecFrame::new(&sample.frame());
             let offsets = Offsets { l3: ETHERNET, l4: 34, end: ETHERNET + inner.len(), protocol: protocol::TCP };
             let (from, to) = (IpAddr::from([198, 51, 100, 1]), IpAddr::from([198, 51, 100, server]));
-            assert!(encapsulate(&mut frame, &offsets, &Outer { from, to, tunnel, ident: 9, source_port }));
+            assert!(encapsulate(&mut frame, &offsets, &Outer { from, to, tunnel, ident: 9, obeys: true, source_port }));
             let digits: Vec<u8> = recorded.bytes().filter(u8::is_ascii_hexdigit).collect();
             let (outer, packet) = frame.bytes()[ETHERNET..].split_at(digits.len() / 2);
             let hex: String = outer.iter().map(|b| format!("{b:02x}")).collect();
@@ -267,7 +269,7 @@ mod tests {
         let mut frame = VecFrame::new(&sample.frame());
         let offsets = Offsets { l3: ETHERNET, l4: 34, end: 54, protocol: protocol::TCP };
         let (v4, v6) = (IpAddr::from([198, 51, 100, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
-        let outer = |from, to| Outer { from, to, tunnel: Tunnel::Ipip, ident: 0, source_port: 0 };
+        let outer = |from, to| Outer { from, to, tunnel: Tunnel::Ipip, ident: 0, obeys: true, source_port: 0 };
         assert!(!encapsulate(&mut frame, &offsets, &outer(v4, v6)));
         assert!(frame.prepend(crate::io::memory::HEADROOM) && frame.trim_front(crate::io::memory::HEADROOM));
         let mut tight = frame.clone();

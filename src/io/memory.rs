@@ -132,18 +132,26 @@ pub struct MemoryIo {
     /// The port that is asked first at the next receive.
     next: usize,
     outbound_limit: usize,
+    /// Blank frames that it still gives, shared with its clones.
+    blanks: Arc<AtomicU64>,
 }
 
 impl MemoryIo {
     /// Returns a device of `ports` ports with empty queues.
     pub fn new(ports: usize) -> Self {
         let ports = (0..ports).map(|_| Port::default()).collect();
-        Self { ports, line: Vec::new(), next: 0, outbound_limit: usize::MAX }
+        let blanks = Arc::new(AtomicU64::new(u64::MAX));
+        Self { ports, line: Vec::new(), next: 0, outbound_limit: usize::MAX, blanks }
     }
 
     /// Lets each port hold at most `limit` frames that nobody has taken; more are dropped and counted as `tx_full`.
     pub fn with_outbound_limit(self, limit: usize) -> Self {
         Self { outbound_limit: limit, ..self }
+    }
+
+    /// Lets the device and its clones give so many blank frames and no more.
+    pub fn set_blanks(&self, count: u64) {
+        self.blanks.store(count, Ordering::Relaxed);
     }
 
     /// Puts a frame on the wire towards `port`.
@@ -201,6 +209,11 @@ impl PacketIo for MemoryIo {
 
     fn transmit(&mut self, port: PortId, frame: VecFrame) {
         self.line.push((port, frame));
+    }
+
+    fn blank(&mut self) -> Option<VecFrame> {
+        let left = self.blanks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.is_ok().then(|| VecFrame::new(&[]))
     }
 
     fn flush(&mut self) {

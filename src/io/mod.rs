@@ -23,6 +23,9 @@ pub trait PacketIo {
     /// Puts a frame in line for `port`; it leaves when the line is full or at [`PacketIo::flush`].
     fn transmit(&mut self, port: PortId, frame: Self::Frame);
 
+    /// A frame of length 0 for a fragment; `None` when there is no buffer left.
+    fn blank(&mut self) -> Option<Self::Frame>;
+
     /// Sends what is in line. What the device does not take is dropped and counted.
     fn flush(&mut self);
 }

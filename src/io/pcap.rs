@@ -195,6 +195,10 @@ impl<W: io::Write> PacketIo for PcapIo<W> {
         self.line.push(frame);
     }
 
+    fn blank(&mut self) -> Option<VecFrame> {
+        Some(VecFrame::new(&[]))
+    }
+
     fn flush(&mut self) {
         for frame in self.line.drain(..) {
             let result = self.writer.write(self.now, frame.bytes());

@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addr::MacAddr;
+use crate::forward::cut::Pieces;
+use crate::frame::Frame;
+use crate::io::memory::VecFrame;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::ethernet::ethertype;
 use crate::wire::tcp::Repr as Tcp;
@@ -158,21 +161,16 @@ pub(super) fn neighbour_advertisement(mac: MacAddr, target: Ipv6Addr, to: MacAdd
     ethernet(to, mac, &v6(target, dst, protocol::ICMPV6, 255, &message))
 }
 
-/// An IPv4 packet in pieces that fit `mtu`.
-pub(super) fn fragments(bytes: &[u8], mtu: u16) -> Vec<Vec<u8>> {
-    let whole = ipv4::Packet::new_unchecked(bytes);
-    let header = ipv4::Repr::parse(&whole);
-    let payload = whole.payload();
-    let size = (usize::from(mtu).saturating_sub(ipv4::HEADER_LEN) / 8 * 8).max(8);
-    let pieces = payload.len().div_ceil(size);
-    let piece = |(index, part): (usize, &[u8])| {
-        let offset = header.fragment_offset + length(&payload[..index * size]);
-        let more = index + 1 < pieces || header.more_fragments;
-        let header = ipv4::Repr { payload_len: length(part), more_fragments: more, fragment_offset: offset, ..header };
-        let mut packet = vec![0; ipv4::HEADER_LEN];
-        header.emit(&mut ipv4::Packet::new_unchecked(&mut packet[..]));
-        packet.extend_from_slice(part);
-        packet
-    };
-    payload.chunks(size).enumerate().map(piece).collect()
+/// The packet in a frame, in frames with pieces that fit `mtu`.
+pub(super) fn fragments(frame: &[u8], mtu: u16, ident: u32) -> Vec<Vec<u8>> {
+    let Some(mut pieces) = Pieces::new(frame, mtu, ident) else { return Vec::new() };
+    let mut fragments = Vec::new();
+    while !pieces.is_done() {
+        let mut piece = VecFrame::new(&[]);
+        if !pieces.write(&mut piece) {
+            break;
+        }
+        fragments.push(piece.bytes().to_vec());
+    }
+    fragments
 }

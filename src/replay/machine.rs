@@ -2,6 +2,7 @@
 //! counters copied every two seconds.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::burst::Burst;
@@ -12,6 +13,7 @@ use crate::director::{Director, Limits};
 use crate::frame::Frame;
 use crate::io::memory::VecFrame;
 use crate::network::Network;
+use crate::replay::build;
 use crate::replay::standin::{Act, StandIn};
 use crate::replay::sysctl::Sysctls;
 use crate::replay::topology::Topology;
@@ -144,9 +146,21 @@ impl Machine {
                 Vec::new()
             }
             Verdict::Pass(port) => self.stack.receive(frame.bytes(), port, &self.network, self.now),
+            Verdict::Fragment(port, neighbour, size) => self.fragment(&frame, port, neighbour, size),
             Verdict::Hold(port, neighbour) => self.stack.hold(frame.bytes(), port, neighbour, &self.network, self.now),
             Verdict::Drop(_) | Verdict::Pending | Verdict::Handoff(_) => Vec::new(),
         }
+    }
+
+    fn fragment(&mut self, frame: &VecFrame, port: PortId, neighbour: Option<IpAddr>, size: u16) -> Vec<Act> {
+        let mut acts = Vec::new();
+        for piece in build::fragments(frame.bytes(), size, self.director.next_ident()) {
+            match neighbour {
+                Some(neighbour) => acts.extend(self.stack.hold(&piece, port, neighbour, &self.network, self.now)),
+                None => self.sent.push((port, piece)),
+            }
+        }
+        acts
     }
 
     fn act(&mut self, acts: Vec<Act>, line: &mut VecDeque<(PortId, Vec<u8>, Origin)>) {

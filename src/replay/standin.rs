@@ -137,12 +137,19 @@ impl Work<'_> {
 
     /// Sends an IP packet to its destination.
     fn output(&mut self, packet: &[u8], dst: IpAddr) {
-        match self.network.hop(dst) {
-            Hop::Resolved { port, to, from, .. } => self.acts.push(Act::Send(port, build::ethernet(to, from, packet))),
-            Hop::Unresolved { port, neighbour, from, .. } => {
-                self.wait(build::ethernet(MacAddr::default(), from, packet), port, neighbour);
+        let (port, neighbour, to, from, mtu) = match self.network.hop(dst) {
+            Hop::Resolved { port, to, from, mtu } => (port, None, to, from, mtu),
+            Hop::Unresolved { port, neighbour, from, mtu } => (port, Some(neighbour), MacAddr::default(), from, mtu),
+            Hop::Local | Hop::Kernel | Hop::Unreachable => return,
+        };
+        let whole = build::ethernet(to, from, packet);
+        let fits = packet.len() <= usize::from(mtu);
+        let ident = self.stack.next_ident().into();
+        for frame in if fits { vec![whole] } else { build::fragments(&whole, mtu, ident) } {
+            match neighbour {
+                Some(neighbour) => self.wait(frame, port, neighbour),
+                None => self.acts.push(Act::Send(port, frame)),
             }
-            Hop::Local | Hop::Kernel | Hop::Unreachable => {}
         }
     }
 
@@ -275,9 +282,7 @@ impl Work<'_> {
         }
         let mut forwarded = bytes.to_vec();
         ipv4::Packet::new_unchecked(&mut forwarded).decrement_ttl();
-        for piece in if too_big { build::fragments(&forwarded, mtu) } else { vec![forwarded] } {
-            self.output(&piece, dst.into());
-        }
+        self.output(&forwarded, dst.into());
     }
 
     /// Sends an ICMP error about a packet, from `src` or else from the address on the way back.

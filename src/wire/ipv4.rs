@@ -263,6 +263,14 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
         self.update(Delta::new().u16(old, len));
     }
 
+    /// Sets where in the unfragmented payload this fragment begins, in bytes, and whether more follow; the checksum stays as it is.
+    #[inline]
+    pub fn set_fragment(&mut self, offset: u16, more: bool) {
+        let fixed = u16_at(self.0.as_ref(), field::FRAGMENT) & !(MORE_FRAGMENTS | OFFSET);
+        let word = fixed | if more { MORE_FRAGMENTS } else { 0 } | offset >> 3;
+        put(self.0.as_mut(), field::FRAGMENT, word.to_be_bytes());
+    }
+
     /// Sets the time to live; the checksum stays as it is.
     #[inline]
     pub fn set_ttl(&mut self, ttl: u8) {

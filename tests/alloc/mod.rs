@@ -190,6 +190,7 @@ fn a_full_table_allocates_nothing() {
 struct Still {
     inbound: Vec<VecFrame>,
     outbound: Vec<VecFrame>,
+    blanks: Vec<VecFrame>,
 }
 
 impl PacketIo for Still {
@@ -207,6 +208,10 @@ impl PacketIo for Still {
 
     fn transmit(&mut self, _port: PortId, frame: VecFrame) {
         self.outbound.push(frame);
+    }
+
+    fn blank(&mut self) -> Option<VecFrame> {
+        self.blanks.pop()
     }
 
     fn flush(&mut self) {}
@@ -235,7 +240,7 @@ fn a_workers_turn_allocates_nothing() {
     let [mine, mut other] = <[Handoff<VecFrame>; 2]>::try_from(Handoff::mesh(2, 1024)).unwrap();
     let parts = Parts {
         id: WorkerId(0),
-        io: Still { inbound, outbound: Vec::with_capacity(1000) },
+        io: Still { inbound, outbound: Vec::with_capacity(1000), blanks: Vec::new() },
         director,
         limits: ROOMY,
         mailbox,

@@ -4,6 +4,7 @@
 mod cluster;
 mod errors;
 mod forwarding;
+mod fragments;
 mod icmp;
 mod limits;
 mod persistence;
@@ -58,6 +59,7 @@ pub(crate) enum Fate {
     Out(PortId, Vec<u8>),
     Up(PortId, Vec<u8>),
     Held(IpAddr),
+    Cut(PortId, Option<IpAddr>, u16, Vec<u8>),
     Handed(WorkerId),
     Dropped(DropReason),
 }
@@ -68,6 +70,10 @@ impl fmt::Display for Fate {
             Self::Out(port, bytes) => write!(f, "{}: {}", neighbour(*port, bytes), packet(bytes)),
             Self::Up(port, bytes) => write!(f, "kernel {}: {}", port.0, packet(bytes)),
             Self::Held(neighbour) => write!(f, "held for {neighbour}"),
+            Self::Cut(port, None, size, bytes) => {
+                write!(f, "{} in pieces of {size}: {}", neighbour(*port, bytes), packet(bytes))
+            }
+            Self::Cut(_, Some(neighbour), size, _) => write!(f, "held for {neighbour} in pieces of {size}"),
             Self::Handed(worker) => write!(f, "to worker {}", worker.0),
             Self::Dropped(reason) => f.write_str(reason.name()),
         }
@@ -110,7 +116,7 @@ impl Fate {
     /// The frame that left.
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Out(_, bytes) | Self::Up(_, bytes) => bytes,
+            Self::Out(_, bytes) | Self::Up(_, bytes) | Self::Cut(_, _, _, bytes) => bytes,
             other => panic!("nothing left: {other}"),
         }
     }
@@ -367,6 +373,7 @@ pub(crate) fn fate((frame, verdict, _): (VecFrame, Verdict, PortId)) -> Fate {
         Verdict::Transmit(port) => Fate::Out(port, frame.bytes().to_vec()),
         Verdict::Pass(port) => Fate::Up(port, frame.bytes().to_vec()),
         Verdict::Hold(_, neighbour) => Fate::Held(neighbour),
+        Verdict::Fragment(port, neighbour, size) => Fate::Cut(port, neighbour, size, frame.bytes().to_vec()),
         Verdict::Handoff(worker) => Fate::Handed(worker),
         Verdict::Drop(reason) => Fate::Dropped(reason),
         Verdict::Pending => panic!("no verdict"),

@@ -213,7 +213,7 @@ impl Prepared {
             director.apply(Arc::clone(snapshot));
             let parts = Parts {
                 id,
-                io: DpdkIo::new(queues),
+                io: DpdkIo::new(queues, self.pool),
                 director,
                 limits: limits(config),
                 mailbox,

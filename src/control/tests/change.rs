@@ -153,14 +153,11 @@ async fn the_status_names_what_is_wrong() {
 #[tokio::test]
 async fn the_status_names_what_is_accepted_without_effect() {
     let fake = Fake::new(1);
-    for rules in ["[vs]\npmtu_disc = false\ncache_bypass = true", "[[service]]\nmark = 7"] {
+    for rules in ["[vs]\ncache_bypass = true", "[[service]]\nmark = 7"] {
         let text = serde_json::to_string(&Request::Apply { rules: rules.to_owned(), name: String::new() }).unwrap();
         assert!(matches!(ask(&fake.control, &text).await, Reply::Applied { .. }));
         let Reply::Status(status) = ask(&fake.control, r#"{"request":"status"}"#).await else { panic!() };
-        let settings = [
-            "pmtu_disc = 0 has no effect yet: tunnels obey DF",
-            "cache_bypass has no effect yet: it needs firewall marks",
-        ];
+        let settings = ["cache_bypass has no effect yet: it needs firewall marks"];
         let marks = ["mark:7 gets no packets: nothing sets firewall marks yet"];
         assert!(rules.starts_with("[vs]") == status.warnings.iter().eq(&settings), "{:?}", status.warnings);
         assert!(rules.starts_with("[[") == status.warnings.iter().any(|w| w == marks[0]), "{:?}", status.warnings);

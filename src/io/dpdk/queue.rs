@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dpdk_sys::rte_mbuf;
 
-use super::Mbuf;
 use super::port::Device;
+use super::{Mbuf, MbufPool};
 use crate::burst::{BURST, Burst, CAPACITY};
 use crate::frame::Frame;
 use crate::io::PacketIo;
@@ -100,14 +100,16 @@ impl Queue {
 #[derive(Debug)]
 pub struct DpdkIo {
     queues: Vec<Queue>,
+    /// Where frames for fragments come from.
+    pool: MbufPool,
     /// Polled first next time, so that a busy port does not starve the others.
     next: usize,
 }
 
 impl DpdkIo {
-    /// Takes one queue of every port, in the order of the configuration ([`PortId`]).
-    pub fn new(queues: Vec<Queue>) -> Self {
-        Self { queues, next: 0 }
+    /// Takes one queue of every port, in the order of the configuration ([`PortId`]), and the pool that fragments are made from.
+    pub fn new(queues: Vec<Queue>, pool: MbufPool) -> Self {
+        Self { queues, pool, next: 0 }
     }
 }
 
@@ -134,6 +136,10 @@ impl PacketIo for DpdkIo {
         if let Some(queue) = self.queues.get_mut(usize::from(port.0)) {
             queue.transmit(frame);
         }
+    }
+
+    fn blank(&mut self) -> Option<Mbuf> {
+        self.pool.alloc()
     }
 
     #[inline]
