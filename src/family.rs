@@ -4,9 +4,10 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::BitAnd;
 
 /// One address of one family. Tables and the packet path are written once over it and compiled twice.
-pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + Send + Sync + 'static {
+pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + BitAnd<Output = Self> + Send + Sync + 'static {
     /// Bits in an address.
     const BITS: u8;
     /// IPv6?
@@ -26,6 +27,8 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + Send + Sync + 'sta
     fn next(self) -> Self;
     /// May one host have it? Not so of the unspecified, the loopback, the multicast and the broadcast addresses.
     fn is_host(self) -> bool;
+    /// A firewall mark in the place of an address: in the first four bytes, as the kernel has it.
+    fn of_mark(mark: u32) -> Self;
     /// 64 bits to be mixed by a hash; for IPv6 both halves folded under `key`.
     fn fold(self, key: u64) -> u64;
 }
@@ -61,6 +64,10 @@ impl Address for u32 {
 
     fn is_host(self) -> bool {
         !matches!(self >> 24, 0 | 127 | 224..=239) && self != Self::MAX
+    }
+
+    fn of_mark(mark: u32) -> Self {
+        mark
     }
 
     #[inline]
@@ -100,6 +107,10 @@ impl Address for u128 {
 
     fn is_host(self) -> bool {
         self > 1 && self >> 120 != 0xff
+    }
+
+    fn of_mark(mark: u32) -> Self {
+        Self::from(mark) << 96
     }
 
     #[inline]

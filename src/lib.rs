@@ -21,6 +21,7 @@ pub mod io;
 pub mod kernel;
 pub mod load_board;
 pub mod mailbox;
+pub mod mark;
 pub mod network;
 pub mod packet;
 pub mod prefetch;

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["time", "addr", "hash", "family", "prefetch"],
     &["wire"],
     &["stats", "verdict", "frame", "packet"],
-    &["destination", "service", "settings", "network"],
+    &["destination", "service", "settings", "network", "mark"],
     &["snapshot"],
     &["scheduler"],
     &["proto"],
