@@ -11,6 +11,9 @@ use crate::service::ServiceId;
 pub struct DestId(pub u32);
 
 impl DestId {
+    /// No destination: of a connection that goes past all of them.
+    pub const NONE: Self = Self(u32::MAX);
+
     /// The index as a `usize`.
     #[inline]
     pub fn index(self) -> usize {

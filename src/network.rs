@@ -190,6 +190,17 @@ pub enum Hop {
     Unreachable,
 }
 
+/// A rule of policy routing for marked packets (`ip rule add fwmark MARK/MASK lookup TABLE`), and what its table says.
+#[derive(Clone, Debug, Default)]
+pub struct Policy<A> {
+    /// The bits of the mark that count.
+    pub mask: u32,
+    /// What they must be.
+    pub mark: u32,
+    /// Its table.
+    pub table: Fib<A>,
+}
+
 /// Addresses, routes and neighbours of one family.
 #[derive(Clone, Debug, Default)]
 pub struct FamilyNetwork<A> {
@@ -199,6 +210,8 @@ pub struct FamilyNetwork<A> {
     pub fib: Fib<A>,
     /// Resolved neighbours.
     pub neighbours: FxHashMap<(PortId, A), MacAddr>,
+    /// Rules of policy routing for marked packets, in their order.
+    pub policies: Vec<Policy<A>>,
 }
 
 impl<A: Address> FamilyNetwork<A> {
@@ -210,7 +223,26 @@ impl<A: Address> FamilyNetwork<A> {
     ) -> Self {
         let mut map = HashMap::with_hasher(FxBuildHasher);
         map.extend(neighbours.into_iter().map(|(port, address, mac)| ((port, address), mac)));
-        Self { local: AddressSet::new(local), fib: Fib::new(routes), neighbours: map }
+        Self { local: AddressSet::new(local), fib: Fib::new(routes), neighbours: map, policies: Vec::new() }
+    }
+
+    /// The same with rules of policy routing.
+    #[must_use]
+    pub fn with_policies(self, policies: Vec<Policy<A>>) -> Self {
+        Self { policies, ..self }
+    }
+
+    /// Is a packet to this address for the director itself, whatever its mark?
+    pub fn is_local(&self, address: A) -> bool {
+        self.local.contains(address) || matches!(self.fib.lookup(address), Some(Target::Local))
+    }
+
+    /// Is a packet of this mark to this address for the director itself by policy routing? The first rule whose table knows a way
+    /// decides.
+    pub fn is_local_by_policy(&self, address: A, mark: u32) -> bool {
+        let holds = |policy: &&Policy<A>| mark & policy.mask == policy.mark;
+        let mut ways = self.policies.iter().filter(holds).filter_map(|policy| policy.table.lookup(address));
+        matches!(ways.next(), Some(Target::Local))
     }
 
     /// How to reach `address`, given the ports.

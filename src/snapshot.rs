@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::destination::{DestId, Destination, Method, Tunnel};
 use crate::family::Address;
+use crate::mark::{Chain, Entrances, Header, Marks};
 use crate::network::{AddressSet, Hop, Network};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
 use crate::settings::Settings;
@@ -28,6 +29,10 @@ pub struct Rules {
     pub destinations: Vec<Option<Arc<Destination>>>,
     /// Sysctls and time-outs.
     pub settings: Settings,
+    /// What sets firewall marks.
+    pub marks: Arc<Marks>,
+    /// Are there services of marks, or connections of former ones: IPv4, IPv6?
+    by_mark: [bool; 2],
     index: FxHashMap<ServiceKey, ServiceId>,
     vips4: AddressSet<u32>,
     vips6: AddressSet<u128>,
@@ -45,15 +50,18 @@ impl Rules {
     ) -> Self {
         let index: FxHashMap<_, _> = services.iter().flatten().map(|s| (s.key, s.id)).collect();
         let (vips4, vips6) = vips(index.keys().copied());
+        let (marks, by_mark) = (Arc::default(), by_mark(index.keys().copied()));
         let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
-        Self { index, vips4, vips6, standby: false, servers, services, destinations, settings }
+        Self { index, vips4, vips6, standby: false, servers, services, destinations, settings, marks, by_mark }
     }
 
     /// Keeps the addresses of services that are gone virtual, as long as connections of theirs may live: their clients' packets are
     /// then still looked up, by the worker that owns the client.
     #[must_use]
     pub fn with_former(mut self, keys: impl Iterator<Item = ServiceKey> + Clone) -> Self {
-        (self.vips4, self.vips6) = vips(self.index.keys().copied().chain(keys));
+        let keys = self.index.keys().copied().chain(keys);
+        self.by_mark = by_mark(keys.clone());
+        (self.vips4, self.vips6) = vips(keys);
         self
     }
 
@@ -62,7 +70,7 @@ impl Rules {
     pub fn standby(mut self, on: bool) -> Self {
         self.standby = on;
         if on {
-            (self.vips4, self.vips6) = Default::default();
+            (self.vips4, self.vips6, self.by_mark) = Default::default();
         }
         self
     }
@@ -71,6 +79,18 @@ impl Rules {
     #[inline]
     pub fn stands_by(&self) -> bool {
         self.standby
+    }
+
+    /// Sets what sets firewall marks.
+    #[must_use]
+    pub fn with_marks(self, marks: Arc<Marks>) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// Are there services of marks, or connections of former ones, of this family?
+    #[inline]
+    pub fn has_mark_services<A: Address>(&self) -> bool {
+        self.by_mark[usize::from(A::V6)]
     }
 
     /// Is that a server of a NAT service, as far as `nat_icmp_send` asks?
@@ -111,8 +131,13 @@ impl Rules {
         self.service(*self.index.get(key)?)
     }
 
-    /// The service of a packet, in the kernel's order: the port itself; for TCP an FTP service's data ports; port 0.
-    pub fn service_of(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Arc<Service>> {
+    /// The service of a packet, in the kernel's order: its mark, unless that is 0; the port itself; for TCP an FTP service's data
+    /// ports; port 0.
+    pub fn service_of(&self, mark: u32, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Arc<Service>> {
+        let of_mark = || self.find(&ServiceKey::Mark { mark, v6: address.is_ipv6() });
+        if let Some(service) = (mark != 0).then(of_mark).flatten() {
+            return Some(service);
+        }
         let at = |port| self.find(&ServiceKey::Address { protocol, address, port });
         let ftp =
             || (protocol == Protocol::Tcp && (port == FTP_DATA || port >= UNPRIVILEGED)).then(|| at(FTP)).flatten();
@@ -137,6 +162,10 @@ fn vips(keys: impl Iterator<Item = ServiceKey> + Clone) -> (AddressSet<u32>, Add
     let vips4 = keys.clone().filter_map(vip).filter_map(u32::from_ip);
     let vips6 = keys.filter_map(vip).filter_map(u128::from_ip);
     (AddressSet::new(vips4), AddressSet::new(vips6))
+}
+
+fn by_mark(keys: impl Iterator<Item = ServiceKey> + Clone) -> [bool; 2] {
+    [false, true].map(|wanted| keys.clone().any(|key| matches!(key, ServiceKey::Mark { v6, .. } if v6 == wanted)))
 }
 
 fn vip(key: ServiceKey) -> Option<IpAddr> {
@@ -172,6 +201,8 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// By [`DestId`]: how to reach it.
     pub paths: Vec<Path>,
+    /// What the interfaces of the mark rules mean.
+    pub entrances: Entrances,
 }
 
 impl Snapshot {
@@ -179,7 +210,13 @@ impl Snapshot {
     pub fn new(version: u64, rules: Arc<Rules>, network: Arc<Network>) -> Self {
         let path = |dest: &Option<Arc<Destination>>| dest.as_ref().map_or_else(Path::default, |d| path(&network, d));
         let paths = rules.destinations.iter().map(path).collect();
-        Self { version, rules, network, paths }
+        let entrances = rules.marks.entrances(network.ports.iter().map(|port| port.name.as_str()));
+        Self { version, rules, network, paths, entrances }
+    }
+
+    /// The mark of a packet off the wire.
+    pub fn mark<A: Marked>(&self, header: &Header<A>) -> u32 {
+        A::chain(&self.rules.marks).mark(header, &self.entrances)
     }
 
     /// The path of a destination; of one that there is not, a path to nowhere.
@@ -188,6 +225,26 @@ impl Snapshot {
         const NOWHERE: &Path =
             &Path { hop: Hop::Unreachable, source: None, address: None, tunnel: Tunnel::Ipip, available: false };
         self.paths.get(dest.index()).unwrap_or(NOWHERE)
+    }
+}
+
+/// A family with a chain of its own.
+pub trait Marked: Address {
+    /// Its rules.
+    fn chain(marks: &Marks) -> &Chain<Self>;
+}
+
+impl Marked for u32 {
+    #[inline]
+    fn chain(marks: &Marks) -> &Chain<Self> {
+        marks.v4()
+    }
+}
+
+impl Marked for u128 {
+    #[inline]
+    fn chain(marks: &Marks) -> &Chain<Self> {
+        marks.v6()
     }
 }
 

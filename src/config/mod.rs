@@ -2,6 +2,7 @@
 //! with file, line, key and remedy.
 
 mod error;
+mod marks;
 mod report;
 mod rules;
 mod value;
@@ -16,7 +17,7 @@ use crate::settings::Settings;
 
 pub use error::ConfigError;
 pub use report::Sizes;
-pub use rules::{parse_rules, write_rules};
+pub use rules::{Given, parse_rules, write_rules};
 pub use value::Auto;
 
 /// The configuration that `pollvsd` starts with when none is given.
@@ -31,7 +32,7 @@ pub struct Config {
     pub dpdk: DpdkConfig,
     /// `[[port]]`, in order.
     pub ports: Vec<PortConfig>,
-    /// `[vs]` and `[[service]]`.
+    /// `[vs]`, `[marks]` and `[[service]]`.
     pub rules: RuleSet,
 }
 
@@ -214,6 +215,7 @@ struct File {
     dpdk: DpdkConfig,
     port: Vec<Spanned<PortConfig>>,
     vs: Option<Settings>,
+    marks: marks::MarksSection,
     service: Vec<Spanned<rules::ServiceSection>>,
 }
 
@@ -227,9 +229,10 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|e| place.toml(e))?;
         check_cpus(&place, &file.director)?;
         check_ports(&place, &file)?;
+        let marks = marks::convert(&place, &file.marks)?;
         let services = rules::convert(&place, file.service)?;
         Ok(Self {
-            rules: RuleSet { settings: file.vs.unwrap_or_default(), services, daemons: Vec::new() },
+            rules: RuleSet { settings: file.vs.unwrap_or_default(), marks, services, daemons: Vec::new() },
             ports: file.port.into_iter().map(Spanned::into_inner).collect(),
             director: file.director,
             dpdk: file.dpdk,

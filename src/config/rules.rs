@@ -1,4 +1,4 @@
-//! The sections `[vs]` and `[[service]]`: from TOML to a [`RuleSet`] and back.
+//! The sections `[vs]`, `[marks]` and `[[service]]`: from TOML to a [`RuleSet`] and back.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::error::Place;
 use super::value::Netmask;
-use super::{ConfigError, File};
+use super::{ConfigError, File, marks};
 use crate::control::check;
 use crate::control::key::word;
 use crate::control::reply::Failure;
@@ -17,6 +17,7 @@ use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, S
 use crate::control::rule_set::{RuleSet, ServiceRules};
 use crate::control::store::stored_address;
 use crate::destination::{Method, Tunnel};
+use crate::mark::MarkRules;
 use crate::service::{Protocol, ServiceKey};
 use crate::settings::Settings;
 
@@ -88,15 +89,27 @@ fn scheduler<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
     Ok(name)
 }
 
-/// Reads the rules of a text: a whole configuration, or only `[vs]` and `[[service]]`. Without `[vs]` the settings are `None`.
+/// The rules of a text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// `[vs]`, if there is one.
+    pub settings: Option<Settings>,
+    /// `[marks]`.
+    pub marks: MarkRules,
+    /// `[[service]]`, in order.
+    pub services: Vec<ServiceRules>,
+}
+
+/// Reads the rules of a text: a whole configuration, or only `[vs]`, `[marks]` and `[[service]]`.
 /// Never panics, whatever the text is.
 ///
 /// # Errors
 /// What is wrong, where, and what to do.
-pub fn parse_rules(name: &str, text: &str) -> Result<(Option<Settings>, Vec<ServiceRules>), ConfigError> {
+pub fn parse_rules(name: &str, text: &str) -> Result<Given, ConfigError> {
     let place = Place { name, text };
     let file: File = toml::from_str(text).map_err(|e| place.toml(e))?;
-    Ok((file.vs, convert(&place, file.service)?))
+    let marks = marks::convert(&place, &file.marks)?;
+    Ok(Given { settings: file.vs, marks, services: convert(&place, file.service)? })
 }
 
 /// Services of the file, checked as the store will check them.
@@ -212,6 +225,8 @@ fn destination(key: &ServiceKey, section: DestinationSection) -> Result<Destinat
 #[derive(Serialize)]
 struct Rules<'a> {
     vs: &'a Settings,
+    #[serde(skip_serializing_if = "MarkRules::is_empty")]
+    marks: &'a MarkRules,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service: Vec<ServiceSection>,
 }
@@ -219,7 +234,7 @@ struct Rules<'a> {
 /// The rules as TOML, which [`parse_rules`] reads.
 pub fn write_rules(rules: &RuleSet) -> String {
     let service = rules.services.iter().map(section).collect();
-    toml::to_string(&Rules { vs: &rules.settings, service }).expect("rules have a TOML form")
+    toml::to_string(&Rules { vs: &rules.settings, marks: &rules.marks, service }).expect("rules have a TOML form")
 }
 
 fn section(rules: &ServiceRules) -> ServiceSection {

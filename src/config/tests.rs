@@ -44,7 +44,15 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ),
         (
             "[nosuch]".into(),
-            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `port`, `vs`, `service`",
+            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `port`, `vs`, `marks`, `service`",
+        ),
+        (
+            "[marks]\nipv4 = [\n  \"-d 192.0.2.10 -j MARK --set-mark 1\",\n  \"-p tcp --dprot 80\",\n]".into(),
+            "f.toml:4: marks.ipv4: unknown option \"--dprot\"",
+        ),
+        (
+            "[marks]\nipv6 = [\"-d 192.0.2.10 -j MARK --set-mark 1\"]".into(),
+            "f.toml:2: marks.ipv6: host/network `192.0.2.10' not found",
         ),
         ("[[port]]\nname = \"a\"".into(), "f.toml:1: port: missing field `device`"),
         (
@@ -217,12 +225,13 @@ fn the_embedded_file_names_every_key_with_a_comment() {
         "[[port]]",
         "[vs]",
         "[vs.timeouts]",
+        "[marks]",
         "[[service]]",
         "[[service]]\n[[service.destination]]",
     ] {
         let header = section.lines().last().unwrap();
         let keys = keys(section);
-        assert!(keys.len() > 2, "{section}: {keys:?}");
+        assert!(keys.len() >= 2, "{section}: {keys:?}");
         for key in keys.iter().filter(|k| !["timeouts", "destination"].contains(&k.as_str())) {
             let found = lines.iter().enumerate().any(|(i, line)| {
                 let here = lines[..i].iter().rev().find(|l| l.starts_with('[')) == Some(&header);
@@ -288,8 +297,10 @@ fn the_report_adds_up_what_will_be_used() {
 fn rules_written_are_rules_read() {
     let config = Config::parse("director.toml", &uncommented()).unwrap();
     let text = write_rules(&config.rules);
-    let (settings, services) = parse_rules("saved", &text).unwrap();
-    assert_eq!(RuleSet { settings: settings.unwrap(), services, daemons: Vec::new() }, config.rules, "{text}");
+    assert!(!config.rules.marks.ipv4.is_empty() && !config.rules.marks.ipv6.is_empty());
+    let Given { settings, marks, services } = parse_rules("saved", &text).unwrap();
+    let read = RuleSet { settings: settings.unwrap(), marks, services, daemons: Vec::new() };
+    assert_eq!(read, config.rules, "{text}");
 }
 
 #[test]

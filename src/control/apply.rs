@@ -28,6 +28,8 @@ pub enum Change {
     DestinationRemoved(ServiceKey, SocketAddr),
     /// Settings or time-outs.
     SettingsChanged,
+    /// What sets firewall marks.
+    MarksChanged,
 }
 
 impl fmt::Display for Change {
@@ -40,6 +42,7 @@ impl fmt::Display for Change {
             Self::DestinationChanged(key, address) => write!(f, "destination {address} of {} changed", word(key)),
             Self::DestinationRemoved(key, address) => write!(f, "destination {address} of {} removed", word(key)),
             Self::SettingsChanged => f.write_str("settings changed"),
+            Self::MarksChanged => f.write_str("mark rules changed"),
         }
     }
 }
@@ -58,6 +61,10 @@ impl Store {
             changes.push(Change::SettingsChanged);
         }
         store.set_daemons(&wanted.daemons);
+        if *store.marks() != wanted.marks {
+            store.set_marks(wanted.marks.clone());
+            changes.push(Change::MarksChanged);
+        }
         let keep: HashSet<_> = wanted.services.iter().map(|s| s.service.service).collect();
         let gone: Vec<_> = store.services().iter().map(|s| s.key).filter(|key| !keep.contains(key)).collect();
         for key in gone {

@@ -1,9 +1,10 @@
 //! The requests that change the rules, as functions of the rules alone: what the journal of the state file is replayed by.
 
 use crate::control::reply::{ErrorCode, Failure};
-use crate::control::request::Request;
+use crate::control::request::{MarkFamily, Request};
 use crate::control::rule_set::with_setting;
 use crate::control::store::Store;
+use crate::mark::{self, MarkRules, Rule};
 use crate::settings::Settings;
 
 impl Request {
@@ -22,6 +23,10 @@ impl Request {
                 | Self::SetSetting { .. }
                 | Self::StartDaemon(_)
                 | Self::StopDaemon { .. }
+                | Self::AddMark { .. }
+                | Self::ReplaceMark { .. }
+                | Self::DeleteMark { .. }
+                | Self::FlushMarks { .. }
         )
     }
 }
@@ -50,9 +55,58 @@ impl Store {
                 self.flush();
                 Ok(())
             }
+            Request::AddMark { .. }
+            | Request::ReplaceMark { .. }
+            | Request::DeleteMark { .. }
+            | Request::FlushMarks { .. } => {
+                let mut rules = self.marks().clone();
+                change_marks(&mut rules, request)?;
+                self.set_marks(rules);
+                Ok(())
+            }
             other => Err(Failure::new(ErrorCode::Unsupported, format!("{other:?} is no change of the rules"))),
         }
     }
+}
+
+/// Makes the change of mark rules that a request asks for.
+fn change_marks(rules: &mut MarkRules, request: &Request) -> Result<(), Failure> {
+    match request {
+        Request::AddMark { family, rule, position } => {
+            let (rule, chain) = (mark_rule(*family, rule)?, rules.of_mut(family.v6()));
+            let at = position.map_or(Ok(chain.len()), |p| place(p, chain.len() + 1))?;
+            if chain.len() >= mark::MOST_RULES {
+                let text = format!("no room for more than {} mark rules", mark::MOST_RULES);
+                return Err(Failure::new(ErrorCode::Full, text));
+            }
+            chain.insert(at, rule);
+        }
+        Request::ReplaceMark { family, rule, position } => {
+            let (rule, chain) = (mark_rule(*family, rule)?, rules.of_mut(family.v6()));
+            let at = place(*position, chain.len())?;
+            chain[at] = rule;
+        }
+        Request::DeleteMark { family, position } => {
+            let chain = rules.of_mut(family.v6());
+            let at = place(*position, chain.len())?;
+            chain.remove(at);
+        }
+        Request::FlushMarks { family: Some(family) } => rules.of_mut(family.v6()).clear(),
+        _ => *rules = MarkRules::default(),
+    }
+    Ok(())
+}
+
+fn mark_rule(family: MarkFamily, text: &str) -> Result<Rule, Failure> {
+    let wrong = |error| Failure::new(ErrorCode::InvalidArgument, format!("the mark rule {text:?}: {error}"));
+    Rule::from_text(family.v6(), text).map_err(wrong)
+}
+
+/// The index of a place that is counted from 1 on.
+fn place(position: u32, places: usize) -> Result<usize, Failure> {
+    let missing = || Failure::new(ErrorCode::NoSuchRule, format!("there is no place {position} among the mark rules"));
+    let index = usize::try_from(position).ok().and_then(|p| p.checked_sub(1));
+    index.filter(|index| *index < places).ok_or_else(missing)
 }
 
 /// The settings with new time-outs in seconds; 0 leaves one as it is.

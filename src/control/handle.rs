@@ -1,6 +1,6 @@
 //! From request to answer.
 
-use crate::config::{parse_rules, write_rules};
+use crate::config::{Given, parse_rules, write_rules};
 use crate::control::daemon::{self, DaemonSpec};
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure, Reply};
@@ -94,6 +94,7 @@ impl Inner {
             Request::Daemons {} => Ok(Reply::Daemons { daemons: self.store.daemons().to_vec() }),
             Request::Timeouts {} => Ok(Reply::Timeouts(self.store.settings().timeouts)),
             Request::Settings {} => Ok(Reply::Settings(self.store.settings())),
+            Request::Marks {} => Ok(Reply::Marks(self.store.marks().clone())),
             Request::Save {} => Ok(Reply::Rules { rules: write_rules(&self.store.rule_set()) }),
             Request::Apply { rules, name } => self.apply(&name, &rules).await.map(applied),
             Request::Reload {} => self.reload().await.map(applied),
@@ -118,9 +119,9 @@ impl Inner {
 
     async fn apply(&mut self, name: &str, text: &str) -> Result<Applied, Failure> {
         let name = if name.is_empty() { "rules" } else { name };
-        let (settings, services) = parse_rules(name, text)?;
+        let Given { settings, marks, services } = parse_rules(name, text)?;
         let settings = settings.unwrap_or_else(|| self.store.settings());
-        let wanted = RuleSet { settings, services, daemons: self.store.daemons().to_vec() };
+        let wanted = RuleSet { settings, marks, services, daemons: self.store.daemons().to_vec() };
         let changes = self.change(None, |s| s.apply(&wanted)).await?;
         Ok(Applied { changes: changes.iter().map(ToString::to_string).collect(), restart: Vec::new() })
     }

@@ -9,6 +9,7 @@ use crate::control::daemon::DaemonSpec;
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
+use crate::mark::MarkRules;
 use crate::service::{SchedulerName, ServiceKey};
 use crate::settings::{Settings, Timeouts};
 use crate::stats::Traffic;
@@ -78,6 +79,8 @@ pub enum Reply {
         /// The master first.
         daemons: Vec<DaemonSpec>,
     },
+    /// To `marks`: the rules of each family, in order.
+    Marks(MarkRules),
     /// To `save`.
     Rules {
         /// TOML.
@@ -143,6 +146,8 @@ pub enum ErrorCode {
     NoDaemon,
     /// No interface of that name.
     NoSuchInterface,
+    /// No mark rule at that place.
+    NoSuchRule,
     /// No setting of that name.
     UnknownSetting,
     /// The TOML text is wrong; the message names line and key.

@@ -106,6 +106,40 @@ pub enum Request {
         /// Which.
         role: Role,
     },
+    /// The rules that set firewall marks. Reply: `marks`.
+    Marks {},
+    /// Adds a mark rule. Reply: `done`.
+    AddMark {
+        /// Of which chain.
+        family: MarkFamily,
+        /// The rule in iptables' syntax, such as `-d 192.0.2.10 -p tcp --dport 80 -j MARK --set-mark 1`.
+        rule: String,
+        /// Where it is to stand, from 1 on; at the end if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        position: Option<u32>,
+    },
+    /// Puts a mark rule in the place of another. Reply: `done`.
+    ReplaceMark {
+        /// Of which chain.
+        family: MarkFamily,
+        /// The rule in iptables' syntax.
+        rule: String,
+        /// The place, from 1 on.
+        position: u32,
+    },
+    /// Removes the mark rule of one place. Reply: `done`.
+    DeleteMark {
+        /// Of which chain.
+        family: MarkFamily,
+        /// The place, from 1 on.
+        position: u32,
+    },
+    /// Removes every mark rule. Reply: `done`.
+    FlushMarks {
+        /// Only of this chain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        family: Option<MarkFamily>,
+    },
     /// The rules as TOML, as `apply` takes them. Reply: `rules`.
     Save {},
     /// Replaces the rules by those of a TOML text, changing only what differs; all or nothing. Reply: `applied`.
@@ -151,6 +185,23 @@ impl FromStr for SettingValue {
             (_, "true" | "false") => Ok(Self::Switch(text == "true")),
             _ => Err(format!("{text:?} is no number")),
         }
+    }
+}
+
+/// Which of the two chains of mark rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkFamily {
+    /// That of iptables.
+    Ipv4,
+    /// That of ip6tables.
+    Ipv6,
+}
+
+impl MarkFamily {
+    /// IPv6?
+    pub fn v6(self) -> bool {
+        self == Self::Ipv6
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::control::daemon::DaemonSpec;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, ServiceSpec, SettingValue};
+use crate::mark::MarkRules;
 use crate::service::ServiceKey;
 use crate::settings::Settings;
 
@@ -21,6 +22,9 @@ pub struct RuleSet {
     /// Switches and time-outs.
     #[serde(default)]
     pub settings: Settings,
+    /// What sets firewall marks.
+    #[serde(default, skip_serializing_if = "MarkRules::is_empty")]
+    pub marks: MarkRules,
     /// In order of creation.
     #[serde(default)]
     pub services: Vec<ServiceRules>,
@@ -50,6 +54,7 @@ impl RuleSet {
     #[must_use]
     pub fn overlay(mut self, old: &Self, new: &Self) -> Self {
         self.settings = overlay_settings(&self.settings, &old.settings, &new.settings);
+        overlay_marks(&mut self.marks, &old.marks, &new.marks);
         let gone = |key: &ServiceKey| old.find(key).is_some() && new.find(key).is_none();
         self.services.retain(|s| !gone(&s.service.service));
         for wanted in &new.services {
@@ -85,6 +90,15 @@ impl ServiceRules {
                 Some(here) => here.clone_from(wanted),
                 None => self.destinations.push(wanted.clone()),
             }
+        }
+    }
+}
+
+/// The order of mark rules counts, so that a chain is taken from the file whole, if the file changed it.
+fn overlay_marks(here: &mut MarkRules, old: &MarkRules, new: &MarkRules) {
+    for v6 in [false, true] {
+        if old.of(v6) != new.of(v6) {
+            new.of(v6).clone_into(here.of_mut(v6));
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
 use crate::destination::{DestId, Destination, Method};
+use crate::mark::{MarkRules, Marks};
 use crate::service::{Service, ServiceId, ServiceKey};
 use crate::settings::{MAX_TIMEOUT_SECS, Settings, Timeouts};
 use crate::snapshot::Rules;
@@ -53,6 +54,9 @@ pub struct Store {
     settings: Settings,
     /// The master first.
     pub(super) daemons: Vec<DaemonSpec>,
+    marks: MarkRules,
+    /// These made ready.
+    chains: Arc<Marks>,
     /// The last uid or version given out.
     clock: u64,
     rules: Option<Arc<Rules>>,
@@ -69,9 +73,11 @@ impl Store {
         let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
         let former = self.removed.keys().map(|(key, _)| *key);
         let standby = settings.backup_only && self.daemons.iter().any(|d| d.role == Role::Backup);
+        let chains = self.chains.clone();
         let build = || {
             let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
-            Arc::new(Rules::new(services.clone(), destinations, settings).with_former(former).standby(standby))
+            let rules = Rules::new(services.clone(), destinations, settings).with_former(former).with_marks(chains);
+            Arc::new(rules.standby(standby))
         };
         self.rules.get_or_insert_with(build).clone()
     }
@@ -313,10 +319,25 @@ impl Store {
         Ok(())
     }
 
+    /// The mark rules.
+    pub fn marks(&self) -> &MarkRules {
+        &self.marks
+    }
+
+    /// Replaces the mark rules.
+    pub fn set_marks(&mut self, marks: MarkRules) {
+        if marks != self.marks {
+            self.chains = Marks::new(&marks);
+            self.marks = marks;
+            self.tick();
+        }
+    }
+
     /// The rules by name: what is saved.
     pub fn rule_set(&self) -> RuleSet {
         let services = self.services().into_iter().map(|s| service_rules(s)).collect();
-        RuleSet { settings: self.settings, services, daemons: self.daemons.clone() }
+        let (settings, marks, daemons) = (self.settings, self.marks.clone(), self.daemons.clone());
+        RuleSet { settings, marks, services, daemons }
     }
 }
 

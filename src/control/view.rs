@@ -129,11 +129,9 @@ impl Inner {
 
 /// What is accepted, as the kernel accepts it, and does nothing in this version.
 fn without_effect(rules: &Rules) -> Vec<String> {
-    let marks = rules.services.iter().flatten().filter(|s| matches!(s.key, ServiceKey::Mark { .. }));
-    let marks = marks.map(|s| format!("{} gets no packets: nothing sets firewall marks yet", word(&s.key)));
-    let bypass =
-        rules.settings.cache_bypass.then(|| "cache_bypass has no effect yet: it needs firewall marks".to_owned());
-    marks.chain(bypass).collect()
+    let unset = |v6: bool| !rules.marks.sets(v6);
+    let marks = rules.services.iter().flatten().filter(|s| matches!(s.key, ServiceKey::Mark { v6, .. } if unset(v6)));
+    marks.map(|s| format!("{} gets no packets: no rule sets marks of its family", word(&s.key))).collect()
 }
 
 /// The first few of some addresses, and how many more there are; `None` for none.

@@ -3,10 +3,10 @@
 use crate::director::{Core, Lane, Shared, Tables};
 use crate::forward::quote::Quoting;
 use crate::network::{FamilyNetwork, Hop};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Marked, Snapshot};
 
 /// One address family in the director.
-pub(super) trait Family: Quoting {
+pub(super) trait Family: Quoting + Marked {
     /// The family's lane through the core.
     fn lane<'a>(core: &'a mut Core, snapshot: &'a Snapshot) -> Lane<'a, Self>;
     /// The family's tables.

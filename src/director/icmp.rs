@@ -7,6 +7,7 @@ use crate::burst::{Kind, Meta};
 use crate::conn::{ConnFlags, ConnId, ReplyKey, RequestKey};
 use crate::destination::DestId;
 use crate::director::family::Family;
+use crate::director::mark::is_delivered;
 use crate::director::parse::L3;
 use crate::director::request::{Bound, trim};
 use crate::director::{Director, Lane, Packet};
@@ -14,6 +15,7 @@ use crate::forward::answer::{self, Fault};
 use crate::forward::quote::Quote;
 use crate::forward::{self, Offsets};
 use crate::frame::Frame;
+use crate::mark::Header;
 use crate::network::Hop;
 use crate::packet::End;
 use crate::proto::Direction;
@@ -33,11 +35,12 @@ enum Side {
     Tunnel,
 }
 
-/// Whose side an error to `dst` comes from.
-fn side<A: Family>(snapshot: &Snapshot, dst: A, quote: &Quote<A>) -> Side {
+/// Whose side an error comes from.
+fn side<A: Family>(snapshot: &Snapshot, header: &Header<A>, quote: &Quote<A>) -> Side {
+    let by_mark = || snapshot.rules.has_mark_services::<A>() && is_delivered(snapshot, header);
     if quote.through.is_some() {
         Side::Tunnel
-    } else if A::is_vip(snapshot, dst) || A::network(snapshot).local.contains(dst) {
+    } else if A::is_vip(snapshot, header.dst) || A::network(snapshot).local.contains(header.dst) || by_mark() {
         Side::Client
     } else {
         Side::Server
@@ -59,7 +62,9 @@ impl Director {
         let ours = message.protocol == A::ICMP && !self.snapshot.rules.is_empty();
         let quote = if ours { Quote::<A>::read(bytes, message.l4.into(), end) } else { None };
         let Some(quote) = quote else { return Err(self.core.shared.kernels(&self.snapshot, port, origin)) };
-        let side = side(&self.snapshot, A::addresses(bytes, L3).1, &quote);
+        let (src, dst) = A::addresses(bytes, L3);
+        let header = Header { src, dst, protocol: message.protocol, sport: 0, dport: 0, port };
+        let side = side(&self.snapshot, &header, &quote);
         if self.snapshot.rules.stands_by() && side != Side::Server {
             return Err(self.core.shared.kernels(&self.snapshot, port, origin));
         }
@@ -82,8 +87,11 @@ impl<A: Family> Lane<'_, A> {
     #[cold]
     pub(super) fn message<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
         let judged = Quote::read(frame.bytes(), packet.at.l4, packet.at.end).and_then(|quote| {
-            match side(self.snapshot, packet.dst, &quote) {
+            match side(self.snapshot, &packet.header(), &quote) {
                 Side::Client => self.clients_error(frame, packet, &quote),
+                Side::Server if self.snapshot.rules.has_mark_services::<A>() => {
+                    self.forwarded_error(frame, packet, &quote)
+                }
                 Side::Server => self.servers_error(frame, packet, &quote),
                 Side::Tunnel => self.tunnels_error(frame, packet, &quote),
             }
@@ -109,11 +117,22 @@ impl<A: Family> Lane<'_, A> {
         Some(self.relay(frame, packet, quote, &bound))
     }
 
+    /// An error to an address that is not the director's may still be about a connection of a mark, whose virtual addresses are anybody's:
+    /// the kernel looks for these first (`ip_vs_forward_icmp`).
+    #[cold]
+    fn forwarded_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
+        let hash = self.tables.connections.hash(quote.protocol, quote.dst, quote.dport);
+        let of_client = Packet { hash, candidate: ConnId::NONE, ..*packet };
+        let judged = self.clients_error(frame, &of_client, quote);
+        judged.or_else(|| self.servers_error(frame, packet, quote))
+    }
+
     /// A connection for an error about none: the flow is the quoted packet's, reversed.
     fn adopt(&mut self, packet: &Packet<A>, quote: &Quote<A>) -> Option<ConnId> {
         let at = Offsets { protocol: quote.protocol, ..packet.at };
         let flow = Packet { src: quote.dst, sport: quote.dport, dst: quote.src, dport: quote.sport, at, ..*packet };
-        self.enter(&flow)
+        let mark = self.mark(packet);
+        self.enter(&flow, mark)
     }
 
     /// Sends an error on to a connection's server, by the connection's method. Its length is never too much.

@@ -11,6 +11,7 @@ mod expire;
 mod family;
 mod icmp;
 mod listing;
+mod mark;
 mod parse;
 mod path_mtu;
 mod persist;

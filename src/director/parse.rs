@@ -5,6 +5,7 @@ use crate::burst::{Kind, Meta, Slot};
 use crate::director::family::Family;
 use crate::director::{Director, Tables, aside};
 use crate::frame::Frame;
+use crate::mark::Header;
 use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, PortId, Verdict};
@@ -76,7 +77,9 @@ impl Director {
             Seen::Fragment => return Err(aside(self.fragment::<A>(bytes, port, origin))),
         };
         let (src, dst) = A::addresses(bytes, L3);
-        let from_client = A::is_vip(&self.snapshot, dst);
+        let Meta { protocol, sport, dport, .. } = flow;
+        let header = || Header { src, dst, protocol, sport, dport, port };
+        let from_client = A::is_vip(&self.snapshot, dst) || self.is_by_mark(header, origin);
         let (client, cport) = if from_client { (src, flow.sport) } else { (dst, flow.dport) };
         self.elsewhere(client)?;
         let Tables { connections, .. } = A::tables(&self.core);

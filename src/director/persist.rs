@@ -9,12 +9,14 @@ use crate::director::family::Family;
 use crate::director::schedule::Choice;
 use crate::director::{Lane, Packet};
 use crate::proto::State;
-use crate::service::{Persistence, Service};
+use crate::service::{Persistence, Service, ServiceKey};
 use crate::stats::Event;
 use crate::time::HZ;
 
 /// FTP's control port: its template holds for every port of the address.
 const FTP: u16 = 21;
+/// The protocol of a mark's template, which holds for all of them.
+const ANY: u8 = 0;
 /// The port that a template is renamed to when its destination is no longer followed.
 const RETIRED: u16 = 65535;
 
@@ -57,9 +59,12 @@ impl<A: Family> Lane<'_, A> {
     fn wanted(&self, packet: &Packet<A>, service: &Service, persistence: Persistence) -> Wanted<A> {
         let own_port = packet.dport == service.key.port() && packet.dport != FTP;
         let network = packet.src.masked(persistence.prefix);
-        let protocol = packet.at.protocol;
-        let hash = self.tables.templates.template_hash(protocol, network, packet.dst);
-        Wanted { protocol, network, vaddr: packet.dst, vport: if own_port { packet.dport } else { 0 }, hash }
+        let (protocol, vaddr) = match service.key {
+            ServiceKey::Mark { mark, .. } if packet.dport != 0 => (ANY, A::of_mark(mark)),
+            _ => (packet.at.protocol, packet.dst),
+        };
+        let hash = self.tables.templates.template_hash(protocol, network, vaddr);
+        Wanted { protocol, network, vaddr, vport: if own_port { packet.dport } else { 0 }, hash }
     }
 
     /// The template's destination, if it still takes the client; the template's timer starts again either way.

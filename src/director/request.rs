@@ -83,10 +83,13 @@ impl<'s, A: Family> Lane<'s, A> {
     /// The verdict on a packet whose destination has been removed; none if it needs no destination.
     #[cold]
     fn gone<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, id: ConnId, flags: ConnFlags) -> Option<Verdict> {
+        if flags.contains(ConnFlags::BYPASS) {
+            return None;
+        }
         if self.snapshot.rules.settings.expire_nodest_conn {
             return Some(self.anew(frame, packet, id));
         }
-        (!flags.contains(ConnFlags::BYPASS)).then_some(Verdict::Drop(DropReason::DestinationGone))
+        Some(Verdict::Drop(DropReason::DestinationGone))
     }
 
     /// Ends the connection and takes the packet for one without.
@@ -124,15 +127,14 @@ impl<'s, A: Family> Lane<'s, A> {
         self.deliver_by(frame, packet, bound, &bound.path.hop)
     }
 
-    /// Sends a client's packet on to the address that it asked for.
-    #[cold]
-    fn bypass<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, bound: Bound<'_, A>) -> Verdict {
-        let hop = A::hop(self.snapshot, packet.dst);
-        forward::verdict(self.deliver_by(frame, &packet, &bound, &hop))
-    }
-
     #[inline(always)]
-    fn deliver_by<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>, hop: &Hop) -> Exit {
+    pub(super) fn deliver_by<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        bound: &Bound<'_, A>,
+        hop: &Hop,
+    ) -> Exit {
         let Some(mtu) = forward::mtu(hop) else {
             return Err(aside(self.deliver_elsewhere(frame, aside(*packet), aside(*bound), hop)));
         };
@@ -251,7 +253,8 @@ impl<'s, A: Family> Lane<'s, A> {
         verdict
     }
 
-    /// Answers a client's packet with an error from the virtual address.
+    /// Answers a client's packet with an error from the virtual address. An address that is the director's by policy routing alone
+    /// cannot be a source, so that nothing is said then.
     #[cold]
     pub(super) fn refuse<F: Frame>(
         &mut self,
@@ -260,6 +263,10 @@ impl<'s, A: Family> Lane<'s, A> {
         fault: Fault,
         reason: DropReason,
     ) -> Verdict {
+        let is_own = || A::is_vip(self.snapshot, packet.dst) || A::network(self.snapshot).is_local(packet.dst);
+        if self.snapshot.rules.has_mark_services::<A>() && !is_own() {
+            return Verdict::Drop(reason);
+        }
         self.answer(frame, &packet, fault, reason, packet.dst)
     }
 

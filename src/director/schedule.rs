@@ -31,8 +31,9 @@ impl<A: Family> Lane<'_, A> {
     #[inline(never)]
     pub(super) fn unknown<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
         let snapshot = self.snapshot;
+        let mark = self.mark(packet);
         let service = Protocol::from_number(packet.at.protocol)
-            .and_then(|protocol| snapshot.rules.service_of(protocol, packet.dst.ip(), packet.dport));
+            .and_then(|protocol| snapshot.rules.service_of(mark, protocol, packet.dst.ip(), packet.dport));
         let Some(service) = service else {
             self.shared.event(Event::NoService);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
@@ -44,6 +45,7 @@ impl<A: Family> Lane<'_, A> {
         }
         match self.choose(packet, service) {
             Some(choice) => self.open(frame, packet, service, &choice),
+            None if self.is_bypassed(packet, service) => self.open_bypass(frame, packet, service),
             None => self.refuse(frame, *packet, Fault::PortUnreachable, DropReason::NoDestination),
         }
     }
@@ -63,11 +65,12 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
-    /// Makes a connection for a flow of which only an error was seen: it has no state yet. `None` when no service takes it.
-    pub(super) fn enter(&mut self, flow: &Packet<A>) -> Option<ConnId> {
+    /// Makes a connection for a flow of which only an error was seen, of this mark: it has no state yet. `None` when no service takes
+    /// it.
+    pub(super) fn enter(&mut self, flow: &Packet<A>, mark: u32) -> Option<ConnId> {
         let rules = &self.snapshot.rules;
         let protocol = Protocol::from_number(flow.at.protocol)?;
-        let service = rules.service_of(protocol, flow.dst.ip(), flow.dport)?;
+        let service = rules.service_of(mark, protocol, flow.dst.ip(), flow.dport)?;
         let choice = self.choose(flow, service)?;
         let connection = self.connection(flow, &choice);
         let id = self.tables.connections.insert(flow.hash, connection, flow.now).ok()?;
@@ -151,7 +154,7 @@ impl<A: Family> Lane<'_, A> {
     }
 }
 
-fn reason(full: InsertError) -> DropReason {
+pub(super) fn reason(full: InsertError) -> DropReason {
     match full {
         InsertError::Full => DropReason::TableFull,
         InsertError::ChainFull => DropReason::ChainFull,

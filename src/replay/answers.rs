@@ -32,6 +32,7 @@ impl Machine {
             Request::Daemons {} => return Ok(Reply::Daemons { daemons: self.store.daemons().to_vec() }),
             Request::StartDaemon(spec) => self.store.start_daemon(&spec, self.topology.mtu(&spec.interface))?,
             Request::StopDaemon { role } => self.store.stop_daemon(role)?,
+            Request::Marks {} => return Ok(Reply::Marks(self.store.marks().clone())),
             Request::Zero { service } => return self.zero_shown(service),
             Request::AddService(spec) => {
                 self.store.add_service(&spec)?;
@@ -49,6 +50,10 @@ impl Machine {
             Request::DeleteDestination { service, address } => self.store.delete_destination(&service, address)?,
             Request::Flush {} => self.store.flush(),
             Request::SetTimeouts { tcp, tcp_fin, udp } => self.set_timeouts(tcp, tcp_fin, udp)?,
+            Request::AddMark { .. }
+            | Request::ReplaceMark { .. }
+            | Request::DeleteMark { .. }
+            | Request::FlushMarks { .. } => self.store.edit(&request)?,
             other => {
                 let text = format!("replay has no answer to {other:?}");
                 return Err(Failure::new(ErrorCode::Unsupported, text));

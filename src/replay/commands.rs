@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::cli::iptables;
 use crate::cli::ipvsadm::names::Names;
 use crate::cli::ipvsadm::{self, Host, proc};
+use crate::control::request::MarkFamily;
 use crate::replay::machine::Machine;
 use crate::replay::shell::{Line, Outcome, Shell, System};
 use crate::replay::sysctl::{self, Refusal};
@@ -51,6 +53,9 @@ impl System for Console<'_> {
         if let Some(first) = ipvsadm::applet(name) {
             let args: Vec<String> = first.iter().map(|a| (*a).to_owned()).chain(args.iter().cloned()).collect();
             return Ok(self.ipvsadm(&args, stdin));
+        }
+        if let Some(family) = iptables::applet(name) {
+            return self.iptables(family, args);
         }
         match name {
             "sysctl" => self.sysctl(args),
@@ -102,6 +107,20 @@ impl Console<'_> {
         let ipvsadm::Outcome { code, stdout, stderr } =
             ipvsadm::run(args, &mut Host { ask: &mut ask, stdin: &mut stdin, names });
         Outcome { code, stdout, stderr }
+    }
+
+    /// The table mangle is the director's, in which marks are set; others are the business of the stack around it.
+    fn iptables(&mut self, family: MarkFamily, args: &[String]) -> Result<Outcome, String> {
+        let table = args.iter().position(|word| matches!(word.as_str(), "-t" | "--table"));
+        match table.and_then(|at| args.get(at + 1)).map_or("filter", String::as_str) {
+            "mangle" => {}
+            other => return Err(format!("the table {other} of iptables is not supported")),
+        }
+        let Self { machine, names } = self;
+        let mut ask = |request| machine.ask(request);
+        let ipvsadm::Outcome { code, stdout, stderr } =
+            iptables::run(family, args, &mut iptables::Host { ask: &mut ask, names });
+        Ok(Outcome { code, stdout, stderr })
     }
 
     fn sysctl(&mut self, args: &[String]) -> Result<Outcome, String> {

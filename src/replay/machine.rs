@@ -14,6 +14,7 @@ use crate::frame::Frame;
 use crate::io::memory::VecFrame;
 use crate::network::Network;
 use crate::replay::build;
+use crate::replay::policy;
 use crate::replay::standin::{Act, StandIn};
 use crate::replay::sysctl::Sysctls;
 use crate::replay::topology::Topology;
@@ -145,6 +146,7 @@ impl Machine {
                 self.sent.push((port, frame.bytes().to_vec()));
                 Vec::new()
             }
+            Verdict::Pass(_) if self.is_policy_local(port, &frame, origin) => Vec::new(),
             Verdict::Pass(port) => self.stack.receive(frame.bytes(), port, &self.network, self.now),
             Verdict::Fragment(port, neighbour, size) => self.fragment(&frame, port, neighbour, size),
             Verdict::Hold(port, neighbour) => self.stack.hold(frame.bytes(), port, neighbour, &self.network, self.now),
@@ -161,6 +163,11 @@ impl Machine {
             }
         }
         acts
+    }
+
+    /// Is the frame for the director by policy routing alone? Its stack has no socket for the packet, and no address to answer from.
+    fn is_policy_local(&self, port: PortId, frame: &VecFrame, origin: Origin) -> bool {
+        origin == Origin::Wire && policy::is_only_by_policy(self.director.snapshot(), frame.bytes(), port)
     }
 
     fn act(&mut self, acts: Vec<Act>, line: &mut VecDeque<(PortId, Vec<u8>, Origin)>) {

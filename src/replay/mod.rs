@@ -6,6 +6,7 @@ mod answers;
 mod build;
 mod commands;
 mod machine;
+mod policy;
 mod record;
 mod shell;
 mod standin;

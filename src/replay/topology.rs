@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use crate::addr::MacAddr;
 use crate::family::Address;
-use crate::network::{FamilyNetwork, Network, PortInfo, Route, Target};
+use crate::network::{FamilyNetwork, Fib, Network, PortInfo, Route, Target};
+use crate::replay::policy::{self, Policies};
 use crate::verdict::PortId;
 
 /// The network that a scenario starts from, as `ip` commands: clients behind 192.0.2.254 on eth0, real servers on eth1.
@@ -35,6 +36,8 @@ struct Added {
     network: IpAddr,
     prefix: u8,
     way: Way,
+    /// Its number, if it is another table than the usual ones.
+    table: Option<u32>,
 }
 
 /// Links, addresses, routes and neighbours.
@@ -44,6 +47,7 @@ pub(crate) struct Topology {
     addresses: Vec<(IpAddr, u8, PortId)>,
     routes: Vec<Added>,
     neighbours: Vec<(PortId, IpAddr, MacAddr)>,
+    policies: Policies,
 }
 
 impl Default for Topology {
@@ -62,7 +66,7 @@ impl Topology {
     pub(crate) fn bare() -> Self {
         let link = |name, last| Link { name, mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1500 };
         let links = vec![link("eth0", 1), link("eth1", 2)];
-        Self { links, addresses: Vec::new(), routes: Vec::new(), neighbours: Vec::new() }
+        Self { links, addresses: Vec::new(), routes: Vec::new(), neighbours: Vec::new(), policies: Policies::default() }
     }
 
     /// The interface of that MAC, or the first.
@@ -90,18 +94,18 @@ impl Topology {
     /// Does what `ip WORDS...` does. The text is what it prints.
     pub(crate) fn ip(&mut self, words: &[String]) -> Result<String, String> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let words = match words.as_slice() {
-            ["-4" | "-6", rest @ ..] => rest,
-            all => all,
+        let (v6, words) = match words.as_slice() {
+            ["-4", rest @ ..] => (false, rest),
+            ["-6", rest @ ..] => (true, rest),
+            all => (false, all),
         };
         match words {
             ["link" | "l", "set", rest @ ..] => self.link(rest)?,
             ["addr" | "address" | "a", action, rest @ ..] => self.address(action, rest)?,
             ["route" | "r", "get", address] => return self.route_get(address),
-            ["route" | "r", action, rest @ ..] => self.route(action, rest)?,
+            ["route" | "r", action, rest @ ..] => self.route(action, rest, v6)?,
             ["neigh" | "neighbour" | "n", action, rest @ ..] => self.neighbour(action, rest)?,
-            // Which table a mark looks at: local delivery of marked packets is the classifier's doing here.
-            ["rule", "add" | "del", ..] => {}
+            ["rule" | "ru", action, rest @ ..] => self.policies.change(action, rest, v6)?,
             _ => return Err(format!("ip {} is not supported", words.join(" "))),
         }
         Ok(String::new())
@@ -138,41 +142,40 @@ impl Topology {
         Ok(())
     }
 
-    fn route(&mut self, action: &str, words: &[&str]) -> Result<(), String> {
+    fn route(&mut self, action: &str, words: &[&str], v6: bool) -> Result<(), String> {
         let (kind, words) = match words {
             [kind @ ("local" | "unreachable" | "blackhole" | "prohibit" | "unicast"), rest @ ..] => (*kind, rest),
             rest => ("unicast", rest),
         };
         let [to, options @ ..] = words else { return Err("ip route without a network".to_owned()) };
         let options = pairs(options)?;
-        if options.iter().any(|(key, _)| *key == "table") {
-            return Ok(());
-        }
+        let table = policy::table(&options)?;
         let way = match kind {
             "local" => Way::Local,
             "unicast" => self.unicast(&options, action == "del")?,
             _ => Way::Unreachable,
         };
-        let (network, prefix) = self.network(to, way)?;
-        let same = |r: &Added| (r.network, r.prefix) == (network, prefix);
+        let (network, prefix) = self.network(to, way, v6)?;
+        let same = |r: &Added| (r.network, r.prefix, r.table) == (network, prefix, table);
+        let added = Added { network, prefix, way, table };
         match action {
-            "add" => self.routes.push(Added { network, prefix, way }),
+            "add" => self.routes.push(added),
             "del" => self.routes.retain(|r| !same(r)),
             "replace" | "change" => {
                 self.routes.retain(|r| !same(r));
-                self.routes.push(Added { network, prefix, way });
+                self.routes.push(added);
             }
             _ => return Err(format!("ip route {action} is not supported")),
         }
         Ok(())
     }
 
-    /// `default` is of the family of its gateway.
-    fn network(&self, text: &str, way: Way) -> Result<(IpAddr, u8), String> {
+    /// `default` is of the family of its gateway, or of the option.
+    fn network(&self, text: &str, way: Way, v6: bool) -> Result<(IpAddr, u8), String> {
         if text != "default" {
             return prefix(text);
         }
-        let v6 = matches!(way, Way::Via { gateway: Some(IpAddr::V6(_)), .. });
+        let v6 = v6 || matches!(way, Way::Via { gateway: Some(IpAddr::V6(_)), .. });
         Ok((if v6 { 0_u128.ip() } else { 0_u32.ip() }, 0))
     }
 
@@ -183,7 +186,7 @@ impl Topology {
                 "via" => gateway = Some(value.parse().map_err(|_| format!("{value} is no address"))?),
                 "dev" => port = Some(self.port(value)?),
                 "mtu" => mtu = value.parse().map_err(|_| format!("{value} is no MTU"))?,
-                "metric" => {}
+                "metric" | "table" => {}
                 _ => return Err(format!("ip route ... {key} is not supported")),
             }
         }
@@ -248,9 +251,16 @@ impl Topology {
         let local = self.addresses.iter().filter_map(|a| A::from_ip(a.0));
         let connected =
             self.addresses.iter().filter_map(|&(address, prefix, port)| self.connected(address, prefix, port));
-        let added = self.routes.iter().filter_map(|r| self.added(r));
+        let added = self.routes.iter().filter(|r| r.table.is_none()).filter_map(|r| self.added(r));
         let neighbours = self.neighbours.iter().filter_map(|n| Some((n.0, A::from_ip(n.1)?, n.2)));
         FamilyNetwork::new(local, connected.chain(added).collect(), neighbours)
+            .with_policies(self.policies.of(|table| self.table(table)))
+    }
+
+    /// A table that only policy routing looks at.
+    fn table<A: Address>(&self, number: u32) -> Fib<A> {
+        let routes = self.routes.iter().filter(|r| r.table == Some(number));
+        Fib::new(routes.filter_map(|r| self.added(r)).collect())
     }
 
     /// The network of an address on a link; of a single address the address itself.

@@ -8,21 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// Scenarios whose result differs from the kernel's, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("cache-bypass", "needs firewall marks"),
     ("formats", "needs persistence engines and the synchronisation daemon"),
     ("frag", "fragments are not reassembled"),
     ("ftp", "needs the FTP helper"),
     ("ftp-persist", "needs the FTP helper"),
-    ("fwmark-nat", "needs firewall marks"),
     ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
     ("noroute", "an ICMP error of the director's own stack is not counted"),
-    ("persist-fwmark", "needs firewall marks"),
     ("persist-sip", "needs the persistence engine sip"),
-    ("sched-dh", "needs firewall marks"),
-    ("sched-lblc", "needs firewall marks"),
-    ("sched-lblc-overload", "needs firewall marks"),
-    ("sched-lblcr", "needs firewall marks"),
-    ("sched-lblcr-overload", "needs firewall marks"),
     ("sync-master", "needs the synchronisation daemon"),
 ];
 

@@ -7,6 +7,7 @@ mod forwarding;
 mod fragments;
 mod icmp;
 mod limits;
+mod marks;
 mod persistence;
 mod scheduling;
 mod tcp;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use pollvs::addr::MacAddr;
 use pollvs::burst::Burst;
+use pollvs::cli::iptables;
 use pollvs::cli::ipvsadm::{self, Host, names::Names};
 use pollvs::control::key::word;
 use pollvs::control::reply::Reply;
@@ -182,6 +184,17 @@ impl Control {
         Arc::new(Snapshot::new(self.version, self.store.rules(), Arc::new(self.network.clone())))
     }
 
+    /// Changes the rules by one line of ipvsadm, or of iptables or ip6tables called by name.
+    pub(crate) fn run(&mut self, line: &str) {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let Some(family) = words.first().and_then(|word| iptables::applet(word)) else { return self.ipvsadm(line) };
+        let store = &mut self.store;
+        let mut ask = |request| change(store, request);
+        let mut host = iptables::Host { ask: &mut ask, names: &Names::default() };
+        let outcome = iptables::run(family, &words[1..], &mut host);
+        assert_eq!(outcome.code, 0, "{line}: {}", outcome.stderr);
+    }
+
     /// Changes the rules by one line of ipvsadm.
     pub(crate) fn ipvsadm(&mut self, line: &str) {
         let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -201,32 +214,10 @@ impl Control {
 }
 
 fn change(store: &mut Store, request: Request) -> Reply {
-    let done = match request {
-        Request::AddService(spec) => store.add_service(&spec).map(drop),
-        Request::EditService(spec) => store.edit_service(&spec).map(drop),
-        Request::DeleteService { service } => store.delete_service(&service),
-        Request::AddDestination { service, destination } => store.add_destination(&service, &destination).map(drop),
-        Request::EditDestination { service, destination } => store.edit_destination(&service, &destination),
-        Request::DeleteDestination { service, address } => store.delete_destination(&service, address),
-        Request::Flush {} => {
-            store.flush();
-            Ok(())
-        }
-        Request::SetTimeouts { tcp, tcp_fin, udp } => {
-            let mut settings = store.settings();
-            let given = |old: &mut u32, new| {
-                if new != 0 {
-                    *old = new
-                }
-            };
-            given(&mut settings.timeouts.tcp, tcp);
-            given(&mut settings.timeouts.tcp_fin, tcp_fin);
-            given(&mut settings.timeouts.udp, udp);
-            store.set_settings(settings)
-        }
-        other => panic!("the world cannot do {other:?}"),
-    };
-    done.map_or_else(Reply::Error, |()| Reply::Done {})
+    match request {
+        Request::Marks {} => Reply::Marks(store.marks().clone()),
+        edit => store.edit(&edit).map_or_else(Reply::Error, |()| Reply::Done {}),
+    }
 }
 
 /// One director and everything around it.
@@ -237,7 +228,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world with these rules, a line of ipvsadm each.
+    /// A world with these rules, a line of ipvsadm, iptables or ip6tables each.
     pub(crate) fn new(rules: &[&str]) -> Self {
         Self::with(&ROOMY, rules)
     }
@@ -246,7 +237,7 @@ impl World {
         let director = Director::new(limits, 7, WorkerId(0), Steering::default());
         // An odd beginning, so that nobody relies on time being zero.
         let mut world = Self { director, control: Control::default(), now: Instant(123_456_789_012) };
-        rules.iter().for_each(|line| world.control.ipvsadm(line));
+        rules.iter().for_each(|line| world.control.run(line));
         world.apply();
         world
     }
@@ -361,6 +352,7 @@ fn line(info: &ConnectionInfo) -> String {
         6 => "TCP",
         17 => "UDP",
         132 => "SCTP",
+        0 => "IP",
         _ => "?",
     };
     let (client, service, server) =

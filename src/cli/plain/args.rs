@@ -58,6 +58,8 @@ pub enum Verb {
     },
     /// How real servers are reached.
     NextHops,
+    /// The rules that set firewall marks.
+    Marks,
     /// Replace the rules by those of a TOML file, changing only what differs; - is standard input.
     Apply {
         /// The file.
@@ -116,6 +118,20 @@ pub enum Verb {
     #[command(disable_help_flag = true)]
     Ipvsadm {
         /// As of ipvsadm(8).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Rules that set firewall marks, in iptables' words: -t mangle -A PREROUTING ... -j MARK --set-mark N.
+    #[command(disable_help_flag = true)]
+    Iptables {
+        /// As of iptables(8).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The same for IPv6.
+    #[command(disable_help_flag = true)]
+    Ip6tables {
+        /// As of ip6tables(8).
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

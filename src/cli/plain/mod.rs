@@ -10,11 +10,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::cli::iptables;
 use crate::cli::ipvsadm::{self, Host, Outcome, names::Names};
 use crate::cli::plain::args::{Typed, Verb};
-use crate::control::client::{Client, ClientError};
+use crate::control::client::{Client, ClientError, DEFAULT_SOCKET};
 use crate::control::reply::{ErrorCode, Failure, Reply};
-use crate::control::request::Request;
+use crate::control::request::{MarkFamily, Request};
 
 /// Why a command fails: exit status 1, and words.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +46,14 @@ pub fn main() -> ExitCode {
     let mut words = std::env::args();
     let program = words.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default();
+    let socket = || std::env::var("POLLVS_SOCKET").unwrap_or_else(|_| DEFAULT_SOCKET.to_owned());
     if let Some(prefix) = ipvsadm::applet(program) {
         let args: Vec<String> = prefix.iter().map(|a| (*a).to_owned()).chain(words).collect();
-        let socket =
-            std::env::var("POLLVS_SOCKET").unwrap_or_else(|_| crate::control::client::DEFAULT_SOCKET.to_owned());
-        return finish(run_ipvsadm(&args, socket.as_ref()));
+        return finish(run_ipvsadm(&args, socket().as_ref()));
+    }
+    if let Some(family) = iptables::applet(program) {
+        let args: Vec<String> = words.collect();
+        return finish(run_iptables(family, &args, socket().as_ref()));
     }
     finish(run(Typed::parse()))
 }
@@ -69,6 +73,8 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
     let Typed { socket, json, verb } = typed;
     match &verb {
         Verb::Ipvsadm { args } => return run_ipvsadm(args, &socket),
+        Verb::Iptables { args } => return run_iptables(MarkFamily::Ipv4, args, &socket),
+        Verb::Ip6tables { args } => return run_iptables(MarkFamily::Ipv6, args, &socket),
         Verb::Replay(scenario) => return Ok(replay(scenario)),
         _ => {}
     }
@@ -137,8 +143,17 @@ fn run_ipvsadm(args: &[String], socket: &std::path::Path) -> Result<ExitCode, Tr
     let mut ask = |request: Request| ask(&mut client, socket, &request).unwrap_or_else(Reply::Error);
     let mut stdin = || io::read_to_string(io::stdin()).unwrap_or_default();
     let names = Names::system();
-    let Outcome { code, stdout, stderr } =
-        ipvsadm::run(args, &mut Host { ask: &mut ask, stdin: &mut stdin, names: &names });
+    say(ipvsadm::run(args, &mut Host { ask: &mut ask, stdin: &mut stdin, names: &names }))
+}
+
+fn run_iptables(family: MarkFamily, args: &[String], socket: &std::path::Path) -> Result<ExitCode, Trouble> {
+    let mut client = None;
+    let mut ask = |request: Request| ask(&mut client, socket, &request).unwrap_or_else(Reply::Error);
+    say(iptables::run(family, args, &mut iptables::Host { ask: &mut ask, names: &Names::system() }))
+}
+
+fn say(outcome: Outcome) -> Result<ExitCode, Trouble> {
+    let Outcome { code, stdout, stderr } = outcome;
     eprint!("{stderr}");
     let mut to = io::stdout().lock();
     to.write_all(stdout.as_bytes())?;

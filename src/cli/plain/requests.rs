@@ -23,6 +23,7 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Ports => Request::Ports {},
         Verb::Counters { .. } => Request::Counters {},
         Verb::NextHops => Request::NextHops {},
+        Verb::Marks => Request::Marks {},
         Verb::Apply { file } => apply(&file)?,
         Verb::Save => Request::Save {},
         Verb::Flush { connections: false } => Request::Flush {},
@@ -40,7 +41,7 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Reload => Request::Reload {},
         Verb::Shutdown => Request::Shutdown { drain_secs: 0 },
         Verb::Drain { seconds } => Request::Shutdown { drain_secs: seconds },
-        Verb::Ipvsadm { .. } | Verb::Replay(_) => {
+        Verb::Ipvsadm { .. } | Verb::Iptables { .. } | Verb::Ip6tables { .. } | Verb::Replay(_) => {
             return Err(Trouble::Other("not a request to the director".to_owned()));
         }
     })

@@ -11,6 +11,7 @@ use crate::control::reply::{
 };
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
+use crate::mark::{MarkRules, Rule};
 use crate::time::HZ;
 
 /// The text of an answer to a verb.
@@ -27,11 +28,19 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Counters { drops, events } => counters(drops, events, matches!(verb, Verb::Counters { all: true })),
         Reply::NextHops { next_hops: all } => next_hops(all),
         Reply::Rules { rules } => rules.clone(),
+        Reply::Marks(rules) => marks(rules),
         Reply::Applied { changes, restart } => applied(changes, restart),
         Reply::Timeouts(_) | Reply::Settings(_) => members(reply),
         Reply::Error(failure) => format!("{failure}\n"),
         Reply::Hello { .. } | Reply::Done {} | Reply::Connections { .. } | Reply::Daemons { .. } => String::new(),
     }
+}
+
+/// The mark rules as iptables-save has them, each with its program before it.
+fn marks(rules: &MarkRules) -> String {
+    let line = |program: &str, rule: &Rule| format!("{program} -t mangle -A PREROUTING {rule}\n");
+    let ipv4 = rules.ipv4.iter().map(|rule| line("iptables", rule));
+    ipv4.chain(rules.ipv6.iter().map(|rule| line("ip6tables", rule))).collect()
 }
 
 fn status(s: &StatusView) -> String {

@@ -153,15 +153,51 @@ async fn the_status_names_what_is_wrong() {
 #[tokio::test]
 async fn the_status_names_what_is_accepted_without_effect() {
     let fake = Fake::new(1);
-    for rules in ["[vs]\ncache_bypass = true", "[[service]]\nmark = 7"] {
+    let unset = "mark6:7 gets no packets: no rule sets marks of its family";
+    for (rules, warnings) in [
+        ("[vs]\ncache_bypass = true", vec![]),
+        ("[vs]\n[[service]]\nmark6 = 7\n[marks]\nipv4 = [\"-j MARK --set-mark 7\"]", vec![unset]),
+        ("[vs]\n[[service]]\nmark6 = 7\n[marks]\nipv6 = [\"-j MARK --set-mark 7\"]", vec![]),
+    ] {
         let text = serde_json::to_string(&Request::Apply { rules: rules.to_owned(), name: String::new() }).unwrap();
         assert!(matches!(ask(&fake.control, &text).await, Reply::Applied { .. }));
         let Reply::Status(status) = ask(&fake.control, r#"{"request":"status"}"#).await else { panic!() };
-        let settings = ["cache_bypass has no effect yet: it needs firewall marks"];
-        let marks = ["mark:7 gets no packets: nothing sets firewall marks yet"];
-        assert!(rules.starts_with("[vs]") == status.warnings.iter().eq(&settings), "{:?}", status.warnings);
-        assert!(rules.starts_with("[[") == status.warnings.iter().any(|w| w == marks[0]), "{:?}", status.warnings);
+        assert_eq!(status.warnings, warnings, "{rules}");
     }
+}
+
+#[tokio::test]
+async fn mark_rules_stand_where_they_are_put() {
+    let fake = Fake::new(2);
+    let rule = |n: u32| format!("-j MARK --set-xmark {n:#x}/0xffffffff");
+    for line in [
+        r#"{"request":"add_mark","family":"ipv4","rule":"-j MARK --set-mark 1"}"#,
+        r#"{"request":"add_mark","family":"ipv4","rule":"-j MARK --set-mark 2","position":1}"#,
+        r#"{"request":"add_mark","family":"ipv4","rule":"-j MARK --set-mark 3","position":3}"#,
+        r#"{"request":"add_mark","family":"ipv6","rule":"-j MARK --set-mark 4"}"#,
+        r#"{"request":"replace_mark","family":"ipv4","rule":"-j MARK --set-mark 5","position":2}"#,
+        r#"{"request":"delete_mark","family":"ipv4","position":1}"#,
+    ] {
+        done(&fake.control, line).await;
+    }
+    let marks = async || match ask(&fake.control, r#"{"request":"marks"}"#).await {
+        Reply::Marks(rules) => [rules.ipv4, rules.ipv6].map(|r| r.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(marks().await, [vec![rule(5), rule(3)], vec![rule(4)]]);
+    for (line, want) in [
+        (r#"{"request":"add_mark","family":"ipv4","rule":"-p nosuch"}"#, ErrorCode::InvalidArgument),
+        (r#"{"request":"add_mark","family":"ipv4","rule":"-p tcp","position":4}"#, ErrorCode::NoSuchRule),
+        (r#"{"request":"add_mark","family":"ipv4","rule":"-p tcp","position":0}"#, ErrorCode::NoSuchRule),
+        (r#"{"request":"replace_mark","family":"ipv4","rule":"-p tcp","position":3}"#, ErrorCode::NoSuchRule),
+        (r#"{"request":"delete_mark","family":"ipv6","position":2}"#, ErrorCode::NoSuchRule),
+    ] {
+        assert_eq!(code(&fake.control, line).await, want, "{line}");
+    }
+    done(&fake.control, r#"{"request":"flush_marks","family":"ipv4"}"#).await;
+    assert_eq!(marks().await, [vec![], vec![rule(4)]]);
+    done(&fake.control, r#"{"request":"flush_marks"}"#).await;
+    assert_eq!(marks().await, [vec![], vec![] as Vec<String>]);
 }
 
 #[tokio::test]
