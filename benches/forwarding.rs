@@ -234,7 +234,8 @@ impl Subject {
     fn new(case: Case, flows: u32, mac: MacAddr, pool: &MbufPool) -> Self {
         let few = 1024;
         let templates = if case == Case::Persistent { flows.max(few) } else { few };
-        let limits = Limits { connections: flows, connections6: few, templates, templates6: few, destinations: 16 };
+        let limits =
+            Limits { connections: flows, connections6: few, templates, templates6: few, destinations: 16, ftp: 64 };
         let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
         director.apply(snapshot(case, mac));
         let generator = case.generator(flows, mac);

@@ -4,6 +4,7 @@
 //! live above it.
 
 pub mod addr;
+pub mod app;
 pub mod burst;
 pub mod cli;
 pub mod config;

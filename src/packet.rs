@@ -26,6 +26,8 @@ pub trait Header: Address {
     fn dont_fragment(bytes: &[u8], l3: usize) -> bool;
     /// Writes one address; returns the change for the transport checksum.
     fn rewrite_address(bytes: &mut [u8], l3: usize, end: End, address: Self) -> Delta;
+    /// Writes the packet's length in bytes, with the header checksum where there is one.
+    fn set_length(bytes: &mut [u8], l3: usize, length: u16);
     /// The pseudo header's sum for a transport packet of `length` bytes.
     fn pseudo_header(bytes: &[u8], l3: usize, protocol: u8, length: usize) -> Sum;
 }
@@ -68,6 +70,11 @@ impl Header for u32 {
         }
     }
 
+    fn set_length(bytes: &mut [u8], l3: usize, length: u16) {
+        let mut ip = ipv4::Packet::new_unchecked(bytes.get_mut(l3..).unwrap_or_default());
+        ip.set_total_len(length);
+    }
+
     fn pseudo_header(bytes: &[u8], l3: usize, protocol: u8, length: usize) -> Sum {
         let (src, dst) = Self::addresses(bytes, l3);
         pseudo_ipv4(src.into(), dst.into(), protocol, u16::try_from(length).unwrap_or(u16::MAX))
@@ -108,6 +115,11 @@ impl Header for u128 {
             End::Source => ip.set_src(address.into()),
             End::Destination => ip.set_dst(address.into()),
         }
+    }
+
+    fn set_length(bytes: &mut [u8], l3: usize, length: u16) {
+        let mut ip = ipv6::Packet::new_unchecked(bytes.get_mut(l3..).unwrap_or_default());
+        ip.set_payload_len(length.saturating_sub(ipv6::HEADER_LEN as u16));
     }
 
     fn pseudo_header(bytes: &[u8], l3: usize, protocol: u8, length: usize) -> Sum {

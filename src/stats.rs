@@ -38,6 +38,8 @@ counters! {
         BadHeader "bad_header" "an IP or transport header contradicts itself (version, header length, total length)",
         BadIpChecksum "bad_ip_checksum" "the IPv4 header checksum is wrong",
         BadIcmpChecksum "bad_icmp_checksum" "an ICMP error about a connection has a wrong checksum",
+        BadTcpChecksum "bad_tcp_checksum" "a segment that an application helper was to read has a wrong checksum",
+        HelpersFull "helpers_full" "no room for what an application helper must remember",
         Fragment "fragment" "a fragment addressed to a virtual service",
         NoDestination "no_destination" "no destination of the service is usable; the client was told (ICMP port unreachable)",
         UnknownReply "unknown_reply" "a real server's packet of no connection; the server was told (ICMP port unreachable)",

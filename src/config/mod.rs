@@ -77,6 +77,9 @@ pub struct DirectorConfig {
     /// Room for IPv6 templates, each worker.
     #[serde(deserialize_with = "value::entries")]
     pub templates6: u32,
+    /// Room for FTP control connections with passive data connections, each worker.
+    #[serde(deserialize_with = "value::side_entries")]
+    pub ftp_connections: u32,
     /// Room for services.
     #[serde(deserialize_with = "value::rules")]
     pub services: u32,
@@ -106,6 +109,7 @@ impl Default for DirectorConfig {
             connections6: 1 << 18,
             templates: 1 << 17,
             templates6: 1 << 15,
+            ftp_connections: 16_384,
             services: 4096,
             destinations: 16_384,
             seed: Auto::Auto,

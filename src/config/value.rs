@@ -178,6 +178,10 @@ pub(super) fn entries<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> 
     within(d, 16, 1 << 30)
 }
 
+pub(super) fn side_entries<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    within(d, 1, 65_535)
+}
+
 pub(super) fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(d, 1, 1 << 20)
 }

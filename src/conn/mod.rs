@@ -22,11 +22,23 @@ pub struct ConnId(pub u32);
 impl ConnId {
     /// No connection.
     pub const NONE: Self = Self(u32::MAX);
+    /// Set in the id of a controller that is itself a connection, not a template. No table has so many entries.
+    const CONNECTION: u32 = 1 << 31;
 
     /// The index as a `usize`.
     #[inline]
     pub fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// This connection's id as a [`Connection::template`]: no template has it.
+    pub fn as_controller(self) -> Self {
+        Self(self.0 | Self::CONNECTION)
+    }
+
+    /// Of a [`Connection::template`]: the connection that it is, when it is no template.
+    pub fn controlling_connection(self) -> Option<Self> {
+        (self.is_some() && self.0 & Self::CONNECTION != 0).then_some(Self(self.0 & !Self::CONNECTION))
     }
 
     /// Returns false for [`ConnId::NONE`].
@@ -85,6 +97,8 @@ impl ConnFlags {
     pub const SUPERSEDES: Self = Self(1 << 13);
     /// Ended, and only listed and counted until the next tick.
     pub const RETIRED: Self = Self(1 << 14);
+    /// An application helper reads its data (an FTP control connection).
+    pub const HELPED: Self = Self(1 << 15);
 
     /// Returns true when all bits of `other` are set.
     #[inline]
@@ -138,7 +152,7 @@ impl BitOrAssign for ConnFlags {
 
 impl fmt::Debug for ConnFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(ConnFlags, &str); 15] = [
+        const NAMES: [(ConnFlags, &str); 16] = [
             (ConnFlags::NAT, "NAT"),
             (ConnFlags::DR, "DR"),
             (ConnFlags::TUN, "TUN"),
@@ -154,6 +168,7 @@ impl fmt::Debug for ConnFlags {
             (ConnFlags::SUPERSEDED, "SUPERSEDED"),
             (ConnFlags::SUPERSEDES, "SUPERSEDES"),
             (ConnFlags::RETIRED, "RETIRED"),
+            (ConnFlags::HELPED, "HELPED"),
         ];
         let set = NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| name);
         f.debug_set().entries(set).finish()
@@ -185,19 +200,21 @@ pub struct Connection<A> {
     pub state: State,
     /// What is so about it.
     pub flags: ConnFlags,
+    /// Its entry in a side table of the application helpers; 0 for none.
+    pub side: u16,
     /// When it expires. Moving it later costs nothing; after moving it earlier call [`Table::rearm`].
     pub expires: Tick,
     /// Ticks of 10 ms that it is given with each packet.
     pub timeout: u32,
     /// Its destination.
     pub dest: DestId,
-    /// The template (or the FTP control connection) that controls it.
+    /// The template that controls it, or the FTP control connection ([`ConnId::as_controller`]).
     pub template: ConnId,
     /// Connections that it controls.
     pub controlled: u32,
     /// Packets of the client seen.
     pub packets: u32,
-    /// For the director's use.
+    /// Serial number of a connection, by the director.
     pub extra: u32,
     /// Its place in the timer wheel; the table's own, leave it at its default.
     pub link: Link,
@@ -205,6 +222,13 @@ pub struct Connection<A> {
 
 const _: () = assert!(size_of::<Connection<u32>>() == 64, "an IPv4 connection is one cache line");
 const _: () = assert!(size_of::<Connection<u128>>() <= 128, "an IPv6 connection is at most two cache lines");
+
+impl<A> Connection<A> {
+    /// Was it made after the connection of that serial number? The director keeps the number in `extra`; numbers wrap.
+    pub fn is_later_than(&self, serial: u32) -> bool {
+        self.extra.wrapping_sub(serial) < u32::MAX / 2
+    }
+}
 
 impl<A> Timed for Connection<A> {
     #[inline]
@@ -274,16 +298,29 @@ pub struct ReplyKey<A> {
 impl<A: Address> ReplyKey<A> {
     /// Of these only NAT is set where replies belong.
     const FLAGS: ConnFlags = ConnFlags::NAT.with(ConnFlags::SUPERSEDED).with(ConnFlags::RETIRED);
+    /// Of these only NAT is set where replies go the common way.
+    const COMMON: ConnFlags = Self::FLAGS.with(ConnFlags::HELPED);
 
     /// Returns true when `connection` is the one that this packet belongs to: replies are those of NAT only.
     #[inline]
     pub fn matches(&self, connection: &Connection<A>) -> bool {
+        self.matches_by(connection, Self::FLAGS)
+    }
+
+    /// The same, but for connections whose data a helper reads: these take a way of their own.
+    #[inline]
+    pub fn matches_common(&self, connection: &Connection<A>) -> bool {
+        self.matches_by(connection, Self::COMMON)
+    }
+
+    #[inline(always)]
+    fn matches_by(&self, connection: &Connection<A>, flags: ConnFlags) -> bool {
         (self.caddr == connection.caddr)
             & (self.daddr == connection.daddr)
             & (self.cport == connection.cport)
             & (self.dport == connection.dport)
             & (self.protocol == connection.protocol)
-            & (connection.flags.0 & Self::FLAGS.0 == ConnFlags::NAT.0)
+            & (connection.flags.0 & flags.0 == ConnFlags::NAT.0)
     }
 }
 

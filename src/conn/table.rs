@@ -291,14 +291,19 @@ impl<A: Address> Table<A> {
 
     /// Ends a connection at the next tick: nothing finds it from now on, but it is listed and counted until [`Table::due`] returns it.
     pub fn retire(&mut self, id: ConnId, now: Tick) {
-        let Some(connection) = self.entries.get_mut(id.index()).filter(|connection| connection.link.in_use()) else {
-            return;
-        };
+        self.hide(id);
+        let Some(connection) = self.get_mut(id) else { return };
         (connection.expires, connection.timeout) = (now, 0);
-        connection.flags.insert(ConnFlags::RETIRED);
-        let hash = self.entries.get(id.index()).map(|connection| self.hash_of(connection)).unwrap_or_default();
-        index_take(&mut self.buckets, hash, id.0);
         self.wheel.arm(&mut self.entries, id.0, now);
+    }
+
+    /// Lets nothing find a connection any more; it is listed and counted as before, and its timer runs on.
+    pub fn hide(&mut self, id: ConnId) {
+        let Some(connection) = self.get_mut(id).filter(|c| !c.flags.contains(ConnFlags::RETIRED)) else { return };
+        connection.flags.insert(ConnFlags::RETIRED);
+        let connection = *connection;
+        let hash = self.hash_of(&connection);
+        index_take(&mut self.buckets, hash, id.0);
     }
 
     /// Changes what a connection is found by (its protocol, client address or port; of a template the virtual address), and

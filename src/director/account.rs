@@ -1,8 +1,9 @@
 //! Counting: packets and bytes of a destination, its active and inactive connections, thresholds; and the state of a connection, which
 //! decides between the two (`ip_vs_bind_dest`, `set_tcp_state`).
 
+use crate::app::Apps;
 use crate::conn::{ConnFlags, ConnId, Connection};
-use crate::destination::{DestId, Destination};
+use crate::destination::DestId;
 use crate::director::family::Family;
 use crate::director::{Lane, Limits, Packet, Shared};
 use crate::proto::segment;
@@ -53,6 +54,7 @@ impl Shared {
             counters: Counters::default(),
             ident: 0,
             serial: 0,
+            apps: Apps::new(limits.ftp),
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,
             workers,
@@ -148,16 +150,23 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
-    /// Counts a new connection at its destination, inactive as all are at first, and at its template.
-    pub(super) fn bind(&mut self, dest: &Destination, template: ConnId) {
+    /// Counts a new connection at its destination, inactive as all are at first, and at what controls it.
+    pub(super) fn bind(&mut self, dest: DestId, upper: u32, template: ConnId) {
         self.shared.event(Event::Created);
-        self.count_connection(dest.id);
-        self.load_mut(dest.id, |load| {
+        self.load_mut(dest, |load| {
             load.inactive += 1;
-            load.burden(dest.upper);
+            load.burden(upper);
         });
-        if let Some(template) = self.tables.templates.get_mut(template) {
-            template.controlled += 1;
+        if let Some(controller) = self.controller(template) {
+            controller.controlled += 1;
+        }
+    }
+
+    /// The template or connection that controls a connection.
+    fn controller(&mut self, template: ConnId) -> Option<&mut Connection<A>> {
+        match template.controlling_connection() {
+            Some(control) => self.tables.connections.get_mut(control),
+            None => self.tables.templates.get_mut(template),
         }
     }
 
@@ -171,9 +180,11 @@ impl<A: Family> Lane<'_, A> {
             *count = count.saturating_sub(1);
             load.relieve(upper, lower);
         });
-        if let Some(template) = self.tables.templates.get_mut(connection.template) {
-            template.controlled = template.controlled.saturating_sub(1);
+        if let Some(controller) = self.controller(connection.template) {
+            controller.controlled = controller.controlled.saturating_sub(1);
         }
+        self.shared.apps.ftp.give_back(connection.side);
+        self.tables.portless -= u32::from(connection.flags.contains(ConnFlags::NO_CPORT));
     }
 }
 

@@ -1,29 +1,49 @@
-//! The end of connections and templates. A template that still controls connections lives on for a minute at a time
+//! The end of connections and templates. One that still controls connections lives on for a minute at a time
 //! (`ip_vs_conn_expire`).
 
-use crate::conn::{ConnFlags, ConnId};
+use crate::conn::{ConnFlags, ConnId, Table};
 use crate::director::Lane;
 use crate::director::family::Family;
+use crate::proto::State;
 use crate::stats::Event;
 use crate::time::{HZ, Tick};
 
-/// What a template that still controls connections is given, for good.
+/// What a template, or a control connection, that still controls connections is given; a template for good.
 const HELD: u32 = 60 * HZ;
 
 impl<A: Family> Lane<'_, A> {
     /// Ends what is due, each look at an entry costing one of the budget.
     pub(super) fn expire(&mut self, now: Tick, budget: &mut u32) {
         while let Some(id) = self.tables.connections.due(now, budget) {
-            self.end(id);
+            if self.tables.connections.get(id).is_some_and(|c| c.controlled > 0) {
+                self.hold_connection(id, now);
+            } else {
+                self.end(id);
+            }
         }
         while let Some(id) = self.tables.templates.due(now, budget) {
             self.end_template(id, now);
         }
     }
 
-    /// Ends a connection at the next tick; its replies are another's from now on.
+    /// Keeps a control connection for the sake of those that it controls.
+    #[cold]
+    fn hold_connection(&mut self, id: ConnId, now: Tick) {
+        hold(&mut self.tables.connections, id, now);
+        // In the kernel the shift is netfilter's, whose own entry of a connection that is not open any more ends about now.
+        if let Some(closed) = self.tables.connections.get_mut(id).filter(|c| c.state != State::Established) {
+            self.shared.apps.ftp.give_back(std::mem::take(&mut closed.side));
+        }
+    }
+
+    /// Ends a connection at the next tick; its replies are another's from now on. One that controls others only gives way.
     pub(super) fn retire(&mut self, id: ConnId, now: Tick) {
-        self.tables.connections.retire(id, now);
+        let Some(&before) = self.tables.connections.get(id) else { return };
+        if before.controlled > 0 {
+            self.tables.connections.hide(id);
+        } else {
+            self.tables.connections.retire(id, now);
+        }
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
         let retired = *connection;
         connection.flags.remove(ConnFlags::SUPERSEDES);
@@ -47,14 +67,11 @@ impl<A: Family> Lane<'_, A> {
     }
 
     fn end_template(&mut self, id: ConnId, now: Tick) {
-        let Some(template) = self.tables.templates.get_mut(id) else { return };
-        if template.controlled > 0 {
-            template.timeout = HELD;
-            template.expires = now.plus(HELD);
-            self.tables.templates.rearm(id, now);
-            return;
+        if self.tables.templates.get(id).is_some_and(|template| template.controlled > 0) {
+            hold(&mut self.tables.templates, id, now);
+        } else {
+            self.forget(id);
         }
-        self.forget(id);
     }
 
     fn forget(&mut self, id: ConnId) {
@@ -63,4 +80,11 @@ impl<A: Family> Lane<'_, A> {
             self.load_mut(template.dest, |load| load.persistent = load.persistent.saturating_sub(1));
         }
     }
+}
+
+/// Gives what controls connections another minute.
+fn hold<A: Family>(table: &mut Table<A>, id: ConnId, now: Tick) {
+    let Some(controller) = table.get_mut(id) else { return };
+    (controller.timeout, controller.expires) = (HELD, now.plus(HELD));
+    table.rearm(id, now);
 }

@@ -7,8 +7,10 @@
 
 mod account;
 mod apply;
+mod expected;
 mod expire;
 mod family;
+mod ftp;
 mod icmp;
 mod listing;
 mod mark;
@@ -22,10 +24,12 @@ mod supersede;
 
 use std::sync::Arc;
 
+use crate::app::Apps;
 use crate::burst::{Burst, Kind, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
 use crate::destination::DestId;
+use crate::family::Address;
 use crate::forward::{self, ETHERNET, Offsets};
 use crate::frame::Frame;
 use crate::hash::HashKey;
@@ -55,6 +59,8 @@ pub struct Limits {
     pub templates6: u32,
     /// Destinations that counters are prepared for.
     pub destinations: u32,
+    /// FTP control connections with passive data connections, at most 65535.
+    pub ftp: u32,
 }
 
 impl Limits {
@@ -63,7 +69,7 @@ impl Limits {
         let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
         let destination = size_of::<Load>() + size_of::<Traffic>() + size_of::<u64>();
         let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
-        tables + destination * self.destinations as usize
+        tables + destination * self.destinations as usize + Apps::bytes_for(self.ftp)
     }
 }
 
@@ -72,6 +78,14 @@ impl Limits {
 pub(crate) struct Tables<A> {
     pub(crate) connections: Table<A>,
     pub(crate) templates: Table<A>,
+    /// Connections whose client's port is not known yet.
+    portless: u32,
+}
+
+impl<A: Address> Tables<A> {
+    fn new(connections: u32, templates: u32, key: HashKey) -> Self {
+        Self { connections: Table::new(connections, key), templates: Table::new(templates, key), portless: 0 }
+    }
 }
 
 /// What both families share.
@@ -93,6 +107,8 @@ struct Shared {
     ident: u32,
     /// Number of the last connection made.
     serial: u32,
+    /// What application helpers remember.
+    apps: Apps,
     icmp: account::Bucket,
     worker: WorkerId,
     workers: u16,
@@ -142,10 +158,8 @@ impl Director {
     /// A director with empty tables and no rules. `seed` keys the hashes; `worker` of `steering.workers()`.
     pub fn new(limits: &Limits, seed: u64, worker: WorkerId, steering: Steering) -> Self {
         let key = HashKey::new(seed);
-        let v4 =
-            Tables { connections: Table::new(limits.connections, key), templates: Table::new(limits.templates, key) };
-        let v6 =
-            Tables { connections: Table::new(limits.connections6, key), templates: Table::new(limits.templates6, key) };
+        let v4 = Tables::new(limits.connections, limits.templates, key);
+        let v6 = Tables::new(limits.connections6, limits.templates6, key);
         let shared = Shared::new(limits, worker, steering.workers());
         Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering }
     }

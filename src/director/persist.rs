@@ -11,7 +11,7 @@ use crate::director::{Lane, Packet};
 use crate::proto::State;
 use crate::service::{Persistence, Service, ServiceKey};
 use crate::stats::Event;
-use crate::time::HZ;
+use crate::time::{HZ, Tick};
 
 /// FTP's control port: its template holds for every port of the address.
 const FTP: u16 = 21;
@@ -30,17 +30,14 @@ struct Wanted<A> {
     hash: u64,
 }
 
-impl<A: Family> Lane<'_, A> {
+impl<'s, A: Family> Lane<'s, A> {
     /// Follows the client's template, or schedules and makes one.
-    pub(super) fn follow<'s>(
+    pub(super) fn follow(
         &mut self,
         packet: &Packet<A>,
         service: &'s Service,
         persistence: Persistence,
-    ) -> Option<Choice<'s>>
-    where
-        Self: 's,
-    {
+    ) -> Option<Choice<'s>> {
         let wanted = self.wanted(packet, service, persistence);
         let id = self.tables.templates.find(wanted.hash, |t| {
             (t.caddr == wanted.network)
@@ -48,7 +45,7 @@ impl<A: Family> Lane<'_, A> {
                 & (t.vport == wanted.vport)
                 & (t.protocol == wanted.protocol)
         });
-        let (dest, template) = match id.and_then(|id| self.still_valid(id, packet, service)) {
+        let (dest, template) = match id.and_then(|id| self.still_valid(id, packet.now)) {
             Some(found) => found,
             None => self.establish(packet, service, persistence, &wanted)?,
         };
@@ -68,17 +65,14 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// The template's destination, if it still takes the client; the template's timer starts again either way.
-    fn still_valid<'s>(
-        &mut self,
-        id: ConnId,
-        packet: &Packet<A>,
-        service: &'s Service,
-    ) -> Option<(&'s Arc<Destination>, ConnId)> {
+    fn still_valid(&mut self, id: ConnId, now: Tick) -> Option<(&'s Arc<Destination>, ConnId)> {
         let template = self.tables.templates.get_mut(id)?;
-        template.expires = packet.now.plus(template.timeout);
+        template.expires = now.plus(template.timeout);
         let dest = template.dest;
         let expire_quiescent = self.snapshot.rules.settings.expire_quiescent_template;
-        let dest = service.destinations.iter().find(|d| d.id == dest).filter(|d| d.weight > 0 || !expire_quiescent);
+        // As in the kernel it may be another service's: those of FTP and of port 0 share the templates of an address.
+        let dest = self.snapshot.rules.destination(dest);
+        let dest = dest.filter(|d| d.available && (d.weight > 0 || !expire_quiescent));
         if dest.is_none() {
             (template.vport, template.dport) = (RETIRED, RETIRED);
         }
@@ -86,7 +80,7 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Schedules, and remembers the choice. A full table leaves the client without a template, not without service.
-    fn establish<'s>(
+    fn establish(
         &mut self,
         packet: &Packet<A>,
         service: &'s Service,
@@ -100,7 +94,7 @@ impl<A: Family> Lane<'_, A> {
             vaddr: wanted.vaddr,
             vport: wanted.vport,
             daddr: A::from_ip(dest.address).unwrap_or_default(),
-            dport: if packet.dport == service.key.port() { dest.port } else { 0 },
+            dport: if packet.dport == service.key.port() && packet.dport != FTP { dest.port } else { 0 },
             protocol: wanted.protocol,
             state: State::None,
             flags: ConnFlags::TEMPLATE,

@@ -18,7 +18,7 @@ impl<A: Family> Lane<'_, A> {
     #[inline(always)]
     pub(super) fn reply<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Exit {
         match self.tables.connections.get(packet.candidate) {
-            Some(connection) if reply_key(packet).matches(connection) => {
+            Some(connection) if reply_key(packet).matches_common(connection) => {
                 self.translate(frame, packet, packet.candidate, connection.vaddr, connection.vport)
             }
             _ => Err(aside(self.search_reply(frame, aside(*packet)))),
@@ -31,6 +31,9 @@ impl<A: Family> Lane<'_, A> {
         let key = reply_key(&packet);
         let found = self.tables.connections.find(packet.hash, |connection| key.matches(connection));
         match found.and_then(|id| Some((id, self.tables.connections.get(id)?))) {
+            Some((id, connection)) if connection.flags.contains(ConnFlags::HELPED) => {
+                self.control_reply(frame, &packet, id)
+            }
             Some((id, &Connection { vaddr, vport, .. })) => {
                 forward::verdict(self.translate(frame, &packet, id, vaddr, vport))
             }
@@ -69,7 +72,14 @@ impl<A: Family> Lane<'_, A> {
     }
 
     #[inline(always)]
-    fn translate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, id: ConnId, vaddr: A, vport: u16) -> Exit {
+    pub(super) fn translate<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        id: ConnId,
+        vaddr: A,
+        vport: u16,
+    ) -> Exit {
         let hop = A::hop(self.snapshot, packet.dst);
         let from_wire = packet.origin == Origin::Wire;
         if from_wire && A::ttl(frame.bytes(), packet.at.l3) <= 1 {

@@ -46,7 +46,7 @@ impl<'s, A: Family> Lane<'s, A> {
         let key = request_key(&packet);
         let found = self.tables.connections.find(packet.hash, |connection| key.matches(connection));
         let Some((id, connection)) = found.and_then(|id| Some((id, self.tables.connections.get(id)?))) else {
-            return self.unknown(frame, &packet);
+            return self.first(frame, &packet);
         };
         let bound = self.bound(connection);
         forward::verdict(self.known(frame, &packet, id, &bound))
@@ -101,7 +101,7 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is.
-    fn starts_over(&self, id: ConnId) -> bool {
+    pub(super) fn starts_over(&self, id: ConnId) -> bool {
         let Some(connection) = self.tables.connections.get(id) else { return false };
         let settings = &self.snapshot.rules.settings;
         let quiesced = || self.snapshot.rules.destination(connection.dest).is_some_and(|d| d.weight == 0);
@@ -121,10 +121,19 @@ impl<'s, A: Family> Lane<'s, A> {
     /// Sends a client's packet on to its destination, counted already.
     #[inline(always)]
     pub(super) fn deliver<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, bound: &Bound<'_, A>) -> Exit {
-        if bound.flags.contains(ConnFlags::BYPASS) {
-            return Err(aside(self.bypass(frame, aside(*packet), aside(*bound))));
+        if bound.flags.intersects(ConnFlags::BYPASS | ConnFlags::HELPED) {
+            return Err(aside(self.deliver_specially(frame, aside(*packet), aside(*bound))));
         }
         self.deliver_by(frame, packet, bound, &bound.path.hop)
+    }
+
+    /// Sends a client's packet past the destinations, or past a helper.
+    #[cold]
+    fn deliver_specially<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, bound: Bound<'_, A>) -> Verdict {
+        if bound.flags.contains(ConnFlags::HELPED) {
+            return self.control_request(frame, packet, bound);
+        }
+        self.bypass(frame, packet, bound)
     }
 
     #[inline(always)]

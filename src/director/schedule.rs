@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::conn::{ConnFlags, ConnId, Connection, InsertError};
 use crate::destination::{Destination, Method};
 use crate::director::family::Family;
+use crate::director::ftp::is_helped;
 use crate::director::request::Bound;
 use crate::director::{Lane, Packet};
 use crate::forward;
@@ -16,6 +17,8 @@ use crate::service::{Protocol, Service};
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, Verdict};
 
+/// FTP's control port.
+const FTP: u16 = 21;
 /// FTP's data port: an active data connection is never scheduled.
 const FTP_DATA: u16 = 20;
 
@@ -26,7 +29,7 @@ pub(super) struct Choice<'s> {
     pub(super) dport: u16,
 }
 
-impl<A: Family> Lane<'_, A> {
+impl<'s, A: Family> Lane<'s, A> {
     /// Judges a packet to a virtual address that belongs to no connection.
     #[inline(never)]
     pub(super) fn unknown<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
@@ -43,18 +46,20 @@ impl<A: Family> Lane<'_, A> {
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         }
-        match self.choose(packet, service) {
+        // A service of port 21 is asked about the other ports too, for its data connections: those of FTP in DR and TUN, which only
+        // a template ties to their server. What it does not take is not IPVS's.
+        let of_data = service.key.port() == FTP && packet.dport != FTP;
+        let choice = if of_data && service.persistence.is_none() { None } else { self.choose(packet, service) };
+        match choice {
             Some(choice) => self.open(frame, packet, service, &choice),
             None if self.is_bypassed(packet, service) => self.open_bypass(frame, packet, service),
+            None if of_data => self.shared.kernels(snapshot, packet.port, packet.origin),
             None => self.refuse(frame, *packet, Fault::PortUnreachable, DropReason::NoDestination),
         }
     }
 
     /// The client's template's destination, or the scheduler's.
-    fn choose<'s>(&mut self, packet: &Packet<A>, service: &'s Service) -> Option<Choice<'s>>
-    where
-        Self: 's,
-    {
+    fn choose(&mut self, packet: &Packet<A>, service: &'s Service) -> Option<Choice<'s>> {
         match &service.persistence {
             Some(persistence) => self.follow(packet, service, *persistence),
             None => self.pick(service, packet).map(|dest| Choice {
@@ -74,7 +79,8 @@ impl<A: Family> Lane<'_, A> {
         let choice = self.choose(flow, service)?;
         let connection = self.connection(flow, &choice);
         let id = self.tables.connections.insert(flow.hash, connection, flow.now).ok()?;
-        self.bind(choice.dest, choice.template);
+        self.count_connection(choice.dest.id);
+        self.bind(choice.dest.id, choice.dest.upper, choice.template);
         Some(id)
     }
 
@@ -85,7 +91,7 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Asks the service's scheduler.
-    pub(super) fn pick<'s>(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
+    pub(super) fn pick(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
         let slot = self.shared.schedulers.get_mut(service.id.index())?.as_mut()?;
         let candidates = Candidates { destinations: &service.destinations, loads: &self.shared.loads };
         let flow = Flow {
@@ -115,7 +121,8 @@ impl<A: Family> Lane<'_, A> {
         self.supersede(packet.hash, &mut connection);
         match self.tables.connections.insert(packet.hash, connection, packet.now) {
             Ok(id) => {
-                self.bind(dest, choice.template);
+                self.count_connection(dest.id);
+                self.bind(dest.id, dest.upper, choice.template);
                 self.advance(id, packet, Direction::Input);
                 forward::verdict(self.deliver(frame, packet, &bound))
             }
@@ -133,6 +140,8 @@ impl<A: Family> Lane<'_, A> {
             Method::Dr => ConnFlags::DR | ConnFlags::NO_OUTPUT,
             Method::Tun => ConnFlags::TUN | ConnFlags::NO_OUTPUT,
         };
+        let helped = is_helped(packet.at.protocol, packet.dport, method);
+        let helped = if helped { ConnFlags::HELPED } else { ConnFlags::default() };
         let timeout = self.shared.timeouts.ticks(State::None);
         Connection {
             caddr: packet.src,
@@ -144,7 +153,7 @@ impl<A: Family> Lane<'_, A> {
             dport: choice.dport,
             protocol: packet.at.protocol,
             state: State::None,
-            flags: method | ConnFlags::INACTIVE,
+            flags: method | helped | ConnFlags::INACTIVE,
             expires: packet.now.plus(timeout),
             timeout,
             dest: dest.id,

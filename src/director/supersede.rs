@@ -36,7 +36,7 @@ impl<A: Family> Lane<'_, A> {
         };
         let mut newest: Option<u32> = None;
         self.tables.connections.find(hash, |c| {
-            if waits(c) && newest.is_none_or(|serial| is_later(c.extra, serial)) {
+            if waits(c) && newest.is_none_or(|serial| c.is_later_than(serial)) {
                 newest = Some(c.extra);
             }
             false
@@ -50,9 +50,4 @@ impl<A: Family> Lane<'_, A> {
 
 fn replies_to<A: Copy>(c: &Connection<A>) -> ReplyKey<A> {
     ReplyKey { protocol: c.protocol, caddr: c.caddr, cport: c.cport, daddr: c.daddr, dport: c.dport }
-}
-
-/// Serial numbers wrap.
-fn is_later(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b) < u32::MAX / 2
 }

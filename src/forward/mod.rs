@@ -5,6 +5,7 @@ pub mod answer;
 pub mod cut;
 pub mod nat;
 pub mod quote;
+pub mod splice;
 pub mod tun;
 
 use crate::addr::MacAddr;

@@ -38,8 +38,14 @@ const LOOKS: u8 = 3;
 /// Keys the hashes.
 const SEED: u64 = 0x706f_6c6c_7673;
 /// Sizes of the tables: enough for any recording.
-const LIMITS: Limits =
-    Limits { connections: 1 << 16, connections6: 1 << 14, templates: 1 << 14, templates6: 1 << 12, destinations: 4096 };
+const LIMITS: Limits = Limits {
+    connections: 1 << 16,
+    connections6: 1 << 14,
+    templates: 1 << 14,
+    templates6: 1 << 12,
+    destinations: 4096,
+    ftp: 64,
+};
 /// Frames that one frame may lead to: a loop between director and stack ends here.
 const MOST_FRAMES: usize = 4096;
 

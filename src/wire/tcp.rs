@@ -22,6 +22,9 @@ mod field {
 /// Length of a header without options in bytes.
 pub const HEADER_LEN: usize = field::URGENT.end;
 
+/// Most bytes that options can take.
+pub const MAX_OPTIONS_LEN: usize = 40;
+
 /// The control bits of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct TcpFlags(pub u8);
@@ -294,6 +297,15 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
         self.set_checksum(checksum);
     }
 
+    /// Returns the options for writing.
+    #[inline]
+    pub fn options_mut(&mut self) -> &mut [u8] {
+        let end = self.header_len();
+        let bytes = self.0.as_mut();
+        let end = end.min(bytes.len());
+        bytes.get_mut(HEADER_LEN..end).unwrap_or_default()
+    }
+
     /// Returns the payload for writing.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
@@ -318,6 +330,8 @@ impl TcpOption<'_> {
     pub const NOP: u8 = 1;
     /// Maximum segment size.
     pub const MSS: u8 = 2;
+    /// Blocks that have arrived (RFC 2018).
+    pub const SACK: u8 = 5;
 }
 
 /// The options of a header that have a length, in their order; ends at the first that is malformed.

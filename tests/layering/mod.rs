@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["scheduler"],
     &["proto"],
     &["conn"],
+    &["app"],
     &["burst"],
     &["forward"],
     &["steering"],

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 const DIFFERENT: &[(&str, &str)] = &[
     ("formats", "needs persistence engines and the synchronisation daemon"),
     ("frag", "fragments are not reassembled"),
-    ("ftp", "needs the FTP helper"),
-    ("ftp-persist", "needs the FTP helper"),
+    ("ftp-persist", "a connection that one service makes to another's destination is counted for the other"),
     ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
     ("noroute", "an ICMP error of the director's own stack is not counted"),
     ("persist-sip", "needs the persistence engine sip"),

@@ -5,6 +5,7 @@ mod cluster;
 mod errors;
 mod forwarding;
 mod fragments;
+mod ftp;
 mod icmp;
 mod limits;
 mod marks;
@@ -48,7 +49,7 @@ pub(crate) const INSIDE: PortId = PortId(1);
 pub(crate) const INSIDE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 /// Tables of a world that does not ask for others.
 pub(crate) const ROOMY: Limits =
-    Limits { connections: 4096, connections6: 4096, templates: 1024, templates6: 1024, destinations: 64 };
+    Limits { connections: 4096, connections6: 4096, templates: 1024, templates6: 1024, destinations: 64, ftp: 64 };
 
 /// The MAC of real server `last`.
 pub(crate) fn server_mac(last: u8) -> MacAddr {

@@ -75,6 +75,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
         templates: director.templates,
         templates6: director.templates6,
         destinations: director.destinations,
+        ftp: director.ftp_connections,
     }
 }
 
