@@ -27,6 +27,10 @@ pub(crate) enum Kind {
     Icmp4,
     /// An ICMPv6 error that may belong to a connection.
     Icmp6,
+    /// IPv4 with AH or ESP, whose connection is that of its key exchange.
+    Ipsec4,
+    /// The same of IPv6.
+    Ipsec6,
 }
 
 /// What the stages know of one packet.

@@ -74,7 +74,7 @@ pub struct Settings {
     /// A template whose destination is quiesced is not followed: a new pick is made.
     #[serde(deserialize_with = "switch")]
     pub expire_quiescent_template: bool,
-    /// Errors about packets in IP in IP are left to the director's own stack.
+    /// Packets that the director's own stack takes out of a tunnel are left to it: they never come by again.
     #[serde(deserialize_with = "switch")]
     pub ignore_tunneled: bool,
     /// Seconds after its last use at which an address of lblc is forgotten.

@@ -12,6 +12,7 @@ mod expire;
 mod family;
 mod ftp;
 mod icmp;
+mod ipsec;
 mod listing;
 mod mark;
 mod parse;
@@ -192,7 +193,7 @@ impl Director {
             meta.candidate = match meta.kind {
                 Kind::Request4 | Kind::Reply4 | Kind::Icmp4 => v4.candidate(meta.hash),
                 Kind::Request6 | Kind::Reply6 | Kind::Icmp6 => v6.candidate(meta.hash),
-                Kind::Done => ConnId::NONE,
+                Kind::Ipsec4 | Kind::Ipsec6 | Kind::Done => ConnId::NONE,
             };
         }
     }
@@ -244,6 +245,14 @@ impl Director {
             Kind::Icmp6 => {
                 let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
                 Err(u128::lane(core, snapshot).message(frame, &packet))
+            }
+            Kind::Ipsec4 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                Err(u32::lane(core, snapshot).ipsec(frame, &packet))
+            }
+            Kind::Ipsec6 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                Err(u128::lane(core, snapshot).ipsec(frame, &packet))
             }
         };
         *verdict = self.core.shared.settle(forward::verdict(exit));

@@ -20,6 +20,8 @@ enum Seen {
     Flow(Meta),
     /// An ICMP message.
     Message(Meta),
+    /// A packet of AH or ESP.
+    Ipsec(Meta),
     /// Not ours, sound or not: the kernel's.
     Kernel,
     /// Broken.
@@ -72,6 +74,7 @@ impl Director {
         let flow = match seen {
             Seen::Flow(flow) if !self.snapshot.rules.is_empty() => flow,
             Seen::Message(message) => return aside(self.message::<A>(bytes, message, port, origin, meta)),
+            Seen::Ipsec(packet) => return aside(self.ipsec::<A>(bytes, packet, port, origin, meta)),
             Seen::Flow(_) | Seen::Kernel => return Err(self.core.shared.kernels(&self.snapshot, port, origin)),
             Seen::Broken(reason) => return Err(Verdict::Drop(reason)),
             Seen::Fragment => return Err(aside(self.fragment::<A>(bytes, port, origin))),
@@ -192,13 +195,16 @@ fn broken(error: WireError) -> DropReason {
     }
 }
 
-/// Looks whether it is an ICMP message; `header` and `length` in bytes from the IP header on.
+/// Looks whether it is an ICMP message, or IPsec; `header` and `length` in bytes from the IP header on.
 #[cold]
 fn message(protocol: u8, header: usize, length: usize) -> Seen {
     let offsets = (u16::try_from(L3 + header), u16::try_from(length));
     match (protocol, offsets) {
         (protocol::ICMP | protocol::ICMPV6, (Ok(l4), Ok(length_16))) if length >= header + 8 => {
             Seen::Message(Meta { l4, length: length_16, protocol, ..Meta::NONE })
+        }
+        (protocol::AH | protocol::ESP, (Ok(l4), Ok(length))) => {
+            Seen::Ipsec(Meta { l4, length, protocol, ..Meta::NONE })
         }
         _ => Seen::Kernel,
     }
@@ -212,7 +218,7 @@ fn transport(bytes: &[u8], protocol: u8, header: usize, length: usize) -> Seen {
     let least = match segment {
         Segment::Tcp(_) => tcp::HEADER_LEN,
         Segment::Udp => udp::HEADER_LEN,
-        Segment::Sctp(_) => sctp::HEADER_LEN,
+        Segment::Sctp(_) | Segment::SctpAborted => sctp::HEADER_LEN,
         Segment::Other => return aside(message(protocol, header, length)),
     };
     let (Some(ports), true) = (payload.first_chunk::<4>(), payload.len() >= least) else {

@@ -14,7 +14,6 @@ use crate::proto::{Direction, State};
 use crate::snapshot::Path;
 use crate::stats::{DropReason, Event};
 use crate::verdict::Verdict;
-use crate::wire::protocol;
 
 /// What forwarding needs of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -108,11 +107,11 @@ impl<'s, A: Family> Lane<'s, A> {
         if settings.expire_nodest_conn && quiesced() {
             return true;
         }
-        if settings.conn_reuse_mode == 0 || connection.template.is_some() || connection.protocol != protocol::TCP {
+        if settings.conn_reuse_mode == 0 || connection.template.is_some() {
             return false;
         }
         match connection.state {
-            State::TimeWait | State::Close => true,
+            State::TimeWait | State::Close | State::SctpClosed => true,
             State::FinWait => settings.conn_reuse_mode & 2 != 0 && connection.flags.contains(ConnFlags::NO_OUTPUT),
             _ => false,
         }

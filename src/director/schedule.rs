@@ -41,7 +41,7 @@ impl<'s, A: Family> Lane<'s, A> {
             self.shared.event(Event::NoService);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         };
-        let starts = packet.segment.starts(snapshot.rules.settings.sloppy_tcp) && packet.sport != FTP_DATA;
+        let starts = packet.segment.starts(&snapshot.rules.settings) && packet.sport != FTP_DATA;
         if !starts || self.is_martian(packet) {
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);

@@ -58,13 +58,18 @@ states! {
     Udp 0 "UDP" 300 false,
     Assured 1 "ASSURED" 2 false,
     SctpInit1 1 "INIT1" 4 false,
+    SctpInit 2 "INIT" 61 false,
     SctpCookieSent 3 "C-SENT" 61 false,
     SctpCookieReplied 4 "C-REPLIED" 61 false,
+    SctpCookieWait 5 "C-WAIT" 61 false,
+    SctpCookie 6 "COOKIE" 61 false,
+    SctpCookieEchoed 7 "C-ECHOED" 61 false,
     SctpEstablished 8 "ESTABLISHED" 900 true,
     SctpShutdownSent 9 "S-SENT" 61 false,
     SctpShutdownReceived 10 "S-RECEIVED" 61 false,
     SctpShutdownAckSent 11 "S-ACK-SENT" 61 false,
-    SctpClosed 13 "CLOSED" 60 false,
+    SctpRejected 12 "REJECTED" 4 false,
+    SctpClosed 13 "CLOSED" 61 false,
 }
 
 /// Which way a packet goes, and what is known of the other way.
