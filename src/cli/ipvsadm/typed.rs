@@ -335,8 +335,8 @@ impl Typed {
         self.netmask = Some(if self.service.is_some_and(|s| s.v6()) {
             Mask::V6(number(value, 1, 128, "illegal ipv6 netmask specified")?)
         } else {
-            let mask = value.parse();
-            Mask::V4(mask.map_err(|_| Refused::usage("illegal virtual server persistent mask specified"))?)
+            let mask = address::inet_aton(value);
+            Mask::V4(mask.ok_or_else(|| Refused::usage("illegal virtual server persistent mask specified"))?)
         });
         Ok(())
     }
