@@ -110,6 +110,8 @@ pub struct WorkerReport {
     pub templates_max: u64,
     /// Version of the snapshot in force.
     pub snapshot: u64,
+    /// Memory was scarce when the defences last looked.
+    pub scarce: bool,
 }
 
 /// A worker's end.

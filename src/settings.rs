@@ -47,7 +47,7 @@ const MAX_SYSCTL_SECS: i64 = i32::MAX as i64 / HZ as i64;
 pub struct Settings {
     /// In mode 3 of `drop_packet`: every packet of so many that would start a connection is dropped.
     pub am_droprate: i32,
-    /// Free connections of a table, in thousandths of its room times 1024: with fewer, memory counts as scarce.
+    /// With a smaller share of a connection table free, in 65536ths, memory counts as scarce.
     pub amemthresh: i32,
     /// A backup of the synchronisation schedules nothing of its own.
     #[serde(deserialize_with = "switch")]
@@ -171,6 +171,19 @@ impl Default for Settings {
             icmp_msgs_per_sec: 1000,
             timeouts: Timeouts::default(),
         }
+    }
+}
+
+impl Settings {
+    /// With each mode of defence that follows memory as the kernel shows it: 2 while memory is scarce, else 1.
+    #[must_use]
+    pub fn with_memory(mut self, scarce: bool) -> Self {
+        for mode in [&mut self.drop_entry, &mut self.drop_packet, &mut self.secure_tcp] {
+            if matches!(*mode, 1 | 2) {
+                *mode = 1 + u8::from(scarce);
+            }
+        }
+        self
     }
 }
 

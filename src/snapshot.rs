@@ -37,6 +37,7 @@ pub struct Rules {
     vips4: AddressSet<u32>,
     vips6: AddressSet<u128>,
     standby: bool,
+    removals: u64,
     /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
 }
@@ -52,7 +53,19 @@ impl Rules {
         let (vips4, vips6) = vips(index.keys().copied());
         let (marks, by_mark) = (Arc::default(), by_mark(index.keys().copied()));
         let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
-        Self { index, vips4, vips6, standby: false, servers, services, destinations, settings, marks, by_mark }
+        Self {
+            index,
+            vips4,
+            vips6,
+            standby: false,
+            removals: 0,
+            servers,
+            services,
+            destinations,
+            settings,
+            marks,
+            by_mark,
+        }
     }
 
     /// Keeps the addresses of services that are gone virtual, as long as connections of theirs may live: their clients' packets are
@@ -73,6 +86,18 @@ impl Rules {
             (self.vips4, self.vips6, self.by_mark) = Default::default();
         }
         self
+    }
+
+    /// With the number of destinations that were removed while `expire_nodest_conn` was on.
+    #[must_use]
+    pub fn with_removals(mut self, removals: u64) -> Self {
+        self.removals = removals;
+        self
+    }
+
+    /// Destinations that were removed while `expire_nodest_conn` was on: as it grows, what belongs to removed ones is to end.
+    pub fn removals(&self) -> u64 {
+        self.removals
     }
 
     /// Does the director only wait?

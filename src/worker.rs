@@ -344,6 +344,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             templates: used[2] + used[3],
             templates_max: u64::from(templates) + u64::from(templates6),
             snapshot: self.parts.director.snapshot().version,
+            scarce: self.parts.director.is_scarce(),
         }
     }
 }

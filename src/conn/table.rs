@@ -128,6 +128,11 @@ impl<A: Address> Table<A> {
         }
     }
 
+    /// Entries beyond the last that was ever in use: indices below this are worth a look.
+    pub fn reach(&self) -> u32 {
+        self.fresh
+    }
+
     /// Lets connections expire as late as on the kernel's timer wheel ([`crate::time::fires`]).
     pub fn set_edges(&mut self) {
         self.wheel.set_edges();

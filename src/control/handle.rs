@@ -9,6 +9,7 @@ use crate::control::rule_set::RuleSet;
 use crate::control::{Answer, Applied, Control, Inner, Listing, view};
 use crate::mailbox::Command;
 use crate::service::ServiceKey;
+use crate::settings::Settings;
 
 impl Control {
     /// Answers one request. A change is in force on every worker, and persisted, when this returns.
@@ -80,6 +81,9 @@ impl Inner {
             self.start_daemon(&spec).await?;
         } else if request.is_edit() {
             self.change(Some(&request), |store| store.edit(&request)).await?;
+            if self.store.has_revived() {
+                self.totals().await?;
+            }
         } else if let Request::Zero { service } = request {
             self.zero(service).await?;
         } else {
@@ -93,13 +97,19 @@ impl Inner {
         match request {
             Request::Daemons {} => Ok(Reply::Daemons { daemons: self.store.daemons().to_vec() }),
             Request::Timeouts {} => Ok(Reply::Timeouts(self.store.settings().timeouts)),
-            Request::Settings {} => Ok(Reply::Settings(self.store.settings())),
+            Request::Settings {} => self.settings().await.map(Reply::Settings),
             Request::Marks {} => Ok(Reply::Marks(self.store.marks().clone())),
             Request::Save {} => Ok(Reply::Rules { rules: write_rules(&self.store.rule_set()) }),
             Request::Apply { rules, name } => self.apply(&name, &rules).await.map(applied),
             Request::Reload {} => self.reload().await.map(applied),
             other => Err(Failure::new(ErrorCode::Unsupported, format!("{other:?} is not answered here"))),
         }
+    }
+
+    /// The settings, with the modes of defence as the kernel shows them: 2 while memory is scarce, else 1.
+    async fn settings(&mut self) -> Result<Settings, Failure> {
+        let reports = self.workers.ask_all(Command::Report).await?;
+        Ok(self.store.settings().with_memory(reports.iter().any(|r| r.scarce)))
     }
 
     /// Kept with the message length that was settled on, so that it is the same after a restart.

@@ -340,7 +340,9 @@ impl Inner {
 
     async fn tick(&mut self) -> Result<(), Silent> {
         let totals = self.totals().await?;
-        self.statistics.estimate();
+        if self.store.settings().run_estimation {
+            self.statistics.estimate();
+        }
         if self.store.has_removed() {
             let used = |id: crate::destination::DestId| totals.get(id.index()).is_none_or(Totals::in_use);
             if self.store.forget_unused(used) > 0 {

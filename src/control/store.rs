@@ -57,6 +57,10 @@ pub struct Store {
     marks: MarkRules,
     /// These made ready.
     chains: Arc<Marks>,
+    /// Destinations removed while `expire_nodest_conn` was on.
+    removals: u64,
+    /// A destination was brought back since somebody last asked.
+    revived: bool,
     /// The last uid or version given out.
     clock: u64,
     rules: Option<Arc<Rules>>,
@@ -71,13 +75,14 @@ impl Store {
     /// The rules as the workers take them; the same `Arc` until something changes.
     pub fn rules(&mut self) -> Arc<Rules> {
         let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
+        let removals = self.removals;
         let former = self.removed.keys().map(|(key, _)| *key);
         let standby = settings.backup_only && self.daemons.iter().any(|d| d.role == Role::Backup);
         let chains = self.chains.clone();
         let build = || {
             let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
             let rules = Rules::new(services.clone(), destinations, settings).with_former(former).with_marks(chains);
-            Arc::new(rules.standby(standby))
+            Arc::new(rules.standby(standby).with_removals(removals))
         };
         self.rules.get_or_insert_with(build).clone()
     }
@@ -194,6 +199,7 @@ impl Store {
     fn bury(&mut self, key: &ServiceKey, destination: &Destination) {
         let address = SocketAddr::new(destination.address, destination.port);
         self.removed.insert((*key, address), destination.id);
+        self.removals += u64::from(self.settings.expire_nodest_conn);
         if let Some(Some(slot)) = self.destinations.get_mut(destination.id.index()) {
             slot.destination = Arc::new(Destination { available: false, ..Destination::clone(destination) });
         }
@@ -238,10 +244,16 @@ impl Store {
         if let Some(id) = self.removed.remove(&(*key, address))
             && let Some(Some(slot)) = self.destinations.get(id.index())
         {
+            self.revived = true;
             return Ok((id, slot.destination.uid));
         }
         let index = free_index(&mut self.destinations, self.limits.destinations, "destinations")?;
         Ok((DestId(index), self.tick()))
+    }
+
+    /// Was a destination brought back since this was last asked? What it has counted until then is not its new service's.
+    pub fn has_revived(&mut self) -> bool {
+        std::mem::take(&mut self.revived)
     }
 
     /// Changes a destination in place.

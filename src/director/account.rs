@@ -5,6 +5,7 @@ use crate::app::Apps;
 use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::destination::DestId;
 use crate::director::family::Family;
+use crate::director::sweep::Walk;
 use crate::director::{Lane, Limits, Packet, Shared};
 use crate::proto::segment;
 use crate::proto::{Direction, State, TimeoutTable};
@@ -55,6 +56,9 @@ impl Shared {
             ident: 0,
             serial: 0,
             apps: Apps::new(limits.ftp),
+            defence: Default::default(),
+            walks: [Walk::DONE; 2],
+            removals: 0,
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,
             workers,
@@ -74,7 +78,7 @@ impl<A: Family> Lane<'_, A> {
         connection.packets = connection.packets.wrapping_add(u32::from(direction != Direction::Output));
         let direction = sides(connection, direction);
         let (before, template) = (connection.state, connection.template);
-        let after = segment::next(before, direction, packet.segment);
+        let after = segment::next(before, direction, packet.segment, self.shared.defence.secure);
         let timeout = self.shared.timeouts.ticks(after);
         let earlier = timeout < connection.timeout;
         (connection.timeout, connection.expires) = (timeout, packet.now.plus(timeout));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::destination::Destination;
 use crate::director::Shared;
 use crate::director::path_mtu::Learnt;
+use crate::director::sweep::Walk;
 use crate::proto::TimeoutTable;
 use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
@@ -23,6 +24,10 @@ impl Shared {
     pub(super) fn apply(&mut self, snapshot: &Snapshot) {
         let rules = &snapshot.rules;
         self.timeouts = TimeoutTable::new(&rules.settings.timeouts);
+        if rules.removals() != self.removals {
+            self.removals = rules.removals();
+            self.walks = [Walk::default(); 2];
+        }
         let most = rules.destinations.len().max(self.loads.len());
         self.loads.resize(most, Load::default());
         self.traffic.resize(most, Traffic::default());

@@ -21,6 +21,12 @@ impl<A: Family> Lane<'_, A> {
                 self.end(id);
             }
         }
+        if self.owes_looks() {
+            self.thin_out(now, budget);
+        }
+        if self.sweeps() {
+            self.sweep(budget);
+        }
         while let Some(id) = self.tables.templates.due(now, budget) {
             self.end_template(id, now);
         }
@@ -74,7 +80,7 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
-    fn forget(&mut self, id: ConnId) {
+    pub(super) fn forget(&mut self, id: ConnId) {
         if let Some(template) = self.tables.templates.remove(id) {
             self.shared.event(Event::TemplateExpired);
             self.load_mut(template.dest, |load| load.persistent = load.persistent.saturating_sub(1));

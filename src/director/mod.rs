@@ -7,6 +7,7 @@
 
 mod account;
 mod apply;
+mod defence;
 mod expected;
 mod expire;
 mod family;
@@ -22,6 +23,7 @@ mod reply;
 mod request;
 mod schedule;
 mod supersede;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -111,6 +113,11 @@ struct Shared {
     /// What application helpers remember.
     apps: Apps,
     icmp: account::Bucket,
+    defence: defence::Defence,
+    /// IPv4 and IPv6.
+    walks: [sweep::Walk; 2],
+    /// The last removal of a destination that was walked for.
+    removals: u64,
     worker: WorkerId,
     workers: u16,
 }
@@ -261,6 +268,7 @@ impl Director {
     /// Takes new rules and a new network, between bursts; gives the old ones back to be freed elsewhere.
     pub fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
         self.core.shared.apply(&snapshot);
+        self.core.told(&snapshot.rules.settings);
         std::mem::replace(&mut self.snapshot, snapshot)
     }
 
@@ -272,6 +280,9 @@ impl Director {
     /// Ends what has timed out, looking at `budget` entries at most. Returns how many were looked at.
     pub fn expire(&mut self, now: Instant, budget: u32) -> u32 {
         let mut left = budget;
+        if self.core.shared.defence.is_due(now.tick()) {
+            self.core.watch(&self.snapshot.rules.settings, now.tick());
+        }
         u32::lane(&mut self.core, &self.snapshot).expire(now.tick(), &mut left);
         u128::lane(&mut self.core, &self.snapshot).expire(now.tick(), &mut left);
         budget - left
@@ -317,6 +328,11 @@ impl Director {
     /// Destinations that counters are kept for: indices below this.
     pub fn destinations(&self) -> u32 {
         u32::try_from(self.core.shared.loads.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Was memory scarce at the last look? The defences of modes 1 and 2 are up then.
+    pub fn is_scarce(&self) -> bool {
+        self.core.shared.defence.is_scarce()
     }
 
     /// Ends every connection and template.

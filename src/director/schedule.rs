@@ -41,8 +41,11 @@ impl<'s, A: Family> Lane<'s, A> {
             self.shared.event(Event::NoService);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         };
-        let starts = packet.segment.starts(&snapshot.rules.settings) && packet.sport != FTP_DATA;
-        if !starts || self.is_martian(packet) {
+        let starts = packet.segment.starts(&snapshot.rules.settings) && !self.is_martian(packet);
+        if starts && self.shared.defence.drops() {
+            return Verdict::Drop(DropReason::Defended);
+        }
+        if !starts || packet.sport == FTP_DATA {
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         }

@@ -81,11 +81,11 @@ fn sctp_chunks(packet: &[u8]) -> Segment {
     if second == Some(&sctp::chunk::ABORT) { Segment::SctpAborted } else { Segment::Sctp(first) }
 }
 
-/// The state after a packet.
+/// The state after a packet; `secure`: by the states of `secure_tcp`.
 #[inline]
-pub fn next(state: State, direction: Direction, segment: Segment) -> State {
+pub fn next(state: State, direction: Direction, segment: Segment, secure: bool) -> State {
     match segment {
-        Segment::Tcp(flags) => tcp::transition(state, direction, flags),
+        Segment::Tcp(flags) => tcp::transition(state, direction, flags, secure),
         _ => next_without_flags(state, direction, segment),
     }
 }

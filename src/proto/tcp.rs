@@ -71,11 +71,51 @@ const INPUT_ONLY: Table = [
     /*  -  */ [CL; STATES],
 ];
 
+/// A client's packet, with `secure_tcp`: only the server's ACK establishes.
+#[rustfmt::skip]
+const SECURE_INPUT: Table = [
+    //         NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* SYN */ [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
+    /* FIN */ [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
+    /* ACK */ [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA],
+    /* RST */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+    /*  -  */ [CL; STATES],
+];
+
+/// A server's packet, with `secure_tcp`.
+#[rustfmt::skip]
+const SECURE_OUTPUT: Table = [
+    //         NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* SYN */ [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA],
+    /* FIN */ [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+    /* ACK */ [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+    /* RST */ [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+    /*  -  */ [CL; STATES],
+];
+
+/// A client's packet where no server's packet is ever seen, with `secure_tcp`.
+#[rustfmt::skip]
+const SECURE_INPUT_ONLY: Table = [
+    //         NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+    /* SYN */ [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA],
+    /* FIN */ [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+    /* ACK */ [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+    /* RST */ [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+    /*  -  */ [CL; STATES],
+];
+
 /// Columns of the unfolded tables, a power of two.
 const WIDTH: usize = 16;
 
-/// The tables unfolded: by [`Direction`], the low five flag bits, and the state before.
-static NEXT: [[[State; WIDTH]; 32]; 3] = [unfolded(&INPUT), unfolded(&OUTPUT), unfolded(&INPUT_ONLY)];
+/// The tables unfolded: by [`Direction`] and after those `secure_tcp`'s, the low five flag bits, and the state before.
+static NEXT: [[[State; WIDTH]; 32]; 6] = [
+    unfolded(&INPUT),
+    unfolded(&OUTPUT),
+    unfolded(&INPUT_ONLY),
+    unfolded(&SECURE_INPUT),
+    unfolded(&SECURE_OUTPUT),
+    unfolded(&SECURE_INPUT_ONLY),
+];
 
 const fn unfolded(table: &Table) -> [[State; WIDTH]; 32] {
     let mut next = [[State::Close; WIDTH]; 32];
@@ -106,10 +146,10 @@ const fn row(flags: u8) -> u8 {
     }
 }
 
-/// The state after a segment with these flags. A state that is not TCP's becomes CLOSE.
+/// The state after a segment with these flags, `secure` by the tables of `secure_tcp`. A state that is not TCP's becomes CLOSE.
 #[inline]
-pub fn transition(state: State, direction: Direction, flags: u8) -> State {
-    let row = &NEXT[direction as usize][usize::from(flags & 31)];
+pub fn transition(state: State, direction: Direction, flags: u8, secure: bool) -> State {
+    let row = &NEXT[direction as usize + 3 * usize::from(secure)][usize::from(flags & 31)];
     row.get(state as usize).copied().unwrap_or(State::Close)
 }
 
@@ -172,7 +212,7 @@ mod tests {
     }
 
     fn assert_cell(direction: Direction, (name, before, after): (&str, &str, &str)) {
-        let got = transition(state(before), direction, flag(name));
+        let got = transition(state(before), direction, flag(name), false);
         assert_eq!(got, state(after), "{direction:?}: {name} in {before}");
     }
 
@@ -194,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn with_secure_tcp_the_servers_ack_alone_establishes() {
+        use Direction::{Input, InputOnly, Output};
+        let after = |steps: &[(Direction, u8)]| {
+            steps
+                .iter()
+                .fold(State::None, |state, (direction, flags)| transition(state, *direction, *flags, true))
+                .name()
+        };
+        assert_eq!(after(&[(Input, SYN), (Input, ACK)]), "SYN_RECV");
+        assert_eq!(after(&[(Input, SYN), (Output, SYN | ACK)]), "SYNACK");
+        assert_eq!(after(&[(Input, SYN), (Output, SYN | ACK), (Input, ACK)]), "SYNACK");
+        assert_eq!(after(&[(Input, SYN), (Output, SYN | ACK), (Input, ACK), (Output, ACK)]), "ESTABLISHED");
+        assert_eq!(after(&[(InputOnly, SYN)]), "SYNACK");
+        assert_eq!(after(&[(InputOnly, SYN), (InputOnly, ACK), (InputOnly, FIN)]), "FIN_WAIT");
+    }
+
+    #[test]
     fn time_outs_and_activity_are_the_published_ones() {
         let timeouts = TimeoutTable::default();
         for item in PUBLISHED_TIMEOUTS.split(", ") {
@@ -212,8 +269,13 @@ mod tests {
             let decides = order.iter().find(|f| flags & **f != 0);
             for before in COLUMNS {
                 for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
-                    let expected = decides.map_or(State::Close, |f| transition(before, direction, *f));
-                    assert_eq!(transition(before, direction, flags), expected, "{flags:#04x} in {}", before.name());
+                    let expected = decides.map_or(State::Close, |f| transition(before, direction, *f, false));
+                    assert_eq!(
+                        transition(before, direction, flags, false),
+                        expected,
+                        "{flags:#04x} in {}",
+                        before.name()
+                    );
                 }
             }
         }

@@ -60,6 +60,9 @@ impl Machine {
             }
         }
         self.rules_changed();
+        if self.store.has_revived() {
+            self.absorb();
+        }
         Ok(Reply::Done {})
     }
 

@@ -77,7 +77,7 @@ impl System for Console<'_> {
 
     fn file(&mut self, path: &str) -> Option<String> {
         if let Some(name) = path.strip_prefix(SYSCTLS) {
-            return self.machine.sysctls.value(name).map(|v| format!("{v}\n"));
+            return self.machine.sysctl(name).map(|v| format!("{v}\n"));
         }
         let all = self.machine.all;
         match path.strip_prefix("/proc/net/")? {
@@ -142,7 +142,10 @@ impl Console<'_> {
             match assignment.split_once('=') {
                 Some((key, value)) => match self.set(&name(key).ok_or_else(unknown)?, value) {
                     Ok(()) => text += &format!("{key} = {value}\n"),
-                    Err(Refusal::Unknown) => return Err(unknown()),
+                    Err(Refusal::Unknown) => {
+                        let stderr = format!("sysctl: error: '{key}' is an unknown key\n");
+                        return Ok(Outcome { code: 1, stdout: text, stderr });
+                    }
                     Err(Refusal::Invalid) => {
                         let stderr = "sysctl: write error: Invalid argument\n".to_owned();
                         return Ok(Outcome { code: 1, stdout: text, stderr });
@@ -150,7 +153,7 @@ impl Console<'_> {
                 },
                 None => {
                     let name = name(assignment).ok_or_else(unknown)?;
-                    let value = self.machine.sysctls.value(&name).ok_or_else(unknown)?;
+                    let value = self.machine.sysctl(&name).ok_or_else(unknown)?;
                     text += &format!("{assignment} = {value}\n");
                 }
             }

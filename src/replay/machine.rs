@@ -190,6 +190,17 @@ impl Machine {
         }
     }
 
+    /// The value of a sysctl. The modes of defence show what memory makes of them.
+    pub(crate) fn sysctl(&self, name: &str) -> Option<String> {
+        let modes = self.store.settings().with_memory(self.director.is_scarce());
+        Some(match name {
+            "drop_entry" => modes.drop_entry.to_string(),
+            "drop_packet" => modes.drop_packet.to_string(),
+            "secure_tcp" => modes.secure_tcp.to_string(),
+            _ => self.sysctls.value(name)?.to_owned(),
+        })
+    }
+
     /// Lets time pass to `to`, or until a frame is sent.
     pub(crate) fn pass(&mut self, to: Instant) {
         while self.now < to && !self.has_sent() {
@@ -233,6 +244,9 @@ impl Machine {
     }
 
     fn estimate(&mut self) {
+        if !self.store.settings().run_estimation {
+            return;
+        }
         self.absorb();
         self.statistics.estimate();
         self.all.estimate();

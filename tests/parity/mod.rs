@@ -12,7 +12,6 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("frag", "fragments are not reassembled"),
     ("ftp-persist", "a connection that one service makes to another's destination is counted for the other"),
     ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
-    ("ipsec-nat", "connections of a deleted server are not ended by its deletion with expire_nodest_conn"),
     ("noroute", "an ICMP error of the director's own stack is not counted"),
     ("persist-sip", "needs the persistence engine sip"),
     ("sync-master", "needs the synchronisation daemon"),

@@ -184,7 +184,7 @@ fn what_is_no_service_of_ours_goes_to_the_kernel_as_it_is() {
     for frame in frames {
         assert_eq!(world.client(&frame), Fate::Up(super::OUTSIDE, frame.frame()));
     }
-    assert_eq!((world.event(Event::NoService), world.event(Event::NoConnection)), (2, 2));
+    assert_eq!((world.event(Event::NoService), world.event(Event::NoConnection)), (2, 3));
     assert_eq!(world.director.used(), [0; 4]);
 }
 

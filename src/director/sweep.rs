@@ -1,0 +1,63 @@
+//! With `expire_nodest_conn` the removal of a destination ends its connections and templates at once, without waiting for a packet
+//! (`ip_vs_expire_nodest_conn_flush`). Both tables are walked once, a bounded piece at a time.
+
+use crate::conn::{ConnFlags, ConnId, Connection};
+use crate::director::Lane;
+use crate::director::family::Family;
+
+/// How far a walk has come, in one family.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Walk {
+    connections: u32,
+    templates: u32,
+}
+
+impl Walk {
+    /// Nothing left to walk.
+    pub(super) const DONE: Self = Self { connections: u32::MAX, templates: u32::MAX };
+
+    /// Is it over?
+    #[inline]
+    pub(super) fn is_done(self) -> bool {
+        self.templates == u32::MAX
+    }
+}
+
+impl<A: Family> Lane<'_, A> {
+    /// Is there something left to walk?
+    #[inline]
+    pub(super) fn sweeps(&self) -> bool {
+        !self.shared.walks[usize::from(A::V6)].is_done()
+    }
+
+    /// Ends what belongs to removed destinations, each look costing one of the budget. Connections first: templates go when nothing
+    /// holds on to them.
+    #[cold]
+    pub(super) fn sweep(&mut self, budget: &mut u32) {
+        let mut walk = self.shared.walks[usize::from(A::V6)];
+        while *budget > 0 && walk.connections < self.tables.connections.reach() {
+            let id = ConnId(walk.connections);
+            if self.tables.connections.get(id).is_some_and(|c| self.is_stranded(c)) {
+                self.end(id);
+            }
+            walk.connections += 1;
+            *budget -= 1;
+        }
+        let connections_are_done = walk.connections >= self.tables.connections.reach();
+        while connections_are_done && *budget > 0 && walk.templates < self.tables.templates.reach() {
+            let id = ConnId(walk.templates);
+            if self.tables.templates.get(id).is_some_and(|t| self.is_stranded(t)) {
+                self.forget(id);
+            }
+            walk.templates += 1;
+            *budget -= 1;
+        }
+        let is_over = connections_are_done && walk.templates >= self.tables.templates.reach();
+        self.shared.walks[usize::from(A::V6)] = if is_over { Walk::DONE } else { walk };
+    }
+
+    /// Has its destination been removed, with nothing that holds on to it?
+    fn is_stranded(&self, entry: &Connection<A>) -> bool {
+        entry.controlled == 0 && !entry.flags.contains(ConnFlags::BYPASS) && !self.snapshot.path(entry.dest).available
+    }
+}
