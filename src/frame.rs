@@ -13,6 +13,11 @@ pub trait Frame {
     fn trim_front(&mut self, n: usize) -> bool;
     /// Sets the length, cutting or growing at the tail (new bytes undefined); false, and no change, when there is no room.
     fn resize(&mut self, len: usize) -> bool;
+    /// Length from the IP header on of the largest fragment that the packet was put together from; `None` for one that came whole.
+    #[inline(always)]
+    fn largest_fragment(&self) -> Option<u16> {
+        None
+    }
 }
 
 /// Where empty frames come from, for a thread that brings packets in by other ways than a device's queues.

@@ -12,7 +12,7 @@ use crate::verdict::PortId;
 /// Frames held for one neighbour: the first SYNs of a burst of clients, each of which would cost its client a second.
 const PER_NEIGHBOUR: usize = 32;
 /// Frames held in all.
-const MOST: usize = 512;
+pub const MOST: usize = 512;
 /// How long a frame is held.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the kernel is asked for the same neighbour.
@@ -109,11 +109,10 @@ impl<F: Frame> Hold<F> {
         }
     }
 
-    /// Drops what has waited too long. Returns how many frames that were.
-    pub fn give_up(&mut self, now: Instant) -> usize {
-        let before = self.held.len();
-        self.held.retain(|held| now < held.since + PATIENCE);
+    /// Gives up what has waited too long: those frames, the oldest first, with the ports that they would have left by.
+    pub fn give_up(&mut self, now: Instant, late: &mut Vec<(F, PortId)>) {
+        let waited = self.held.extract_if(.., |held| now >= held.since + PATIENCE);
+        late.extend(waited.map(|held| (held.frame, held.port)));
         self.asked.retain(|asked| now < asked.at + PATIENCE);
-        before - self.held.len()
     }
 }

@@ -14,6 +14,7 @@ pub mod destination;
 pub mod director;
 pub mod family;
 pub mod forward;
+pub mod fragments;
 pub mod frame;
 pub mod handoff;
 pub mod hash;

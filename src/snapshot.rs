@@ -40,6 +40,8 @@ pub struct Rules {
     removals: u64,
     /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
+    /// Addresses of the NAT destinations, removed ones among them.
+    masqueraded: FxHashSet<IpAddr>,
 }
 
 impl Rules {
@@ -53,6 +55,8 @@ impl Rules {
         let (vips4, vips6) = vips(index.keys().copied());
         let (marks, by_mark) = (Arc::default(), by_mark(index.keys().copied()));
         let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
+        let nat = destinations.iter().flatten().filter(|d| d.method == Method::Nat);
+        let masqueraded = nat.map(|d| d.address).collect();
         Self {
             index,
             vips4,
@@ -60,6 +64,7 @@ impl Rules {
             standby: false,
             removals: 0,
             servers,
+            masqueraded,
             services,
             destinations,
             settings,
@@ -121,6 +126,11 @@ impl Rules {
     /// Is that a server of a NAT service, as far as `nat_icmp_send` asks?
     pub fn is_server(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
         !self.servers.is_empty() && self.servers.contains(&(protocol, address, port))
+    }
+
+    /// Is that the address of a server whose replies are translated?
+    pub fn is_masqueraded(&self, address: IpAddr) -> bool {
+        self.masqueraded.contains(&address)
     }
 
     /// No service at all: the kernel then takes its hooks out, and every packet is the local stack's.

@@ -21,6 +21,15 @@ pub enum Origin {
     Twin,
 }
 
+/// How a packet is cut into fragments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// Into fragments of at most so many bytes, from their IP header on.
+    AtMost(u16),
+    /// As the fragments were cut that it was put together from; what is in front of it now goes with the first.
+    AsItCame,
+}
+
 /// The director's decision about one frame, which it has rewritten as needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Verdict {
@@ -29,8 +38,10 @@ pub enum Verdict {
     Pending,
     /// Out of this port, as it is.
     Transmit(PortId),
-    /// Out of this port, cut into fragments of at most so many bytes, from their IP header on; to that neighbour, if it is not resolved.
-    Fragment(PortId, Option<IpAddr>, u16),
+    /// Out of this port in fragments; to that neighbour, if it is not resolved.
+    Fragment(PortId, Option<IpAddr>, Cut),
+    /// A fragment: to be kept until its datagram is whole, which is then judged.
+    Reassemble,
     /// To the kernel through the twin of this port: not for a service of ours, or for the director itself.
     Pass(PortId),
     /// To the worker that owns the client.

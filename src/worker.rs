@@ -11,17 +11,18 @@ use std::time::Duration;
 use crate::burst::Burst;
 use crate::destination::DestId;
 use crate::director::{Director, Limits, Listing};
+use crate::fragments::Fragments;
 use crate::handoff::{Handoff, Parcel};
 use crate::hold::Hold;
 use crate::io::PacketIo;
 use crate::load_board::LoadBoard;
 use crate::mailbox::{Command, ConnectionPage, ConnectionQuery, DestinationRow, Mailbox, StatsPage, WorkerReport};
 use crate::snapshot::Snapshot;
-use crate::stats::{DropReason, Event};
+use crate::stats::Event;
 use crate::time::Instant;
 use crate::verdict::{Origin, PortId, WorkerId};
 
-use exits::Exits;
+use exits::{Exits, Own};
 
 /// Entries of the timer wheel that one turn looks at for each frame of a burst: as often as a connection is looked at in its life, once
 /// a level of the wheel, so that expiry keeps up with whatever comes in, and a million expiries do not hold up a burst.
@@ -141,6 +142,8 @@ pub struct Worker<I: PacketIo, T, C> {
     /// The burst that is being received, the one whose entries are being fetched, the one that is being decided.
     pipeline: [Box<Burst<I::Frame>>; 3],
     hold: Hold<I::Frame>,
+    fragments: Fragments<I::Frame>,
+    own: Box<Own<I::Frame>>,
     chores_at: Instant,
     turns: u64,
     busy_turns: u64,
@@ -151,8 +154,19 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     /// A worker that has not begun.
     pub fn new(parts: Parts<I, T>, clock: C) -> Self {
         let pipeline = std::array::from_fn(|_| Box::new(Burst::with_limit(parts.burst)));
-        let hold = Hold::default();
-        Self { parts, clock, pipeline, hold, chores_at: Instant(0), turns: 0, busy_turns: 0, stopped: false }
+        let fragments = Fragments::new(parts.director.seed());
+        Self {
+            parts,
+            clock,
+            pipeline,
+            hold: Hold::default(),
+            fragments,
+            own: Box::default(),
+            chores_at: Instant(0),
+            turns: 0,
+            busy_turns: 0,
+            stopped: false,
+        }
     }
 
     /// Polls until it is told to stop.
@@ -262,18 +276,16 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
 
     /// Carries out the verdicts of the burst that has been decided, and empties it.
     fn carry_out(&mut self, now: Instant) {
-        let Self { parts, hold, pipeline, .. } = self;
-        let mut exits = Exits { parts, hold, now };
+        let Self { parts, hold, fragments, own, pipeline, .. } = self;
+        let mut exits = Exits { parts, hold, fragments, own, now };
         pipeline[2].give_away(|frame, verdict, port, origin| exits.dispatch(frame, verdict, port, origin));
     }
 
     /// What need not be done every turn.
     fn chores(&mut self, now: Instant) {
         self.chores_at = now + CHORES_EVERY;
-        if !self.hold.is_empty() {
-            let lost = self.hold.give_up(now);
-            self.parts.director.counters_mut().drops[DropReason::ResolveFailed as usize] += lost as u64;
-        }
+        let Self { parts, hold, fragments, own, .. } = self;
+        Exits { parts, hold, fragments, own, now }.give_up();
         self.parts.board.exchange(self.parts.id, &mut self.parts.director);
     }
 

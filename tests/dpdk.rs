@@ -15,7 +15,7 @@ use pollvs::io::PacketIo;
 use pollvs::io::dpdk::{
     DpdkIo, Eal, EalOptions, HugePages, Mbuf, MbufPool, Port, PortError, PortSettings, Queue, register_thread, ring,
 };
-use pollvs::verdict::{PortId, Verdict};
+use pollvs::verdict::{Cut, PortId, Verdict};
 use pollvs::wire::{ethernet, ipv4, sample, udp};
 
 fn eal() -> &'static Eal {
@@ -372,7 +372,7 @@ fn a_long_frame_is_cut_into_buffers_of_the_pool() {
     let datagram = sample::udp(sample::at("203.0.113.5:1000"), sample::at("192.0.2.10:53")).data(vec![7; 4000]);
     let datagram = datagram.dont_fragment(false);
     let whole = datagram.frame();
-    let mut pieces = Pieces::new(&whole, 1500, 0).unwrap();
+    let mut pieces = Pieces::new(&whole, Cut::AtMost(1500), &[], 0).unwrap();
     while !pieces.is_done() {
         let mut piece = io.blank().unwrap();
         assert!(pieces.write(&mut piece));

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::fragments;
+
 use super::{Auto, Config, PortConfig};
 
-/// Frames that a worker may have in hand beyond its bursts: its pool's cache, and those held for an unresolved next hop.
-const FRAMES_IN_HAND: u32 = 1024;
+/// Frames that a worker may have in hand beyond its bursts: its pool's cache, those held for an unresolved next hop, and fragments.
+const FRAMES_IN_HAND: u32 = 1024 + fragments::MOST_FRAMES as u32;
 /// Frames on the way between a port and its twin.
 const FRAMES_TO_TWIN: u32 = 2048;
 

@@ -285,8 +285,8 @@ fn the_report_adds_up_what_will_be_used() {
         "port      a: net_null0, 2 queues of 1024 (rx) and 1024 (tx) frames, MTU the device's, twin a",
         "          192.0.2.1/24 on the twin",
         "table     IPv4 connections: 1000 on each worker, 100000 bytes (0.1 MiB) each",
-        "pool      8448 frames, 8858370048 bytes (8448.0 MiB) of the 268435456 bytes (256.0 MiB) of [dpdk] memory_mb",
-        "warning   the pool does not fit; set memory_mb to 8464 or more",
+        "pool      10496 frames, 11005853696 bytes (10496.0 MiB) of the 268435456 bytes (256.0 MiB) of [dpdk] memory_mb",
+        "warning   the pool does not fit; set memory_mb to 10512 or more",
         "rules     0 services, 0 destinations",
     ] {
         assert!(report.lines().any(|l| l == line), "no line {line:?} in\n{report}");

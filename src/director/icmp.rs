@@ -175,7 +175,10 @@ impl<A: Family> Lane<'_, A> {
     fn servers_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
         let Quote { src: caddr, sport: cport, dst: daddr, dport, protocol, .. } = *quote;
         let key = ReplyKey { protocol, caddr, cport, daddr, dport };
-        let id = self.tables.connections.reply(packet.hash, packet.candidate, &key)?;
+        let Some(id) = self.tables.connections.reply(packet.hash, packet.candidate, &key) else {
+            self.count_own_error(packet, quote);
+            return None;
+        };
         if !A::is_intact(frame.bytes(), &packet.at) {
             return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
         }
@@ -195,6 +198,17 @@ impl<A: Family> Lane<'_, A> {
             Hop::Local | Hop::Kernel => self.shared.kernels(self.snapshot, packet.port, packet.origin),
             hop => forward::verdict(forward::send(frame, &hop)),
         })
+    }
+
+    /// An error that the director's own stack sends about a packet on its way to a server of DR or TUN counts as that server's.
+    fn count_own_error(&mut self, packet: &Packet<A>, quote: &Quote<A>) {
+        let Quote { src: caddr, sport: cport, dst: vaddr, dport: vport, protocol, .. } = *quote;
+        let key = RequestKey { protocol, caddr, cport, vaddr, vport };
+        let found = self.tables.connections.request(packet.hash, packet.candidate, &key);
+        let nat = |id: ConnId| self.tables.connections.get(id).is_some_and(|c| c.flags.contains(ConnFlags::NAT));
+        if let Some(id) = found.filter(|id| packet.origin == Origin::Twin && !nat(*id)) {
+            self.count_error(id, packet, Direction::Output);
+        }
     }
 
     /// What a router says of a tunnel's packet is told to the client, about the packet inside and from the virtual address.

@@ -14,6 +14,7 @@ mod family;
 mod ftp;
 mod icmp;
 mod ipsec;
+mod late;
 mod listing;
 mod mark;
 mod parse;
@@ -160,6 +161,7 @@ pub struct Director {
     core: Core,
     snapshot: Arc<Snapshot>,
     steering: Steering,
+    seed: u64,
 }
 
 impl Director {
@@ -169,7 +171,12 @@ impl Director {
         let v4 = Tables::new(limits.connections, limits.templates, key);
         let v6 = Tables::new(limits.connections6, limits.templates6, key);
         let shared = Shared::new(limits, worker, steering.workers());
-        Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering }
+        Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering, seed }
+    }
+
+    /// What keys its hashes.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Lets connections and templates expire as late as on the kernel's timer wheel at 100 Hz, to be compared with recordings.

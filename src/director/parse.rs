@@ -26,8 +26,8 @@ enum Seen {
     Kernel,
     /// Broken.
     Broken(DropReason),
-    /// A fragment.
-    Fragment,
+    /// A fragment of a datagram of this protocol.
+    Fragment(u8),
 }
 
 impl Director {
@@ -77,7 +77,7 @@ impl Director {
             Seen::Ipsec(packet) => return aside(self.ipsec::<A>(bytes, packet, port, origin, meta)),
             Seen::Flow(_) | Seen::Kernel => return Err(self.core.shared.kernels(&self.snapshot, port, origin)),
             Seen::Broken(reason) => return Err(Verdict::Drop(reason)),
-            Seen::Fragment => return Err(aside(self.fragment::<A>(bytes, port, origin))),
+            Seen::Fragment(protocol) => return Err(aside(self.fragment::<A>(bytes, protocol, port, origin))),
         };
         let (src, dst) = A::addresses(bytes, L3);
         let Meta { protocol, sport, dport, .. } = flow;
@@ -102,14 +102,33 @@ impl Director {
         if owner == self.core.shared.worker { Ok(()) } else { Err(Verdict::Handoff(owner)) }
     }
 
-    /// A fragment has no ports to go by. One for a service is dropped, the rest is left to the kernel.
+    /// A fragment has no ports to go by. Those to a virtual address, and those of a masqueraded server, are kept until their datagram is
+    /// whole; the rest is left to the kernel.
     #[cold]
-    fn fragment<A: Family>(&mut self, bytes: &[u8], port: PortId, origin: Origin) -> Verdict {
-        if A::is_vip(&self.snapshot, A::addresses(bytes, L3).1) {
-            return Verdict::Drop(DropReason::Fragment);
+    fn fragment<A: Family>(&mut self, bytes: &[u8], protocol: u8, port: PortId, origin: Origin) -> Verdict {
+        let (src, dst) = A::addresses(bytes, L3);
+        let ours = !self.snapshot.rules.is_empty() && !matches!(protocol, protocol::ICMP | protocol::ICMPV6);
+        // A rule for marks that names ports does not match a fragment.
+        let header = || Header { src, dst, protocol, sport: 0, dport: 0, port };
+        let request = ours && (A::is_vip(&self.snapshot, dst) || self.is_by_mark(header, origin));
+        let reply = ours && self.snapshot.rules.is_masqueraded(src.ip()) && self.passes_whole::<A>(bytes, dst, origin);
+        if !request && !reply {
+            self.core.shared.event(Event::FragmentsPassed);
+            return self.core.shared.kernels(&self.snapshot, port, origin);
         }
-        self.core.shared.event(Event::FragmentsPassed);
-        self.core.shared.kernels(&self.snapshot, port, origin)
+        let client = if request { src } else { dst };
+        self.elsewhere(client).err().unwrap_or(Verdict::Reassemble)
+    }
+
+    /// Would the kernel forward this fragment? What is to be said about one that it would not is said by the kernel behind the twin, and
+    /// what it sends from there has been seen, but for its own.
+    fn passes_whole<A: Family>(&self, bytes: &[u8], dst: A, origin: Origin) -> bool {
+        let mtu = crate::forward::mtu(&A::hop(&self.snapshot, dst)).unwrap_or(u16::MAX);
+        let fits = bytes.len() - L3 <= usize::from(mtu);
+        if origin == Origin::Twin {
+            return A::network(&self.snapshot).local.contains(A::addresses(bytes, L3).0);
+        }
+        A::ttl(bytes, L3) > 1 && (A::V6 || fits || !A::dont_fragment(bytes, L3))
     }
 
     /// Is the port's own MAC on the frame?
@@ -169,7 +188,7 @@ fn judge4<T: AsRef<[u8]>>(bytes: &[u8], ip: ipv4::Packet<T>, header: usize) -> S
         return Seen::Broken(DropReason::BadIpChecksum);
     }
     if ip.is_fragment() {
-        return Seen::Fragment;
+        return Seen::Fragment(ip.protocol());
     }
     transport(bytes, ip.protocol(), header, usize::from(ip.total_len()))
 }
@@ -182,7 +201,7 @@ fn look6(bytes: &[u8]) -> Seen {
         Err(error) => return Seen::Broken(broken(error)),
     };
     match ip.upper() {
-        Ok(upper) if upper.fragment.is_some() => Seen::Fragment,
+        Ok(upper) if upper.fragment.is_some() => Seen::Fragment(upper.protocol),
         Ok(upper) => transport(bytes, upper.protocol, upper.offset, ip.total_len()),
         Err(error) => Seen::Broken(broken(error)),
     }

@@ -2,7 +2,7 @@
 
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
-use crate::director::request::trim;
+use crate::director::request::{longest, trim};
 use crate::director::{Lane, Packet, aside};
 use crate::forward::answer::Fault;
 use crate::forward::{self, Exit, nat};
@@ -11,7 +11,8 @@ use crate::network::Hop;
 use crate::packet::End;
 use crate::proto::Direction;
 use crate::stats::{DropReason, Event};
-use crate::verdict::{Origin, Verdict};
+use crate::verdict::{Cut, Origin, Verdict};
+use crate::wire::ports;
 
 impl<A: Family> Lane<'_, A> {
     /// Judges a packet to any other address.
@@ -86,9 +87,9 @@ impl<A: Family> Lane<'_, A> {
             return Err(aside(self.tell_server(frame, aside(*packet), Fault::TtlExceeded, DropReason::TtlExceeded)));
         }
         if let Some(mtu) = forward::mtu(&hop)
-            && packet.length > mtu
+            && (packet.length > mtu || frame.largest_fragment().is_some())
         {
-            return Err(aside(self.reply_too_long(frame, aside(*packet), id, (vaddr, vport), &hop, mtu)));
+            return Err(aside(self.return_in_pieces(frame, aside(*packet), id, (vaddr, vport), &hop, mtu)));
         }
         self.translate_and_return(frame, packet, id, (vaddr, vport), &hop)
     }
@@ -117,9 +118,10 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
-    /// Longer than the way to the client takes: with DF the server is told, without it the reply leaves in fragments.
+    /// Longer than the way to the client takes, or come in fragments: with DF the server is told, without it the reply leaves in
+    /// fragments.
     #[cold]
-    fn reply_too_long<F: Frame>(
+    fn return_in_pieces<F: Frame>(
         &mut self,
         frame: &mut F,
         packet: Packet<A>,
@@ -128,10 +130,49 @@ impl<A: Family> Lane<'_, A> {
         hop: &Hop,
         mtu: u16,
     ) -> Verdict {
-        if A::dont_fragment(frame.bytes(), packet.at.l3) {
+        let largest = frame.largest_fragment();
+        let fixed = A::dont_fragment(frame.bytes(), packet.at.l3);
+        if fixed && !A::V6 && largest.is_some() {
+            return self.refuse_whole_reply(frame, packet, id, virtual_end, mtu);
+        }
+        if fixed && longest(&packet, largest) > mtu {
             return self.tell_server(frame, packet, Fault::TooBig(mtu), DropReason::TooBig);
         }
-        forward::in_pieces(self.translate_and_return(frame, &packet, id, virtual_end, hop), mtu)
+        let exit = self.translate_and_return(frame, &packet, id, virtual_end, hop);
+        match largest {
+            Some(largest) if A::V6 && packet.length <= largest.min(mtu) => forward::verdict(exit),
+            Some(largest) if largest <= mtu => forward::in_pieces(exit, Cut::AsItCame),
+            _ => forward::in_pieces(exit, Cut::AtMost(mtu)),
+        }
+    }
+
+    /// A reply that came in fragments with DF: the kernel does not send it, however short, since a whole packet with DF is not to be
+    /// cut again. What it tells the server comes to itself first, about the reply as it would have left, and goes on as an error of a
+    /// client's: from the virtual address, and counted as the client's.
+    fn refuse_whole_reply<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: Packet<A>,
+        id: ConnId,
+        (vaddr, vport): (A, u16),
+        mtu: u16,
+    ) -> Verdict {
+        let dest = self.tables.connections.get(id).map(|c| c.dest);
+        self.advance(id, &packet, Direction::Output);
+        A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
+        // The checksum of the reply as it would have left: an error on its way back does not change the one that it quotes.
+        nat::rewrite(frame.bytes_mut(), packet.at, End::Source, vaddr, vport);
+        A::rewrite_address(frame.bytes_mut(), packet.at.l3, End::Source, packet.src);
+        if let Some(header) = frame.bytes_mut().get_mut(packet.at.l4..) {
+            ports::Packet::new_unchecked(header).set_src_port(packet.sport);
+        }
+        let verdict = self.answer(frame, &packet, Fault::TooBig(mtu), DropReason::TooBig, vaddr);
+        if let (Some(dest), Verdict::Transmit(_) | Verdict::Hold(..)) = (dest, verdict) {
+            let length = frame.bytes().len().saturating_sub(packet.at.l3);
+            self.count_in(dest, u16::try_from(length).unwrap_or(u16::MAX));
+            A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
+        }
+        verdict
     }
 
     /// Answers a server's packet with an error from the director's own address on that side, quoting it untranslated.

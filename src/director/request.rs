@@ -13,7 +13,7 @@ use crate::packet::End;
 use crate::proto::{Direction, State};
 use crate::snapshot::Path;
 use crate::stats::{DropReason, Event};
-use crate::verdict::Verdict;
+use crate::verdict::{Cut, Verdict};
 
 /// What forwarding needs of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,13 @@ pub(super) struct Bound<'s, A> {
     pub(super) path: &'s Path,
     pub(super) daddr: A,
     pub(super) dport: u16,
+}
+
+/// What the way out takes, and what of it the method needs, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    mtu: u16,
+    overhead: u16,
 }
 
 impl<'s, A: Family> Lane<'s, A> {
@@ -155,9 +162,9 @@ impl<'s, A: Family> Lane<'s, A> {
         let mtu = if tunnelled { self.tunnel_mtu(bound.dest, mtu, packet.now) } else { mtu };
         let overhead =
             if tunnelled { bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel)) } else { 0 };
-        if usize::from(packet.length) + overhead > usize::from(mtu) {
-            let fits = mtu.saturating_sub(u16::try_from(overhead).unwrap_or(u16::MAX));
-            return Err(aside(self.too_long(frame, aside(*packet), aside(*bound), hop, mtu, fits)));
+        if usize::from(packet.length) + overhead > usize::from(mtu) || frame.largest_fragment().is_some() {
+            let room = Room { mtu, overhead: u16::try_from(overhead).unwrap_or(u16::MAX) };
+            return Err(aside(self.deliver_in_pieces(frame, aside(*packet), aside(*bound), hop, room)));
         }
         self.translate_and_send(frame, packet, bound, hop)
     }
@@ -215,30 +222,49 @@ impl<'s, A: Family> Lane<'s, A> {
         path: &Path,
     ) -> Result<(), DropReason> {
         let (Some(from), Some(to)) = (path.source, path.address) else { return Err(DropReason::NoRoute) };
-        // The low half, as it counts.
-        let (tunnel, ident) = (path.tunnel, self.shared.next_ident() as u16);
-        let obeys = self.snapshot.rules.settings.pmtu_disc;
-        let outer = Outer { from, to, tunnel, ident, obeys, source_port: source_port(hash) };
+        let (fixed, obeys) = (A::dont_fragment(frame.bytes(), at.l3), self.snapshot.rules.settings.pmtu_disc);
+        let outer = Outer {
+            from,
+            to,
+            tunnel: path.tunnel,
+            // The low half, as it counts. With DF it has no use, as long as nobody cuts a datagram with DF: the kernel does.
+            ident: if fixed && obeys { 0 } else { self.shared.next_ident() as u16 },
+            dont_fragment: fixed && (obeys || frame.largest_fragment().is_some()),
+            source_port: source_port(hash),
+        };
         if tun::encapsulate(frame, &at, &outer) { Ok(()) } else { Err(DropReason::NoRoom) }
     }
 
-    /// Longer than the way out takes: with DF the sender is told what would fit, without it the packet leaves in fragments, a tunnel's
-    /// around the whole.
+    /// Longer than the way out takes, or come in fragments: with DF the sender is told what would fit, without it the packet leaves in
+    /// fragments, a tunnel's around the whole.
     #[cold]
-    fn too_long<F: Frame>(
+    fn deliver_in_pieces<F: Frame>(
         &mut self,
         frame: &mut F,
         packet: Packet<A>,
         bound: Bound<'_, A>,
         hop: &Hop,
-        mtu: u16,
-        fits: u16,
+        room: Room,
     ) -> Verdict {
-        let heedless = !A::V6 && bound.flags.contains(ConnFlags::TUN) && !self.snapshot.rules.settings.pmtu_disc;
-        if A::dont_fragment(frame.bytes(), packet.at.l3) && !heedless {
+        let tunnelled = bound.flags.contains(ConnFlags::TUN);
+        let heedless = !A::V6 && tunnelled && !self.snapshot.rules.settings.pmtu_disc;
+        let fits = room.mtu.saturating_sub(room.overhead);
+        let largest = frame.largest_fragment();
+        if longest::<A>(&packet, largest) > fits && A::dont_fragment(frame.bytes(), packet.at.l3) && !heedless {
             return self.refuse_bound(frame, packet, bound, Fault::TooBig(fits), DropReason::TooBig);
         }
-        forward::in_pieces(self.translate_and_send(frame, &packet, &bound, hop), mtu)
+        let to_v6 = if tunnelled { bound.path.address.is_some_and(|a| a.is_ipv6()) } else { A::V6 };
+        let total = packet.length.saturating_add(room.overhead);
+        let exit = self.translate_and_send(frame, &packet, &bound, hop);
+        let Some(largest) = largest else { return forward::in_pieces(exit, Cut::AtMost(room.mtu)) };
+        match (A::V6, to_v6) {
+            (false, false) => forward::in_pieces(exit, Cut::AtMost(room.mtu.min(largest))),
+            (true, true) if total > room.mtu || !tunnelled && packet.length > largest => {
+                forward::in_pieces(exit, Cut::AsItCame)
+            }
+            _ if total > room.mtu => forward::in_pieces(exit, Cut::AtMost(room.mtu)),
+            _ => forward::verdict(exit),
+        }
     }
 
     /// Answers a packet of a connection. Under DR and TUN the error, which has the virtual address as its source, counts as a packet
@@ -299,6 +325,11 @@ impl<'s, A: Family> Lane<'s, A> {
         self.shared.event(Event::IcmpSent);
         forward::verdict(forward::send(frame, &hop))
     }
+}
+
+/// What must fit the way: of an IPv6 datagram that came in fragments, the largest of them, in bytes.
+pub(super) fn longest<A: Family>(packet: &Packet<A>, largest: Option<u16>) -> u16 {
+    largest.filter(|_| A::V6).unwrap_or(packet.length)
 }
 
 #[inline(always)]

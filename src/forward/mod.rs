@@ -12,7 +12,7 @@ use crate::addr::MacAddr;
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::stats::DropReason;
-use crate::verdict::{PortId, Verdict};
+use crate::verdict::{Cut, PortId, Verdict};
 
 /// Length of an Ethernet header in bytes.
 pub const ETHERNET: usize = 14;
@@ -39,11 +39,11 @@ pub fn verdict(exit: Exit) -> Verdict {
     exit.map_or_else(|verdict| verdict, Verdict::Transmit)
 }
 
-/// The verdict of an exit by which the packet leaves in fragments of up to `size` bytes.
-pub fn in_pieces(exit: Exit, size: u16) -> Verdict {
+/// The verdict of an exit by which the packet leaves in fragments.
+pub fn in_pieces(exit: Exit, cut: Cut) -> Verdict {
     match exit {
-        Ok(port) => Verdict::Fragment(port, None, size),
-        Err(Verdict::Hold(port, neighbour)) => Verdict::Fragment(port, Some(neighbour), size),
+        Ok(port) => Verdict::Fragment(port, None, cut),
+        Err(Verdict::Hold(port, neighbour)) => Verdict::Fragment(port, Some(neighbour), cut),
         Err(other) => other,
     }
 }

@@ -20,7 +20,6 @@ struct Inner {
     v6: bool,
     tos: u8,
     ttl: u8,
-    dont_fragment: bool,
     length: usize,
 }
 
@@ -30,10 +29,10 @@ impl Inner {
         let length = at.end.saturating_sub(at.l3);
         if header.first().is_some_and(|b| b >> 4 == 6) {
             let ip = ipv6::Packet::new_unchecked(header);
-            return Self { v6: true, tos: ip.traffic_class(), ttl: ip.hop_limit(), dont_fragment: true, length };
+            return Self { v6: true, tos: ip.traffic_class(), ttl: ip.hop_limit(), length };
         }
         let ip = ipv4::Packet::new_unchecked(header);
-        Self { v6: false, tos: ip.tos(), ttl: ip.ttl(), dont_fragment: ip.dont_fragment(), length }
+        Self { v6: false, tos: ip.tos(), ttl: ip.ttl(), length }
     }
 
     /// The outer type of service.
@@ -117,10 +116,10 @@ pub struct Outer {
     pub to: IpAddr,
     /// The encapsulation.
     pub tunnel: Tunnel,
-    /// Identification of a packet that may be fragmented.
+    /// Identification.
     pub ident: u16,
-    /// The outer DF is the inner packet's (`pmtu_disc`); otherwise it is clear.
-    pub obeys: bool,
+    /// DF, where there is one.
+    pub dont_fragment: bool,
     /// Source port of GUE: the same for all packets of a connection.
     pub source_port: u16,
 }
@@ -151,13 +150,12 @@ fn in_ipv4<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, outer: &Outer, f
     if !open(frame, at, ipv4::HEADER_LEN + shim.len(), ethernet::ethertype::IPV4) {
         return false;
     }
-    let dont_fragment = inner.dont_fragment && outer.obeys;
-    let (fixed, ident) = if dont_fragment { (0x4000_u16, 0) } else { (0, outer.ident) };
+    let fixed = if outer.dont_fragment { 0x4000_u16 } else { 0 };
     let mut header = [0; ipv4::HEADER_LEN];
     header[0] = 0x45;
     header[1] = inner.outer_tos();
     header[2..4].copy_from_slice(&total_len.to_be_bytes());
-    header[4..6].copy_from_slice(&ident.to_be_bytes());
+    header[4..6].copy_from_slice(&outer.ident.to_be_bytes());
     header[6..8].copy_from_slice(&fixed.to_be_bytes());
     header[8] = inner.ttl;
     header[9] = shim.protocol(inner);
@@ -253,7 +251,11 @@ mod tests {
             let mut frame = VecFrame::new(&sample.frame());
             let offsets = Offsets { l3: ETHERNET, l4: 34, end: ETHERNET + inner.len(), protocol: protocol::TCP };
             let (from, to) = (IpAddr::from([198, 51, 100, 1]), IpAddr::from([198, 51, 100, server]));
-            assert!(encapsulate(&mut frame, &offsets, &Outer { from, to, tunnel, ident: 9, obeys: true, source_port }));
+            assert!(encapsulate(
+                &mut frame,
+                &offsets,
+                &Outer { from, to, tunnel, ident: 0, dont_fragment: true, source_port }
+            ));
             let digits: Vec<u8> = recorded.bytes().filter(u8::is_ascii_hexdigit).collect();
             let (outer, packet) = frame.bytes()[ETHERNET..].split_at(digits.len() / 2);
             let hex: String = outer.iter().map(|b| format!("{b:02x}")).collect();
@@ -269,7 +271,7 @@ mod tests {
         let mut frame = VecFrame::new(&sample.frame());
         let offsets = Offsets { l3: ETHERNET, l4: 34, end: 54, protocol: protocol::TCP };
         let (v4, v6) = (IpAddr::from([198, 51, 100, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
-        let outer = |from, to| Outer { from, to, tunnel: Tunnel::Ipip, ident: 0, obeys: true, source_port: 0 };
+        let outer = |from, to| Outer { from, to, tunnel: Tunnel::Ipip, ident: 0, dont_fragment: true, source_port: 0 };
         assert!(!encapsulate(&mut frame, &offsets, &outer(v4, v6)));
         assert!(frame.prepend(crate::io::memory::HEADROOM) && frame.trim_front(crate::io::memory::HEADROOM));
         let mut tight = frame.clone();

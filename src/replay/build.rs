@@ -6,6 +6,7 @@ use crate::addr::MacAddr;
 use crate::forward::cut::Pieces;
 use crate::frame::Frame;
 use crate::io::memory::VecFrame;
+use crate::verdict::Cut;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::ethernet::ethertype;
 use crate::wire::tcp::Repr as Tcp;
@@ -161,9 +162,9 @@ pub(super) fn neighbour_advertisement(mac: MacAddr, target: Ipv6Addr, to: MacAdd
     ethernet(to, mac, &v6(target, dst, protocol::ICMPV6, 255, &message))
 }
 
-/// The packet in a frame, in frames with pieces that fit `mtu`.
-pub(super) fn fragments(frame: &[u8], mtu: u16, ident: u32) -> Vec<Vec<u8>> {
-    let Some(mut pieces) = Pieces::new(frame, mtu, ident) else { return Vec::new() };
+/// The packet in a frame, in fragments.
+pub(super) fn fragments(frame: &[u8], cut: Cut, parts: &[u16], ident: u32) -> Vec<Vec<u8>> {
+    let Some(mut pieces) = Pieces::new(frame, cut, parts, ident) else { return Vec::new() };
     let mut fragments = Vec::new();
     while !pieces.is_done() {
         let mut piece = VecFrame::new(&[]);

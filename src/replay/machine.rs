@@ -10,9 +10,10 @@ use crate::control::statistics::{Counted, Meter, Statistics};
 use crate::control::store::{self, Store};
 use crate::destination::Destination;
 use crate::director::{Director, Limits};
+use crate::fragments::{self, Fragments};
 use crate::frame::Frame;
 use crate::io::memory::VecFrame;
-use crate::network::Network;
+use crate::network::{Hop, Network};
 use crate::replay::build;
 use crate::replay::policy;
 use crate::replay::standin::{Act, StandIn};
@@ -20,10 +21,11 @@ use crate::replay::sysctl::Sysctls;
 use crate::replay::topology::Topology;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::stats::Traffic;
+use crate::stats::{Counters, Traffic};
 use crate::steering::Steering;
 use crate::time::{Instant, NANOS_PER_TICK};
-use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
+use crate::wire::{ethernet, ipv4, ipv6};
 
 /// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
 const BOOT: Instant = Instant((u32::MAX as u64 + 1 - 30_000) * NANOS_PER_TICK);
@@ -59,6 +61,9 @@ pub(crate) struct Machine {
     pub(super) sysctls: Sysctls,
     network: Arc<Network>,
     stack: StandIn,
+    fragments: Fragments<VecFrame>,
+    /// Those that were passed to the stack.
+    passed: Fragments<VecFrame>,
     version: u64,
     sent: Vec<(PortId, Vec<u8>)>,
     pub(super) statistics: Statistics,
@@ -68,6 +73,15 @@ pub(crate) struct Machine {
     forgotten: Traffic,
     /// Looks at removed destinations without connections, by uid.
     idle: HashMap<u64, u8>,
+}
+
+/// Whom an IP packet is for.
+fn destination(frame: &[u8]) -> Option<IpAddr> {
+    let packet = frame.get(ethernet::HEADER_LEN..)?;
+    match packet.first()? >> 4 {
+        6 => ipv6::Packet::new_quoted(packet).ok().map(|ip| ip.dst().into()),
+        _ => ipv4::Packet::new_quoted(packet).ok().map(|ip| ip.dst().into()),
+    }
 }
 
 impl Machine {
@@ -84,6 +98,8 @@ impl Machine {
             sysctls: Sysctls::default(),
             network: Arc::default(),
             stack: StandIn::default(),
+            fragments: Fragments::new(SEED).with_kernel_timers(),
+            passed: Fragments::new(SEED).with_kernel_timers(),
             version: 0,
             sent: Vec::new(),
             statistics: Statistics::default(),
@@ -148,21 +164,65 @@ impl Machine {
         self.director.process(&mut burst, self.now);
         let Some((frame, verdict, _)) = burst.take(0) else { return Vec::new() };
         match verdict {
+            Verdict::Reassemble => self.reassemble(frame, port, origin),
+            Verdict::Pass(_) if self.is_policy_local(port, &frame, origin) => Vec::new(),
+            Verdict::Pass(port) => self.pass_up(frame, port),
+            _ => self.carry_out(&frame, &[], verdict),
+        }
+    }
+
+    /// Gives a frame to the stack, which puts fragments together, be they for itself or, with IPVS in it, to be forwarded.
+    fn pass_up(&mut self, frame: VecFrame, port: PortId) -> Vec<Act> {
+        if !fragments::is_fragment(frame.bytes()) || self.stack.refuses(frame.bytes(), &self.network) {
+            return self.carry_out(&frame, &[], Verdict::Pass(port));
+        }
+        let taken = self.passed.take(frame, Origin::Wire, self.now, &mut Counters::default());
+        let Some(datagram) = taken else { return Vec::new() };
+        let acts = self.carry_out(&datagram, datagram.parts(), Verdict::Pass(port));
+        self.passed.give_back(datagram);
+        acts
+    }
+
+    /// Keeps a fragment; judges its datagram if it is whole now.
+    fn reassemble(&mut self, frame: VecFrame, port: PortId, origin: Origin) -> Vec<Act> {
+        let counters = self.director.counters_mut();
+        let Some(datagram) = self.fragments.take(frame, origin, self.now, counters) else { return Vec::new() };
+        let mut burst = Burst::with_limit(1);
+        drop(burst.push(datagram, port, origin));
+        self.director.process(&mut burst, self.now);
+        let Some((datagram, verdict, _)) = burst.take(0) else { return Vec::new() };
+        let acts = self.carry_out(&datagram, datagram.parts(), datagram.unless_unchanged(verdict));
+        self.fragments.give_back(datagram);
+        acts
+    }
+
+    /// Carries out the verdict on a packet, which came in fragments that carried `parts`, or whole.
+    fn carry_out<F: Frame>(&mut self, frame: &F, parts: &[u16], verdict: Verdict) -> Vec<Act> {
+        match verdict {
             Verdict::Transmit(port) => {
                 self.sent.push((port, frame.bytes().to_vec()));
                 Vec::new()
             }
-            Verdict::Pass(_) if self.is_policy_local(port, &frame, origin) => Vec::new(),
+            Verdict::Pass(port) if self.is_forwarded_in_parts(frame) => {
+                let pieces = build::fragments(frame.bytes(), Cut::AsItCame, parts, self.director.next_ident());
+                pieces.iter().flat_map(|p| self.stack.receive(p, port, &self.network, self.now)).collect()
+            }
             Verdict::Pass(port) => self.stack.receive(frame.bytes(), port, &self.network, self.now),
-            Verdict::Fragment(port, neighbour, size) => self.fragment(&frame, port, neighbour, size),
+            Verdict::Fragment(port, neighbour, cut) => self.fragment(frame.bytes(), cut, parts, port, neighbour),
             Verdict::Hold(port, neighbour) => self.stack.hold(frame.bytes(), port, neighbour, &self.network, self.now),
-            Verdict::Drop(_) | Verdict::Pending | Verdict::Handoff(_) => Vec::new(),
+            Verdict::Drop(_) | Verdict::Reassemble | Verdict::Pending | Verdict::Handoff(_) => Vec::new(),
         }
     }
 
-    fn fragment(&mut self, frame: &VecFrame, port: PortId, neighbour: Option<IpAddr>, size: u16) -> Vec<Act> {
+    /// Does the stack forward the datagram as it came? What is for itself it takes whole, and cuts anew what is too long.
+    fn is_forwarded_in_parts<F: Frame>(&self, frame: &F) -> bool {
+        let (Some(largest), Some(to)) = (frame.largest_fragment(), destination(frame.bytes())) else { return false };
+        matches!(self.network.hop(to), Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } if largest <= mtu)
+    }
+
+    fn fragment(&mut self, frame: &[u8], cut: Cut, parts: &[u16], port: PortId, neighbour: Option<IpAddr>) -> Vec<Act> {
         let mut acts = Vec::new();
-        for piece in build::fragments(frame.bytes(), size, self.director.next_ident()) {
+        for piece in build::fragments(frame, cut, parts, self.director.next_ident()) {
             match neighbour {
                 Some(neighbour) => acts.extend(self.stack.hold(&piece, port, neighbour, &self.network, self.now)),
                 None => self.sent.push((port, piece)),
@@ -216,6 +276,7 @@ impl Machine {
 
     fn tick(&mut self) {
         self.director.expire(self.now, u32::MAX);
+        self.give_up_fragments();
         let acts = self.stack.tick(&self.network, self.now);
         if !acts.is_empty() {
             let mut line = VecDeque::new();
@@ -229,6 +290,19 @@ impl Machine {
         if tick.is_multiple_of(TRASH) {
             self.empty_trash();
         }
+    }
+
+    fn give_up_fragments(&mut self) {
+        let mut late = Vec::new();
+        self.passed.expire(self.now, &mut Counters::default(), &mut late);
+        self.fragments.expire(self.now, self.director.counters_mut(), &mut late);
+        let mut line = VecDeque::new();
+        for mut frame in late {
+            if let Some(port) = self.director.timed_out(&mut frame, self.now) {
+                line.push_back((port, frame.bytes().to_vec(), Origin::Twin));
+            }
+        }
+        self.run(line);
     }
 
     /// Takes the counters as they are now; to be called before the rules change, too.

@@ -9,7 +9,7 @@ use crate::addr::MacAddr;
 use crate::network::{Hop, Network};
 use crate::replay::build;
 use crate::time::Instant;
-use crate::verdict::PortId;
+use crate::verdict::{Cut, PortId};
 use crate::wire::ethernet::{self, ethertype};
 use crate::wire::tcp::{self, TcpFlags};
 use crate::wire::{arp, icmpv4, icmpv6, ipv4, ipv6, protocol, udp};
@@ -67,6 +67,18 @@ impl StandIn {
         work.acts
     }
 
+    /// Would it not forward this packet of IPv4? Nor does it keep a fragment then.
+    pub(crate) fn refuses(&self, frame: &[u8], network: &Network) -> bool {
+        let Ok(ip) = ipv4::Packet::new_checked(frame.get(ethernet::HEADER_LEN..).unwrap_or_default()) else {
+            return false;
+        };
+        let mtu = match network.hop(ip.dst().into()) {
+            Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } => mtu,
+            Hop::Local | Hop::Kernel | Hop::Unreachable => return false,
+        };
+        ip.ttl() <= 1 || ip.dont_fragment() && ip.total_len() > mtu
+    }
+
     /// Takes a frame that waits for a neighbour.
     pub(crate) fn hold(
         &mut self,
@@ -101,10 +113,11 @@ impl StandIn {
         if self.queries.iter().all(|q| now < q.again) {
             return Vec::new();
         }
-        let (due, rest) = std::mem::take(&mut self.queries).into_iter().partition(|q| q.again <= now);
+        let (due, rest): (Vec<_>, _) = std::mem::take(&mut self.queries).into_iter().partition(|q| q.again <= now);
         self.queries = rest;
         let mut work = Work { stack: self, network, now, acts: Vec::new() };
-        for query in due {
+        // Timers of one tick go off in the reverse of the order that they were set in.
+        for query in due.into_iter().rev() {
             work.ask_again(query);
         }
         work.acts
@@ -140,12 +153,18 @@ impl Work<'_> {
         let (port, neighbour, to, from, mtu) = match self.network.hop(dst) {
             Hop::Resolved { port, to, from, mtu } => (port, None, to, from, mtu),
             Hop::Unresolved { port, neighbour, from, mtu } => (port, Some(neighbour), MacAddr::default(), from, mtu),
-            Hop::Local | Hop::Kernel | Hop::Unreachable => return,
+            // To itself, where IPVS sees it.
+            Hop::Local => {
+                return self
+                    .acts
+                    .push(Act::Send(PortId(0), build::ethernet(MacAddr::default(), MacAddr::default(), packet)));
+            }
+            Hop::Kernel | Hop::Unreachable => return,
         };
         let whole = build::ethernet(to, from, packet);
         let fits = packet.len() <= usize::from(mtu);
         let ident = self.stack.next_ident().into();
-        for frame in if fits { vec![whole] } else { build::fragments(&whole, mtu, ident) } {
+        for frame in if fits { vec![whole] } else { build::fragments(&whole, Cut::AtMost(mtu), &[], ident) } {
             match neighbour {
                 Some(neighbour) => self.wait(frame, port, neighbour),
                 None => self.acts.push(Act::Send(port, frame)),
@@ -186,18 +205,19 @@ impl Work<'_> {
         }
     }
 
-    /// Asks for a neighbour, in the name of the address that the director has on that link.
-    fn ask(&mut self, port: PortId, neighbour: IpAddr, _for: &[u8]) {
+    /// Asks for a neighbour, in the name of the address that the director has on that link; for IPv6 of the packet's own source, since the
+    /// link has no address of its own: nobody is asked for a forwarded packet.
+    fn ask(&mut self, port: PortId, neighbour: IpAddr, packet: &[u8]) {
         let Some(info) = self.network.ports.get(usize::from(port.0)) else { return };
         let frame = match neighbour {
             IpAddr::V4(to) => {
                 self.network.v4.source(to.to_bits()).map(|from| build::arp_request(info.mac, from.into(), to))
             }
-            IpAddr::V6(to) => self
-                .network
-                .v6
-                .source(to.to_bits())
-                .map(|from| build::neighbour_solicitation(info.mac, from.into(), to)),
+            IpAddr::V6(to) => ipv6::Packet::new_quoted(packet.get(ethernet::HEADER_LEN..).unwrap_or_default())
+                .ok()
+                .map(|ip| ip.src())
+                .filter(|from| self.is_local((*from).into()))
+                .map(|from| build::neighbour_solicitation(info.mac, from, to)),
         };
         self.acts.extend(frame.map(|frame| Act::Send(port, frame)));
     }

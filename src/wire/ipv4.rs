@@ -271,6 +271,20 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
         put(self.0.as_mut(), field::FRAGMENT, word.to_be_bytes());
     }
 
+    /// Sets the type of service; the checksum stays as it is.
+    #[inline]
+    pub fn set_tos(&mut self, tos: u8) {
+        put_u8(self.0.as_mut(), field::TOS, tos);
+    }
+
+    /// Sets whether the packet must not be fragmented; the checksum stays as it is.
+    #[inline]
+    pub fn set_dont_fragment(&mut self, dont_fragment: bool) {
+        let others = u16_at(self.0.as_ref(), field::FRAGMENT) & !DONT_FRAGMENT;
+        let word = others | if dont_fragment { DONT_FRAGMENT } else { 0 };
+        put(self.0.as_mut(), field::FRAGMENT, word.to_be_bytes());
+    }
+
     /// Sets the time to live; the checksum stays as it is.
     #[inline]
     pub fn set_ttl(&mut self, ttl: u8) {

@@ -234,7 +234,7 @@ const fn is_extension(protocol: u8) -> bool {
 }
 
 impl Fragment {
-    fn read(header: &[u8]) -> Self {
+    pub(crate) fn read(header: &[u8]) -> Self {
         let word = u16_at(header, fragment::OFFSET_MORE);
         Self { offset: word & !7, more: word & 1 == 1, ident: u32_at(header, fragment::IDENT) }
     }

@@ -2,20 +2,44 @@
 
 use std::net::IpAddr;
 
+use crate::burst::Burst;
 use crate::forward::cut::Pieces;
+use crate::fragments::{self, Datagram, Fragments};
 use crate::frame::Frame;
 use crate::handoff::Parcel;
-use crate::hold::Hold;
+use crate::hold::{self, Hold};
 use crate::io::PacketIo;
 use crate::stats::{DropReason, Event};
 use crate::time::Instant;
-use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
 use crate::worker::{Parts, TwinLink};
+
+/// Room for what a worker makes of frames that it has kept.
+#[derive(Debug)]
+pub(super) struct Own<F> {
+    /// A datagram put together.
+    whole: Burst<Datagram>,
+    /// An error about a frame given up.
+    error: Burst<F>,
+    /// Frames given up, with the ports that they would have left by.
+    late: Vec<(F, PortId)>,
+    /// First fragments given up.
+    late_fragments: Vec<F>,
+}
+
+impl<F> Default for Own<F> {
+    fn default() -> Self {
+        let (late, late_fragments) = (Vec::with_capacity(hold::MOST), Vec::with_capacity(fragments::MOST_DATAGRAMS));
+        Self { whole: Burst::with_limit(1), error: Burst::with_limit(1), late, late_fragments }
+    }
+}
 
 /// A worker's ways out.
 pub(super) struct Exits<'a, I: PacketIo, T> {
     pub(super) parts: &'a mut Parts<I, T>,
     pub(super) hold: &'a mut Hold<I::Frame>,
+    pub(super) fragments: &'a mut Fragments<I::Frame>,
+    pub(super) own: &'a mut Own<I::Frame>,
     pub(super) now: Instant,
 }
 
@@ -28,7 +52,8 @@ impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
             Verdict::Pass(twin) => self.pass(frame, twin),
             Verdict::Handoff(owner) => self.hand_off(frame, owner, port, origin),
             Verdict::Hold(out, neighbour) => self.hold(frame, out, neighbour),
-            Verdict::Fragment(out, neighbour, size) => self.fragment(&frame, out, neighbour, size),
+            Verdict::Fragment(out, neighbour, cut) => self.fragment(&frame, &[], out, neighbour, cut),
+            Verdict::Reassemble => self.reassemble(frame, port, origin),
             Verdict::Drop(_) => drop(frame),
             Verdict::Pending => self.count(DropReason::Aborted),
         }
@@ -69,23 +94,104 @@ impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
         }
     }
 
-    /// Sends a packet in fragments of up to `size` bytes.
+    /// Sends a packet in fragments. `parts` is how it came, if in fragments.
     #[cold]
-    fn fragment<F: Frame>(&mut self, frame: &F, port: PortId, neighbour: Option<IpAddr>, size: u16) {
+    fn fragment<F: Frame>(&mut self, frame: &F, parts: &[u16], port: PortId, neighbour: Option<IpAddr>, cut: Cut) {
+        self.parts.director.counters_mut().event(Event::Fragmented);
+        self.in_pieces(frame, parts, cut, |exits, piece| match neighbour {
+            Some(neighbour) => exits.hold(piece, port, neighbour),
+            None => exits.transmit(port, piece),
+        });
+    }
+
+    fn in_pieces<F: Frame>(&mut self, frame: &F, parts: &[u16], cut: Cut, mut to: impl FnMut(&mut Self, I::Frame)) {
         let ident = self.parts.director.next_ident();
-        let Some(mut pieces) = Pieces::new(frame.bytes(), size, ident) else {
+        let Some(mut pieces) = Pieces::new(frame.bytes(), cut, parts, ident) else {
             return self.count(DropReason::BadHeader);
         };
-        self.parts.director.counters_mut().event(Event::Fragmented);
         while !pieces.is_done() {
             let Some(mut piece) = self.parts.io.blank() else { return self.count(DropReason::NoBuffer) };
             if !pieces.write(&mut piece) {
                 return self.count(DropReason::NoRoom);
             }
-            match neighbour {
-                Some(neighbour) => self.hold(piece, port, neighbour),
-                None => self.transmit(port, piece),
+            to(self, piece);
+        }
+    }
+
+    /// Keeps a fragment; has its datagram judged if it is whole now.
+    #[cold]
+    fn reassemble(&mut self, frame: I::Frame, port: PortId, origin: Origin) {
+        let director = &mut self.parts.director;
+        let Some(datagram) = self.fragments.take(frame, origin, self.now, director.counters_mut()) else { return };
+        let whole = &mut self.own.whole;
+        drop(whole.push(datagram, port, origin));
+        director.process(whole, self.now);
+        let judged = whole.take(0);
+        whole.clear();
+        let Some((datagram, verdict, _)) = judged else { return };
+        self.dispatch_whole(&datagram, datagram.unless_unchanged(verdict));
+        self.fragments.give_back(datagram);
+    }
+
+    /// Carries out the verdict on a datagram put together; the kernel gets it as it came.
+    fn dispatch_whole(&mut self, datagram: &Datagram, verdict: Verdict) {
+        let all = Cut::AtMost(u16::MAX);
+        match verdict {
+            Verdict::Transmit(out) => self.in_pieces(datagram, &[], all, |exits, frame| exits.transmit(out, frame)),
+            Verdict::Hold(out, to) => self.in_pieces(datagram, &[], all, |exits, frame| exits.hold(frame, out, to)),
+            Verdict::Fragment(out, to, cut) => self.fragment(datagram, datagram.parts(), out, to, cut),
+            Verdict::Pass(twin) => {
+                self.in_pieces(datagram, datagram.parts(), Cut::AsItCame, |exits, frame| exits.pass(frame, twin));
             }
+            Verdict::Drop(_) => {}
+            Verdict::Handoff(_) | Verdict::Reassemble | Verdict::Pending => self.count(DropReason::Aborted),
+        }
+    }
+
+    /// Gives up what has waited too long for a next hop or for other fragments, and has the senders told.
+    pub(super) fn give_up(&mut self) {
+        if !self.hold.is_empty() {
+            self.hold.give_up(self.now, &mut self.own.late);
+            let late = self.own.late.len() as u64;
+            self.parts.director.counters_mut().drops[DropReason::ResolveFailed as usize] += late;
+            self.tell_unreachable();
+        }
+        if !self.fragments.is_empty() {
+            let (counters, late) = (self.parts.director.counters_mut(), &mut self.own.late_fragments);
+            self.fragments.expire(self.now, counters, late);
+            self.tell_timed_out();
+        }
+    }
+
+    fn tell_timed_out(&mut self) {
+        let mut late = std::mem::take(&mut self.own.late_fragments);
+        for mut frame in late.drain(..) {
+            if let Some(port) = self.parts.director.timed_out(&mut frame, self.now) {
+                self.send_own(frame, port);
+            }
+        }
+        self.own.late_fragments = late;
+    }
+
+    fn tell_unreachable(&mut self) {
+        let mut late = std::mem::take(&mut self.own.late);
+        for (mut frame, port) in late.drain(..) {
+            if let Some(port) = self.parts.director.unreachable(&mut frame, port, self.now) {
+                self.send_own(frame, port);
+            }
+        }
+        self.own.late = late;
+    }
+
+    /// Judges an error of the director's own as one of the kernel's, and carries the verdict out.
+    fn send_own(&mut self, frame: I::Frame, port: PortId) {
+        let error = &mut self.own.error;
+        drop(error.push(frame, port, Origin::Twin));
+        self.parts.director.process(error, self.now);
+        let judged = error.take(0);
+        error.clear();
+        if let Some((frame, verdict, port)) = judged {
+            self.dispatch(frame, verdict, port, Origin::Twin);
         }
     }
 }

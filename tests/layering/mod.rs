@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["burst"],
     &["forward"],
+    &["fragments"],
     &["steering"],
     &["director"],
 ];

@@ -154,12 +154,12 @@ fn a_frame_for_another_station_is_dropped() {
 }
 
 #[test]
-fn fragments_of_a_service_are_dropped_and_others_are_the_kernels() {
+fn fragments_of_a_service_are_kept_and_others_are_the_kernels() {
     let datagram = |to: &str| udp(at(CLIENT), at(to)).data([7; 100]);
     let datagram6 = |to: &str| udp(at(CLIENT6), at(to)).data([7; 100]);
     for frames in [datagram("192.0.2.10:53").fragments(48), datagram6("[2001:db8:1::10]:53").fragments(48)] {
         assert_eq!(frames.len(), 3);
-        assert!(frames.iter().all(|frame| judged(frame) == "fragment"));
+        assert!(frames.iter().all(|frame| judged(frame) == "kept"));
     }
     for frames in [datagram("192.0.2.1:53").fragments(48), datagram6("[2001:db8:1::1]:53").fragments(48)] {
         assert!(frames.iter().all(|frame| judged(frame) == "kernel"));

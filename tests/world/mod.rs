@@ -37,7 +37,7 @@ use pollvs::snapshot::Snapshot;
 use pollvs::stats::{DropReason, Event};
 use pollvs::steering::Steering;
 use pollvs::time::Instant;
-use pollvs::verdict::{Origin, PortId, Verdict, WorkerId};
+use pollvs::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
 use pollvs::wire::sample::{DIRECTOR, ROUTER, Sample};
 use pollvs::wire::show;
 
@@ -62,7 +62,8 @@ pub(crate) enum Fate {
     Out(PortId, Vec<u8>),
     Up(PortId, Vec<u8>),
     Held(IpAddr),
-    Cut(PortId, Option<IpAddr>, u16, Vec<u8>),
+    Cut(PortId, Option<IpAddr>, Cut, Vec<u8>),
+    Kept,
     Handed(WorkerId),
     Dropped(DropReason),
 }
@@ -73,10 +74,11 @@ impl fmt::Display for Fate {
             Self::Out(port, bytes) => write!(f, "{}: {}", neighbour(*port, bytes), packet(bytes)),
             Self::Up(port, bytes) => write!(f, "kernel {}: {}", port.0, packet(bytes)),
             Self::Held(neighbour) => write!(f, "held for {neighbour}"),
-            Self::Cut(port, None, size, bytes) => {
-                write!(f, "{} in pieces of {size}: {}", neighbour(*port, bytes), packet(bytes))
+            Self::Cut(port, None, cut, bytes) => {
+                write!(f, "{} in pieces{}: {}", neighbour(*port, bytes), pieces(*cut), packet(bytes))
             }
-            Self::Cut(_, Some(neighbour), size, _) => write!(f, "held for {neighbour} in pieces of {size}"),
+            Self::Cut(_, Some(neighbour), cut, _) => write!(f, "held for {neighbour} in pieces{}", pieces(*cut)),
+            Self::Kept => write!(f, "kept"),
             Self::Handed(worker) => write!(f, "to worker {}", worker.0),
             Self::Dropped(reason) => f.write_str(reason.name()),
         }
@@ -86,6 +88,13 @@ impl fmt::Display for Fate {
 impl fmt::Debug for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+fn pieces(cut: Cut) -> String {
+    match cut {
+        Cut::AtMost(size) => format!(" of {size}"),
+        Cut::AsItCame => String::new(),
     }
 }
 
@@ -366,7 +375,8 @@ pub(crate) fn fate((frame, verdict, _): (VecFrame, Verdict, PortId)) -> Fate {
         Verdict::Transmit(port) => Fate::Out(port, frame.bytes().to_vec()),
         Verdict::Pass(port) => Fate::Up(port, frame.bytes().to_vec()),
         Verdict::Hold(_, neighbour) => Fate::Held(neighbour),
-        Verdict::Fragment(port, neighbour, size) => Fate::Cut(port, neighbour, size, frame.bytes().to_vec()),
+        Verdict::Fragment(port, neighbour, cut) => Fate::Cut(port, neighbour, cut, frame.bytes().to_vec()),
+        Verdict::Reassemble => Fate::Kept,
         Verdict::Handoff(worker) => Fate::Handed(worker),
         Verdict::Drop(reason) => Fate::Dropped(reason),
         Verdict::Pending => panic!("no verdict"),
