@@ -186,16 +186,19 @@ impl<A: Family> Lane<'_, A> {
             let id = ConnId(self.shared.defence.below(bound));
             let Some(connection) = self.tables.connections.get(id) else { continue };
             if self.shared.defence.drops_entry(connection, now) {
-                let template = connection.template;
+                let controller = connection.template;
                 self.end(id);
-                self.drop_template(template);
+                self.drop_controller(controller);
                 self.shared.event(Event::EntryDropped);
             }
         }
     }
 
-    /// Ends the template of a dropped connection, unless others hold on to it or it has proved itself.
-    fn drop_template(&mut self, id: ConnId) {
+    /// Ends what controlled a dropped connection, unless others hold on to it, or it is a template that has proved itself.
+    fn drop_controller(&mut self, id: ConnId) {
+        if let Some(control) = id.controlling_connection() {
+            return self.end_idle(control);
+        }
         let idle = |t: &&Connection<A>| t.controlled == 0 && !t.flags.contains(ConnFlags::ASSURED);
         if self.tables.templates.get(id).filter(idle).is_some() {
             self.forget(id);

@@ -64,6 +64,13 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
+    /// Ends a connection now, unless it controls others.
+    pub(super) fn end_idle(&mut self, id: ConnId) {
+        if self.tables.connections.get(id).is_some_and(|c| c.controlled == 0) {
+            self.end(id);
+        }
+    }
+
     /// Ends everything.
     pub(super) fn flush(&mut self) {
         (0..self.tables.connections.capacity()).for_each(|index| self.end(ConnId(index)));

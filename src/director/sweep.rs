@@ -37,8 +37,10 @@ impl<A: Family> Lane<'_, A> {
         let mut walk = self.shared.walks[usize::from(A::V6)];
         while *budget > 0 && walk.connections < self.tables.connections.reach() {
             let id = ConnId(walk.connections);
-            if self.tables.connections.get(id).is_some_and(|c| self.is_stranded(c)) {
+            if let Some(stranded) = self.tables.connections.get(id).filter(|c| self.is_stranded(c)) {
+                let control = stranded.template.controlling_connection();
                 self.end(id);
+                control.into_iter().for_each(|control| self.end_idle(control));
             }
             walk.connections += 1;
             *budget -= 1;

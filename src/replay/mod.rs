@@ -124,13 +124,17 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, ReplayError> {
 
 /// The lines of a file that are neither empty nor comments; none when there is no such file.
 fn lines(path: &Path) -> Result<Vec<Command>, ReplayError> {
-    let text = String::from_utf8_lossy(&read(path)?.unwrap_or_default()).into_owned();
+    Ok(commands_of(&String::from_utf8_lossy(&read(path)?.unwrap_or_default()), path))
+}
+
+/// The lines of the text of a file that are neither empty nor comments.
+fn commands_of(text: &str, path: &Path) -> Vec<Command> {
     let command = |(index, line): (usize, &str)| Command {
         at: Place { file: path.to_owned(), line: index + 1 },
         text: line.trim().to_owned(),
     };
     let all = text.lines().enumerate().map(command);
-    Ok(all.filter(|c| !c.text.is_empty() && !c.text.starts_with('#')).collect())
+    all.filter(|c| !c.text.is_empty() && !c.text.starts_with('#')).collect()
 }
 
 impl Scenario {
@@ -184,14 +188,33 @@ pub fn replay(scenario: &Path, out: &Path) -> Result<(), ReplayError> {
 /// # Errors
 /// [`ReplayError`].
 pub fn results(scenario: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, ReplayError> {
-    let Scenario { base, setup, steps, frames } = Scenario::read(scenario)?;
+    run(Scenario::read(scenario)?, scenario)
+}
+
+/// Replays a scenario that is no folder: the lines of `setup.sh` and of `steps`, and frames with the time since the first of them.
+/// Never panics, whatever they are. No file is read or written.
+///
+/// # Errors
+/// [`ReplayError`], with the names that the files would have.
+pub fn results_of(
+    setup: &str,
+    steps: &str,
+    frames: Vec<(Duration, Vec<u8>)>,
+) -> Result<Vec<(&'static str, Vec<u8>)>, ReplayError> {
+    let steps = commands_of(steps, Path::new("steps")).into_iter().map(step).collect::<Result<_, _>>()?;
+    let setup = commands_of(setup, Path::new("setup.sh"));
+    run(Scenario { base: Vec::new(), setup, steps, frames }, Path::new(""))
+}
+
+fn run(scenario: Scenario, folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, ReplayError> {
+    let Scenario { base, setup, steps, frames } = scenario;
     let topology = if base.is_empty() { Topology::default() } else { Topology::bare() };
     let mut run = Run { world: World::new(topology), record: Record::default(), zero: Instant(0) };
     let log = run.base(&base)? + &run.set_up(&setup)?;
     run.play(&frames, &steps)?;
     let mut files = run.dump();
     let capture =
-        run.record.capture().map_err(|source| ReplayError::Capture { file: scenario.join("input.pcap"), source })?;
+        run.record.capture().map_err(|source| ReplayError::Capture { file: folder.join("input.pcap"), source })?;
     files.extend([
         ("setup.log", log.into_bytes()),
         ("trace.txt", run.record.trace().as_bytes().to_vec()),

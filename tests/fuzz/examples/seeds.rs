@@ -8,6 +8,7 @@ fn main() -> io::Result<()> {
     write(&corpus.join("wire"), pollvs_fuzz::seeds::frames())?;
     write(&corpus.join("pcap"), pollvs_fuzz::seeds::captures())?;
     write(&corpus.join("process"), pollvs_fuzz::seeds::conversations())?;
+    write(&corpus.join("replay"), pollvs_fuzz::seeds::scenarios())?;
     write(&corpus.join("request"), pollvs_fuzz::seeds::requests())?;
     write(&corpus.join("config"), pollvs_fuzz::seeds::configurations())
 }

@@ -3,5 +3,6 @@
 pub mod control;
 pub mod pcap;
 pub mod process;
+pub mod replay;
 pub mod seeds;
 pub mod wire;

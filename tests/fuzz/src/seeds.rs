@@ -30,6 +30,13 @@ pub fn conversations() -> Vec<Vec<u8>> {
     each.into_iter().chain([all]).collect()
 }
 
+/// Returns small scenarios as input of the `replay` target: lines of rules, a zero byte, and the recorded frames.
+pub fn scenarios() -> Vec<Vec<u8>> {
+    let rules = include_str!("scenarios.txt").split("\n\n");
+    let conversation: Vec<u8> = conversations().into_iter().take(frames().len()).flatten().collect();
+    rules.map(|lines| [lines.trim().as_bytes(), &[0], &conversation].concat()).collect()
+}
+
 /// Returns the lines of the protocol's documentation.
 pub fn requests() -> Vec<Vec<u8>> {
     let lines = include_str!("../../../docs/control.md").lines();
