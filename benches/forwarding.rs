@@ -201,6 +201,7 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
         key: ServiceKey::Address { protocol: Protocol::Tcp, address: VIP.into(), port: 80 },
         scheduler: SchedulerName::Rr,
         persistence: (case == Case::Persistent).then_some(Persistence { timeout_secs: 300, prefix: 32 }),
+        engine: None,
         flags: ServiceFlags::default(),
         destinations: vec![Arc::clone(&dest)],
     });
@@ -234,8 +235,15 @@ impl Subject {
     fn new(case: Case, flows: u32, mac: MacAddr, pool: &MbufPool) -> Self {
         let few = 1024;
         let templates = if case == Case::Persistent { flows.max(few) } else { few };
-        let limits =
-            Limits { connections: flows, connections6: few, templates, templates6: few, destinations: 16, ftp: 64 };
+        let limits = Limits {
+            connections: flows,
+            connections6: few,
+            templates,
+            templates6: few,
+            destinations: 16,
+            ftp: 64,
+            calls: 64,
+        };
         let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
         director.apply(snapshot(case, mac));
         let generator = case.generator(flows, mac);

@@ -34,6 +34,16 @@ impl HashKey {
         // One round alone leaves clients in a row on a lattice: with some keys half of them share a few buckets.
         mum(mum(word ^ self.a, self.b) ^ self.a, self.b)
     }
+
+    /// Hashes bytes, at most 2^32 of them.
+    pub fn bytes(&self, bytes: &[u8]) -> u64 {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let start = self.a ^ bytes.len() as u64;
+        let all = words.iter().chain([&last]);
+        all.fold(start, |hash, word| mum(hash ^ u64::from_le_bytes(*word), self.b))
+    }
 }
 
 #[cfg(test)]

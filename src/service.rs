@@ -199,6 +199,31 @@ pub struct Persistence {
     pub prefix: u8,
 }
 
+/// A persistence engine: what else than its address a client is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The Call-ID of SIP messages.
+    Sip,
+}
+
+impl Engine {
+    /// Every engine there is.
+    pub const ALL: &'static [Self] = &[Self::Sip];
+
+    /// The name that ipvsadm uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+        }
+    }
+
+    /// The engine of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|engine| engine.name() == name)
+    }
+}
+
 /// Flags of a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ServiceFlags {
@@ -227,6 +252,8 @@ pub struct Service {
     pub scheduler: SchedulerName,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// Persistence engine, if any.
+    pub engine: Option<Engine>,
     /// Its flags.
     pub flags: ServiceFlags,
     /// Its destinations, newest first: the order in which the kernel's schedulers walk.

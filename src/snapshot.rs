@@ -42,6 +42,8 @@ pub struct Rules {
     servers: FxHashSet<(u8, IpAddr, u16)>,
     /// Addresses of the NAT destinations, removed ones among them.
     masqueraded: FxHashSet<IpAddr>,
+    /// Address and port of the UDP servers under NAT; empty unless a persistence engine lets servers begin.
+    callers: FxHashMap<(IpAddr, u16), DestId>,
 }
 
 impl Rules {
@@ -57,7 +59,9 @@ impl Rules {
         let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
         let nat = destinations.iter().flatten().filter(|d| d.method == Method::Nat);
         let masqueraded = nat.map(|d| d.address).collect();
+        let callers = callers(&services);
         Self {
+            callers,
             index,
             vips4,
             vips6,
@@ -133,6 +137,16 @@ impl Rules {
         self.masqueraded.contains(&address)
     }
 
+    /// The service, one with a persistence engine, and the destination of a server that begins a flow itself.
+    pub fn caller(&self, address: IpAddr, port: u16) -> Option<(&Arc<Service>, &Arc<Destination>)> {
+        if self.callers.is_empty() {
+            return None;
+        }
+        let dest = self.destination(*self.callers.get(&(address, port))?)?;
+        let service = self.service(dest.service).filter(|service| service.engine.is_some())?;
+        Some((service, dest))
+    }
+
     /// No service at all: the kernel then takes its hooks out, and every packet is the local stack's.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
@@ -190,6 +204,20 @@ fn servers(services: &[Option<Arc<Service>>]) -> FxHashSet<(u8, IpAddr, u16)> {
         nat.filter_map(|(address, port)| Some((protocol?, address, port))).collect::<Vec<_>>()
     };
     services.iter().flatten().flat_map(of).collect()
+}
+
+/// The UDP servers under NAT, if a service has a persistence engine. Of those of several services the one that was added last is
+/// meant, as the kernel finds it.
+fn callers(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), DestId> {
+    let services = || services.iter().flatten();
+    if services().all(|service| service.engine.is_none()) {
+        return FxHashMap::default();
+    }
+    let udp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { protocol: Protocol::Udp, .. });
+    let mut servers: Vec<_> = services().filter(udp).flat_map(|s| &s.destinations).collect();
+    servers.sort_by_key(|d| d.uid);
+    let servers = servers.into_iter().filter(|d| d.method == Method::Nat);
+    servers.map(|d| ((d.address, d.port), d.id)).collect()
 }
 
 /// The virtual addresses of these services, by family.

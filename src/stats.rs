@@ -39,6 +39,7 @@ counters! {
         BadIpChecksum "bad_ip_checksum" "the IPv4 header checksum is wrong",
         BadIcmpChecksum "bad_icmp_checksum" "an ICMP error about a connection has a wrong checksum",
         BadTcpChecksum "bad_tcp_checksum" "a segment that an application helper was to read has a wrong checksum",
+        NoCallId "no_call_id" "for a service with the persistence engine sip, and no SIP message",
         HelpersFull "helpers_full" "no room for what an application helper must remember",
         FragmentBad "fragment_bad" "fragments of one datagram contradict each other (overlap, length, congestion marks)",
         FragmentDuplicate "fragment_duplicate" "a fragment of which all is here already",

@@ -1,9 +1,11 @@
-//! Application helpers: what a balancer must know of protocols that name addresses inside their data (`ip_vs_app.c`). FTP's control
-//! connection announces data connections. Parsing is apart from state, and the state lies in a bounded table beside the
-//! connections, laid out whole at start, in which a connection's `side` is its place.
+//! Application helpers: what a balancer must know of protocols that name addresses inside their data or belong together by a name in
+//! it (`ip_vs_app.c`, `ip_vs_pe.c`). FTP's control connection announces data connections, SIP's messages carry a Call-ID. Parsing is
+//! apart from state, and the state lies in bounded tables beside the connections, laid out whole at start, in which the `side` of a
+//! connection or template is its place.
 
 pub mod ftp;
 pub mod sequence;
+pub mod sip;
 pub mod slab;
 
 use sequence::Sequences;
@@ -14,17 +16,19 @@ use slab::Slab;
 pub struct Apps {
     /// FTP control connections that have asked for a passive data connection, by [`crate::conn::Connection::side`].
     pub ftp: Slab<ftp::Control>,
+    /// Call-IDs of templates, by `side` too.
+    pub calls: Slab<sip::CallId>,
 }
 
 impl Apps {
-    /// Room for so many FTP control connections that have asked for passive data connections.
-    pub fn new(ftp: u32) -> Self {
-        Self { ftp: Slab::new(ftp) }
+    /// Room for so many FTP control connections that have asked for passive data connections, and so many Call-IDs.
+    pub fn new(ftp: u32, calls: u32) -> Self {
+        Self { ftp: Slab::new(ftp), calls: Slab::new(calls) }
     }
 
     /// Bytes that the state takes.
-    pub fn bytes_for(ftp: u32) -> usize {
-        Slab::<ftp::Control>::bytes_for(ftp)
+    pub fn bytes_for(ftp: u32, calls: u32) -> usize {
+        Slab::<ftp::Control>::bytes_for(ftp) + Slab::<sip::CallId>::bytes_for(calls)
     }
 
     /// What a connection's helper has shifted, by the connection's `side`; nothing for 0.

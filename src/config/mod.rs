@@ -80,6 +80,9 @@ pub struct DirectorConfig {
     /// Room for FTP control connections with passive data connections, each worker.
     #[serde(deserialize_with = "value::side_entries")]
     pub ftp_connections: u32,
+    /// Room for Call-IDs of SIP calls, each worker.
+    #[serde(deserialize_with = "value::side_entries")]
+    pub call_ids: u32,
     /// Room for services.
     #[serde(deserialize_with = "value::rules")]
     pub services: u32,
@@ -110,6 +113,7 @@ impl Default for DirectorConfig {
             templates: 1 << 17,
             templates6: 1 << 15,
             ftp_connections: 16_384,
+            call_ids: 16_384,
             services: 4096,
             destinations: 16_384,
             seed: Auto::Auto,

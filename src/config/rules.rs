@@ -41,6 +41,8 @@ pub(super) struct ServiceSection {
     persistent: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     netmask: Option<Netmask>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "engine")]
+    pe: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     flags: Vec<SchedulerFlag>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -100,6 +102,12 @@ pub struct Given {
     pub services: Vec<ServiceRules>,
 }
 
+fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    check::engine(&name).map_err(|e| D::Error::custom(e.message))?;
+    Ok(Some(name))
+}
+
 /// Reads the rules of a text: a whole configuration, or only `[vs]`, `[marks]` and `[[service]]`.
 /// Never panics, whatever the text is.
 ///
@@ -145,8 +153,11 @@ fn service(place: &Place<'_>, offset: usize, section: ServiceSection) -> Result<
         return Err(place.key("service.port", offset, "a service of all ports (port 0) must be persistent"));
     }
     let destinations = destinations(place, &key, section.destination)?;
-    let ServiceSection { scheduler, one_packet, flags, .. } = section;
-    Ok(ServiceRules { service: ServiceSpec { service: key, scheduler, persistence, one_packet, flags }, destinations })
+    let ServiceSection { scheduler, pe, one_packet, flags, .. } = section;
+    Ok(ServiceRules {
+        service: ServiceSpec { service: key, scheduler, persistence, pe, one_packet, flags },
+        destinations,
+    })
 }
 
 fn key(s: &ServiceSection) -> Result<ServiceKey, (&'static str, String)> {
@@ -238,9 +249,10 @@ pub fn write_rules(rules: &RuleSet) -> String {
 }
 
 fn section(rules: &ServiceRules) -> ServiceSection {
-    let ServiceSpec { service, scheduler, persistence, one_packet, flags } = rules.service.clone();
+    let ServiceSpec { service, scheduler, persistence, pe, one_packet, flags } = rules.service.clone();
     let mut section = ServiceSection {
         scheduler,
+        pe,
         one_packet,
         flags,
         persistent: persistence.map(|p| p.timeout_secs),

@@ -177,8 +177,8 @@ impl fmt::Debug for ConnFlags {
 
 /// One client flow bound to a destination, or one template. A cache line for IPv4, two for IPv6.
 ///
-/// While it is in a [`Table`] it is found by `protocol`, `caddr` and `cport` (a template by `protocol`, `caddr` and `vaddr`): change
-/// these with [`Table::rekey`] only.
+/// While it is in a [`Table`] it is found by `protocol`, `caddr` and `cport` (a template by `protocol`, `caddr`, `vaddr` and `extra`):
+/// change these with [`Table::rekey`] only.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Connection<A> {
@@ -214,7 +214,7 @@ pub struct Connection<A> {
     pub controlled: u32,
     /// Packets of the client seen.
     pub packets: u32,
-    /// Serial number of a connection, by the director.
+    /// Serial number of a connection, by the director; of a template the hash of its name ([`Table::name_hash`]), 0 for none.
     pub extra: u32,
     /// Its place in the timer wheel; the table's own, leave it at its default.
     pub link: Link,

@@ -178,9 +178,21 @@ impl<A: Address> Table<A> {
         self.key.client(protocol, network, 0) ^ self.key.client(protocol, vaddr, 1)
     }
 
+    /// Hashes the name by which a template is found too: what is kept in its `extra`, 0 for no name.
+    pub fn name_hash(&self, name: &[u8]) -> u32 {
+        if name.is_empty() { 0 } else { (self.key.bytes(name) >> 32) as u32 | 1 }
+    }
+
+    /// Hashes what a template with such a name is found by.
+    pub fn named_template_hash(&self, protocol: u8, network: A, vaddr: A, name: u32) -> u64 {
+        // The name decides both the bucket and the tag.
+        self.template_hash(protocol, network, vaddr) ^ u64::from(name).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     fn hash_of(&self, connection: &Connection<A>) -> u64 {
         if connection.flags.contains(ConnFlags::TEMPLATE) {
-            self.template_hash(connection.protocol, connection.caddr, connection.vaddr)
+            let Connection { protocol, caddr, vaddr, extra, .. } = *connection;
+            self.named_template_hash(protocol, caddr, vaddr, extra)
         } else {
             self.hash(connection.protocol, connection.caddr, connection.cport)
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
 use crate::destination::{Method, Tunnel};
-use crate::service::{Persistence, SchedulerName, ServiceFlags, ServiceKey};
+use crate::service::{Engine, Persistence, SchedulerName, ServiceFlags, ServiceKey};
 
 /// The longest persistence: ipvsadm's limit, 31 days.
 pub const MAX_PERSISTENCE_SECS: u32 = 31 * 86_400;
@@ -25,6 +25,21 @@ pub fn scheduler(name: &str) -> Result<SchedulerName, Failure> {
         || {
             let known: Vec<_> = SchedulerName::ALL.iter().map(|s| s.name()).collect();
             refuse(ErrorCode::UnknownScheduler, format!("no scheduler {name:?}; there are {}", known.join(", ")))
+        },
+        Ok,
+    )
+}
+
+/// The persistence engine of that name.
+///
+/// # Errors
+/// [`ErrorCode::UnknownEngine`], with those that there are.
+pub fn engine(name: &str) -> Result<Engine, Failure> {
+    Engine::from_name(name).map_or_else(
+        || {
+            let known: Vec<_> = Engine::ALL.iter().map(|engine| engine.name()).collect();
+            let text = format!("no persistence engine {name:?}; there is {}", known.join(", "));
+            refuse(ErrorCode::UnknownEngine, text)
         },
         Ok,
     )

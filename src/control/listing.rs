@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::Filter;
 use crate::mailbox::{ConnectionRow, WorkerHandle, Workers};
-use crate::service::{Protocol, ServiceKey};
+use crate::service::{Engine, Protocol, ServiceKey};
 
 /// Destinations that one line of a service listing may hold, unless a single service has more.
 const DESTINATIONS_A_LINE: usize = 256;
@@ -155,6 +155,8 @@ fn view(row: &ConnectionRow, template: bool, worker: u16) -> ConnectionView {
         state: row.state.to_owned(),
         expires_ticks: row.expires,
         template,
+        pe: (!row.call_id.is_empty()).then_some(Engine::Sip),
+        pe_data: row.call_id.to_string(),
         worker,
     }
 }

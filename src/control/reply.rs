@@ -10,7 +10,7 @@ use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
 use crate::mark::MarkRules;
-use crate::service::{SchedulerName, ServiceKey};
+use crate::service::{Engine, SchedulerName, ServiceKey};
 use crate::settings::{Settings, Timeouts};
 use crate::stats::Traffic;
 
@@ -136,6 +136,8 @@ pub enum ErrorCode {
     DestinationExists,
     /// No scheduler of that name.
     UnknownScheduler,
+    /// No persistence engine of that name.
+    UnknownEngine,
     /// An address that cannot be a real server's, port 0 without persistence, and the like.
     InvalidArgument,
     /// A number that cannot be.
@@ -211,6 +213,9 @@ pub struct ServiceView {
     /// Persistence, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<PersistenceView>,
+    /// Persistence engine, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pe: Option<Engine>,
     /// Every datagram is scheduled by itself.
     pub one_packet: bool,
     /// Flags of the scheduler.
@@ -337,6 +342,12 @@ pub struct ConnectionView {
     pub expires_ticks: u32,
     /// Template?
     pub template: bool,
+    /// Of a template: the persistence engine that made it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pe: Option<Engine>,
+    /// Of such a template: what the engine knows its client by (the Call-ID).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pe_data: String,
     /// The worker that owns it.
     pub worker: u16,
 }

@@ -239,6 +239,9 @@ pub struct ServiceSpec {
     /// Persistence, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<PersistenceSpec>,
+    /// Name of the persistence engine, if any: `sip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pe: Option<String>,
     /// Every datagram is scheduled by itself.
     #[serde(default)]
     pub one_packet: bool,

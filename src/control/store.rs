@@ -147,6 +147,7 @@ impl Store {
             key,
             scheduler: Default::default(),
             persistence: None,
+            engine: None,
             flags: Default::default(),
             destinations: Vec::new(),
         };
@@ -357,6 +358,7 @@ impl Store {
 fn described(mut service: Service, spec: &ServiceSpec) -> Result<Service, Failure> {
     service.scheduler = check::scheduler(&spec.scheduler)?;
     service.persistence = spec.persistence.as_ref().map(|p| check::persistence(p, service.key.v6())).transpose()?;
+    service.engine = spec.pe.as_deref().map(check::engine).transpose()?;
     service.flags = check::flags(spec);
     Ok(service)
 }
@@ -422,6 +424,7 @@ pub fn service_rules(service: &Service) -> ServiceRules {
             service: service.key,
             scheduler: service.scheduler.name().to_owned(),
             persistence,
+            pe: service.engine.map(|engine| engine.name().to_owned()),
             one_packet: service.flags.one_packet,
             flags: check::flag_list(service.flags),
         },

@@ -36,6 +36,7 @@ impl Inner {
             persistence: service
                 .persistence
                 .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
+            pe: service.engine,
             one_packet: service.flags.one_packet,
             flags: flag_list(service.flags),
             traffic: meter.traffic(),

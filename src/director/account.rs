@@ -55,7 +55,7 @@ impl Shared {
             counters: Counters::default(),
             ident: 0,
             serial: 0,
-            apps: Apps::new(limits.ftp),
+            apps: Apps::new(limits.ftp, limits.calls),
             defence: Default::default(),
             walks: [Walk::DONE; 2],
             removals: 0,

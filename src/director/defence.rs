@@ -185,7 +185,8 @@ impl<A: Family> Lane<'_, A> {
             let bound = self.tables.connections.reach().div_ceil(SHARE) * SHARE;
             let id = ConnId(self.shared.defence.below(bound));
             let Some(connection) = self.tables.connections.get(id) else { continue };
-            if self.shared.defence.drops_entry(connection, now) {
+            // What controls others stays for them.
+            if connection.controlled == 0 && self.shared.defence.drops_entry(connection, now) {
                 let controller = connection.template;
                 self.end(id);
                 self.drop_controller(controller);

@@ -90,6 +90,7 @@ impl<A: Family> Lane<'_, A> {
     pub(super) fn forget(&mut self, id: ConnId) {
         if let Some(template) = self.tables.templates.remove(id) {
             self.shared.event(Event::TemplateExpired);
+            self.shared.apps.calls.give_back(template.side);
             self.load_mut(template.dest, |load| load.persistent = load.persistent.saturating_sub(1));
         }
     }

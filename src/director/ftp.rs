@@ -59,7 +59,7 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Can the packet go this way, perhaps in fragments?
-    fn fits<F: Frame>(&self, frame: &F, packet: &Packet<A>, hop: &Hop) -> bool {
+    pub(super) fn fits<F: Frame>(&self, frame: &F, packet: &Packet<A>, hop: &Hop) -> bool {
         forward::mtu(hop).is_none_or(|mtu| packet.length <= mtu || !A::dont_fragment(frame.bytes(), packet.at.l3))
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::app::sip::CallId;
 use crate::conn::{ConnFlags, Connection};
 use crate::destination::DestId;
 use crate::director::Director;
@@ -47,6 +48,8 @@ pub struct ConnectionInfo {
     pub packets: u32,
     /// Of a template: the connections that it controls.
     pub controlled: u32,
+    /// Of a template that the persistence engine sip made: the Call-ID.
+    pub call_id: CallId,
 }
 
 impl Director {
@@ -82,6 +85,7 @@ impl Director {
     }
 
     fn info<A: Family>(&self, entry: &Connection<A>, now: Instant) -> ConnectionInfo {
+        let template = entry.flags.contains(ConnFlags::TEMPLATE);
         let other_family = || self.snapshot.rules.destination(entry.dest).map(|d| d.address);
         let tunnelled = entry.flags.contains(ConnFlags::TUN);
         let daddr = if tunnelled { other_family() } else { None }.unwrap_or_else(|| entry.daddr.ip());
@@ -99,6 +103,11 @@ impl Director {
             destination: entry.dest,
             packets: entry.packets,
             controlled: entry.controlled,
+            call_id: if template {
+                self.core.shared.apps.calls.get(entry.side).copied().unwrap_or_default()
+            } else {
+                CallId::NONE
+            },
         }
     }
 }

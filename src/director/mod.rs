@@ -7,6 +7,7 @@
 
 mod account;
 mod apply;
+mod call;
 mod defence;
 mod expected;
 mod expire;
@@ -65,6 +66,8 @@ pub struct Limits {
     pub destinations: u32,
     /// FTP control connections with passive data connections, at most 65535.
     pub ftp: u32,
+    /// Call-IDs of templates, at most 65535.
+    pub calls: u32,
 }
 
 impl Limits {
@@ -73,7 +76,7 @@ impl Limits {
         let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
         let destination = size_of::<Load>() + size_of::<Traffic>() + size_of::<u64>();
         let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
-        tables + destination * self.destinations as usize + Apps::bytes_for(self.ftp)
+        tables + destination * self.destinations as usize + Apps::bytes_for(self.ftp, self.calls)
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::app::sip::CallId;
 use crate::conn::{ConnFlags, ConnId, Connection};
-use crate::destination::Destination;
+use crate::destination::{DestId, Destination};
 use crate::director::family::Family;
 use crate::director::schedule::Choice;
 use crate::director::{Lane, Packet};
@@ -22,11 +23,14 @@ const RETIRED: u16 = 65535;
 
 /// What a template is found by.
 #[derive(Clone, Copy)]
-struct Wanted<A> {
+struct Wanted<'c, A> {
     protocol: u8,
     network: A,
     vaddr: A,
     vport: u16,
+    call: &'c CallId,
+    /// Hash of the Call-ID.
+    name: u32,
     hash: u64,
 }
 
@@ -37,35 +41,68 @@ impl<'s, A: Family> Lane<'s, A> {
         packet: &Packet<A>,
         service: &'s Service,
         persistence: Persistence,
+        call: &CallId,
     ) -> Option<Choice<'s>> {
-        let wanted = self.wanted(packet, service, persistence);
-        let id = self.tables.templates.find(wanted.hash, |t| {
-            (t.caddr == wanted.network)
-                & (t.vaddr == wanted.vaddr)
-                & (t.vport == wanted.vport)
-                & (t.protocol == wanted.protocol)
-        });
-        let (dest, template) = match id.and_then(|id| self.still_valid(id, packet.now)) {
+        let own_port = packet.dport == service.key.port() && packet.dport != FTP;
+        let (protocol, vaddr) = match service.key {
+            ServiceKey::Mark { mark, .. } if packet.dport != 0 => (ANY, A::of_mark(mark)),
+            _ => (packet.at.protocol, packet.dst),
+        };
+        let vport = if own_port { packet.dport } else { 0 };
+        let wanted = self.wanted(protocol, packet.src.masked(persistence.prefix), (vaddr, vport), call);
+        let found = self.find_template(&wanted);
+        let (dest, template) = match found.and_then(|id| self.still_valid(id, packet.now, None)) {
             Some(found) => found,
-            None => self.establish(packet, service, persistence, &wanted)?,
+            None => {
+                let dest = self.pick(service, packet)?;
+                (dest, self.establish(&wanted, dest, if own_port { dest.port } else { 0 }, persistence, packet.now))
+            }
         };
         let to_service_port = packet.dport == service.key.port() && dest.port != 0;
         Some(Choice { dest, template, dport: if to_service_port { dest.port } else { packet.dport } })
     }
 
-    fn wanted(&self, packet: &Packet<A>, service: &Service, persistence: Persistence) -> Wanted<A> {
-        let own_port = packet.dport == service.key.port() && packet.dport != FTP;
-        let network = packet.src.masked(persistence.prefix);
-        let (protocol, vaddr) = match service.key {
-            ServiceKey::Mark { mark, .. } if packet.dport != 0 => (ANY, A::of_mark(mark)),
-            _ => (packet.at.protocol, packet.dst),
-        };
-        let hash = self.tables.templates.template_hash(protocol, network, vaddr);
-        Wanted { protocol, network, vaddr, vport: if own_port { packet.dport } else { 0 }, hash }
+    /// The template that binds the client of a flow to the destination that began it, made if there is none to that one.
+    pub(super) fn template_to(
+        &mut self,
+        flow: &Packet<A>,
+        vport: u16,
+        persistence: Persistence,
+        call: &CallId,
+        dest: &'s Arc<Destination>,
+        dport: u16,
+    ) -> ConnId {
+        let network = flow.src.masked(persistence.prefix);
+        let wanted = self.wanted(flow.at.protocol, network, (flow.dst, vport), call);
+        let found = self.find_template(&wanted);
+        match found.and_then(|id| self.still_valid(id, flow.now, Some(dest.id))) {
+            Some((_, template)) => template,
+            None => self.establish(&wanted, dest, dport, persistence, flow.now),
+        }
     }
 
-    /// The template's destination, if it still takes the client; the template's timer starts again either way.
-    fn still_valid(&mut self, id: ConnId, now: Tick) -> Option<(&'s Arc<Destination>, ConnId)> {
+    fn wanted<'c>(&self, protocol: u8, network: A, (vaddr, vport): (A, u16), call: &'c CallId) -> Wanted<'c, A> {
+        let templates = &self.tables.templates;
+        let name = templates.name_hash(call.bytes());
+        let hash = templates.named_template_hash(protocol, network, vaddr, name);
+        Wanted { protocol, network, vaddr, vport, call, name, hash }
+    }
+
+    fn find_template(&self, wanted: &Wanted<'_, A>) -> Option<ConnId> {
+        let calls = &self.shared.apps.calls;
+        self.tables.templates.find(wanted.hash, |t| {
+            (t.caddr == wanted.network)
+                & (t.vaddr == wanted.vaddr)
+                & (t.vport == wanted.vport)
+                & (t.protocol == wanted.protocol)
+                & (t.extra == wanted.name)
+                && (wanted.name == 0 || calls.get(t.side) == Some(wanted.call))
+        })
+    }
+
+    /// The template's destination, if it still takes the client and is the one that is meant; the template's timer starts again
+    /// either way.
+    fn still_valid(&mut self, id: ConnId, now: Tick, meant: Option<DestId>) -> Option<(&'s Arc<Destination>, ConnId)> {
         let template = self.tables.templates.get_mut(id)?;
         template.expires = now.plus(template.timeout);
         let dest = template.dest;
@@ -73,41 +110,50 @@ impl<'s, A: Family> Lane<'s, A> {
         // As in the kernel it may be another service's: those of FTP and of port 0 share the templates of an address.
         let dest = self.snapshot.rules.destination(dest);
         let dest = dest.filter(|d| d.available && (d.weight > 0 || !expire_quiescent));
+        let dest = dest.filter(|d| meant.is_none_or(|meant| meant == d.id));
         if dest.is_none() {
             (template.vport, template.dport) = (RETIRED, RETIRED);
         }
         dest.map(|dest| (dest, id))
     }
 
-    /// Schedules, and remembers the choice. A full table leaves the client without a template, not without service.
+    /// Makes a template. A full table leaves the client without a template, not without service.
     fn establish(
         &mut self,
-        packet: &Packet<A>,
-        service: &'s Service,
+        wanted: &Wanted<'_, A>,
+        dest: &Destination,
+        dport: u16,
         persistence: Persistence,
-        wanted: &Wanted<A>,
-    ) -> Option<(&'s Arc<Destination>, ConnId)> {
-        let dest = self.pick(service, packet)?;
+        now: Tick,
+    ) -> ConnId {
         let timeout = persistence.timeout_secs.saturating_mul(HZ);
+        let side = if wanted.name == 0 { Some(0) } else { self.shared.apps.calls.take() };
+        let Some(side) = side else { return ConnId::NONE };
         let template = Connection {
             caddr: wanted.network,
             vaddr: wanted.vaddr,
             vport: wanted.vport,
             daddr: A::from_ip(dest.address).unwrap_or_default(),
-            dport: if packet.dport == service.key.port() && packet.dport != FTP { dest.port } else { 0 },
+            dport,
             protocol: wanted.protocol,
             state: State::None,
             flags: ConnFlags::TEMPLATE,
-            expires: packet.now.plus(timeout),
+            side,
+            extra: wanted.name,
+            expires: now.plus(timeout),
             timeout,
             dest: dest.id,
             ..Connection::default()
         };
-        let id = self.tables.templates.insert(wanted.hash, template, packet.now).unwrap_or(ConnId::NONE);
-        if id.is_some() {
-            self.shared.event(Event::TemplateCreated);
-            self.load_mut(dest.id, |load| load.persistent += 1);
+        let Ok(id) = self.tables.templates.insert(wanted.hash, template, now) else {
+            self.shared.apps.calls.give_back(side);
+            return ConnId::NONE;
+        };
+        if let Some(kept) = self.shared.apps.calls.get_mut(side) {
+            *kept = *wanted.call;
         }
-        Some((dest, id))
+        self.shared.event(Event::TemplateCreated);
+        self.load_mut(dest.id, |load| load.persistent += 1);
+        id
     }
 }

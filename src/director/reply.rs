@@ -12,7 +12,7 @@ use crate::packet::End;
 use crate::proto::Direction;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Cut, Origin, Verdict};
-use crate::wire::ports;
+use crate::wire::{ports, protocol};
 
 impl<A: Family> Lane<'_, A> {
     /// Judges a packet to any other address.
@@ -44,6 +44,11 @@ impl<A: Family> Lane<'_, A> {
 
     /// A packet that is no server's: the kernel's, which perhaps answers in the name of a virtual address.
     fn unrelated<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
+        if packet.at.protocol == protocol::UDP
+            && let Some(verdict) = self.originate(frame, packet)
+        {
+            return verdict;
+        }
         if packet.origin == Origin::Twin {
             self.answered_locally(packet);
         } else if self.is_told(frame, packet) {

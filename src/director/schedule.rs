@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::app::sip::CallId;
 use crate::conn::{ConnFlags, ConnId, Connection, InsertError};
 use crate::destination::{Destination, Method};
+use crate::director::call::call_id;
 use crate::director::family::Family;
 use crate::director::ftp::is_helped;
 use crate::director::request::Bound;
@@ -52,7 +54,12 @@ impl<'s, A: Family> Lane<'s, A> {
         // A service of port 21 is asked about the other ports too, for its data connections: those of FTP in DR and TUN, which only
         // a template ties to their server. What it does not take is not IPVS's.
         let of_data = service.key.port() == FTP && packet.dport != FTP;
-        let choice = if of_data && service.persistence.is_none() { None } else { self.choose(packet, service) };
+        let call = match call_id(frame, packet, service) {
+            Ok(call) => call,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        let none = of_data && service.persistence.is_none();
+        let choice = if none { None } else { self.choose(packet, service, &call) };
         match choice {
             Some(choice) => self.open(frame, packet, service, &choice),
             None if self.is_bypassed(packet, service) => self.open_bypass(frame, packet, service),
@@ -62,9 +69,9 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// The client's template's destination, or the scheduler's.
-    fn choose(&mut self, packet: &Packet<A>, service: &'s Service) -> Option<Choice<'s>> {
+    fn choose(&mut self, packet: &Packet<A>, service: &'s Service, call: &CallId) -> Option<Choice<'s>> {
         match &service.persistence {
-            Some(persistence) => self.follow(packet, service, *persistence),
+            Some(persistence) => self.follow(packet, service, *persistence, call),
             None => self.pick(service, packet).map(|dest| Choice {
                 dest,
                 template: ConnId::NONE,
@@ -79,7 +86,11 @@ impl<'s, A: Family> Lane<'s, A> {
         let rules = &self.snapshot.rules;
         let protocol = Protocol::from_number(flow.at.protocol)?;
         let service = rules.service_of(mark, protocol, flow.dst.ip(), flow.dport)?;
-        let choice = self.choose(flow, service)?;
+        // An error has no Call-ID.
+        if service.engine.is_some() && service.persistence.is_some() {
+            return None;
+        }
+        let choice = self.choose(flow, service, &CallId::NONE)?;
         let connection = self.connection(flow, &choice);
         let id = self.tables.connections.insert(flow.hash, connection, flow.now).ok()?;
         self.count_connection(choice.dest.id);
@@ -136,7 +147,7 @@ impl<'s, A: Family> Lane<'s, A> {
         }
     }
 
-    fn connection(&self, packet: &Packet<A>, choice: &Choice<'_>) -> Connection<A> {
+    pub(super) fn connection(&self, packet: &Packet<A>, choice: &Choice<'_>) -> Connection<A> {
         let dest = choice.dest;
         let method = match dest.method {
             Method::Nat => ConnFlags::NAT,

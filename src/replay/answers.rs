@@ -10,7 +10,7 @@ use crate::control::request::Request;
 use crate::destination::Destination;
 use crate::director::{ConnectionInfo, Listing};
 use crate::replay::machine::Machine;
-use crate::service::{Protocol, Service, ServiceKey};
+use crate::service::{Engine, Protocol, Service, ServiceKey};
 use crate::settings::{Settings, Timeouts};
 
 impl Machine {
@@ -114,6 +114,7 @@ impl Machine {
             persistence: service
                 .persistence
                 .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
+            pe: service.engine,
             one_packet: service.flags.one_packet,
             flags: check::flag_list(service.flags),
             traffic: meter.sampled(),
@@ -195,6 +196,8 @@ fn view(info: &ConnectionInfo, template: bool) -> ConnectionView {
         state: info.state.to_owned(),
         expires_ticks: info.expires,
         template,
+        pe: (!info.call_id.is_empty()).then_some(Engine::Sip),
+        pe_data: info.call_id.to_string(),
         worker: 0,
     }
 }

@@ -46,7 +46,8 @@ const LIMITS: Limits = Limits {
     templates: 1 << 14,
     templates6: 1 << 12,
     destinations: 4096,
-    ftp: 64,
+    ftp: 4096,
+    calls: 4096,
 };
 /// Frames that one frame may lead to: a loop between director and stack ends here.
 const MOST_FRAMES: usize = 4096;

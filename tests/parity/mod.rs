@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Scenarios whose result differs from the kernel's, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("formats", "needs persistence engines and the synchronisation daemon"),
     ("ftp-persist", "a connection that one service makes to another's destination is counted for the other"),
     ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
-    ("persist-sip", "needs the persistence engine sip"),
     ("sync-master", "needs the synchronisation daemon"),
 ];
 

@@ -5,7 +5,7 @@ use pollvs::stats::DropReason;
 use pollvs::wire::sample::{Sample, at, tcp};
 
 const SMALL: Limits =
-    Limits { connections: 32, connections6: 32, templates: 4, templates6: 4, destinations: 4, ftp: 64 };
+    Limits { connections: 32, connections6: 32, templates: 4, templates6: 4, destinations: 4, ftp: 64, calls: 64 };
 
 fn nat(limits: &Limits, flags: &str) -> World {
     let service = format!("-A -t 192.0.2.10:80 -s rr {flags}");

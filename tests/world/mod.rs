@@ -1,6 +1,7 @@
 //! The director in a small world: a virtual clock, a small network, rules as ipvsadm has them, and frames in and out, told in one
 //! line each. The network is that of the recordings: clients behind a router on port 0 ("outside"), real servers on port 1
 //! ("inside"), documentation addresses only.
+mod calls;
 mod cluster;
 mod errors;
 mod forwarding;
@@ -48,8 +49,15 @@ pub(crate) const INSIDE: PortId = PortId(1);
 /// The MAC of [`INSIDE`].
 pub(crate) const INSIDE_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 /// Tables of a world that does not ask for others.
-pub(crate) const ROOMY: Limits =
-    Limits { connections: 4096, connections6: 4096, templates: 1024, templates6: 1024, destinations: 64, ftp: 64 };
+pub(crate) const ROOMY: Limits = Limits {
+    connections: 4096,
+    connections6: 4096,
+    templates: 1024,
+    templates6: 1024,
+    destinations: 64,
+    ftp: 64,
+    calls: 64,
+};
 
 /// The MAC of real server `last`.
 pub(crate) fn server_mac(last: u8) -> MacAddr {

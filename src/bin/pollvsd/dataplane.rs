@@ -76,6 +76,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
         templates6: director.templates6,
         destinations: director.destinations,
         ftp: director.ftp_connections,
+        calls: director.call_ids,
     }
 }
 

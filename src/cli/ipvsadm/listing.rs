@@ -164,6 +164,9 @@ fn properties(service: &ServiceView) -> String {
         if let Some(mask) = mask(&service.service, persistence.prefix) {
             let _ = write!(text, " mask {mask}");
         }
+        if let Some(engine) = service.pe {
+            let _ = write!(text, " pe {}", engine.name());
+        }
     }
     if service.one_packet {
         text += " ops";
@@ -256,11 +259,11 @@ pub(crate) fn connections(connections: &[ConnectionView], with_engine: bool, nam
     } else {
         "pro expire state       source             virtual            destination\n"
     };
-    text.extend(connections.iter().map(|c| connection(c, names)));
+    text.extend(connections.iter().map(|c| connection(c, with_engine, names)));
     text
 }
 
-fn connection(c: &ConnectionView, names: Option<&Names>) -> String {
+fn connection(c: &ConnectionView, with_engine: bool, names: Option<&Names>) -> String {
     let protocol = match c.protocol.as_str() {
         "UDP" => Protocol::Udp,
         "SCTP" => Protocol::Sctp,
@@ -269,7 +272,11 @@ fn connection(c: &ConnectionView, names: Option<&Names>) -> String {
     let [client, vip, destination] = [c.client, c.vip, c.destination].map(|a| show(a, protocol, names));
     let secs = c.expires_ticks / HZ;
     let expire = format!("{:02}:{:02}", secs / 60, secs % 60);
-    format!("{:<3} {expire:<6} {:<11} {client:<18} {vip:<18} {destination}\n", c.protocol, c.state)
+    let head = format!("{:<3} {expire:<6} {:<11} {client:<18} {vip:<18}", c.protocol, c.state);
+    match c.pe.filter(|_| with_engine) {
+        Some(engine) => format!("{head} {destination:<16} {:<18} {}\n", engine.name(), c.pe_data),
+        None => format!("{head} {destination}\n"),
+    }
 }
 
 /// `--daemon`.

@@ -74,7 +74,8 @@ pub fn connections(connections: &[ConnectionView]) -> String {
 
 fn connection(c: &ConnectionView) -> String {
     let [client, vip, dest] = [c.client, c.vip, c.destination].map(|a| format!("{} {:04X}", address(a.ip()), a.port()));
-    format!("{:<3} {client} {vip} {dest} {:<11} {:>7}\n", c.protocol, c.state, c.expires_ticks / HZ)
+    let engine = c.pe.map(|engine| format!(" {} {}", engine.name(), c.pe_data)).unwrap_or_default();
+    format!("{:<3} {client} {vip} {dest} {:<11} {:>7}{engine}\n", c.protocol, c.state, c.expires_ticks / HZ)
 }
 
 fn row(t: &Traffic) -> String {

@@ -47,14 +47,18 @@ pub(crate) fn change(typed: &Typed) -> Result<Option<Request>, Refused> {
 fn service(typed: &Typed, service: ServiceKey) -> Result<ServiceSpec, Refused> {
     let scheduler = typed.scheduler.clone().unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned());
     let flags = typed.sched_flags.as_ref().map_or(Ok(Vec::new()), |text| sched_flags(&scheduler, text))?;
-    if typed.engine.is_some() {
-        return Err(Refused::failed(NOT_FOUND));
-    }
     let persistence = match typed.persistent {
         Some(timeout_secs) => Some(PersistenceSpec { timeout_secs, prefix: prefix(typed.netmask)? }),
         None => None,
     };
-    Ok(ServiceSpec { service, scheduler, persistence, one_packet: typed.has(Slot::Ops), flags })
+    Ok(ServiceSpec {
+        service,
+        scheduler,
+        persistence,
+        pe: typed.engine.clone(),
+        one_packet: typed.has(Slot::Ops),
+        flags,
+    })
 }
 
 fn prefix(mask: Option<Mask>) -> Result<Option<u8>, Refused> {
@@ -107,7 +111,7 @@ pub(crate) fn words(failure: &Failure) -> &str {
         ErrorCode::ServiceNotDefined => "Service not defined",
         ErrorCode::NoSuchDestination => "No such destination",
         ErrorCode::DestinationExists => "Destination already exists",
-        ErrorCode::UnknownScheduler => NOT_FOUND,
+        ErrorCode::UnknownScheduler | ErrorCode::UnknownEngine => NOT_FOUND,
         ErrorCode::InvalidArgument | ErrorCode::BadRequest => INVALID,
         ErrorCode::OutOfRange => "Numerical result out of range",
         ErrorCode::DaemonRuns => "Daemon has already run",

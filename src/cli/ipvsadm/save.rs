@@ -46,6 +46,9 @@ fn properties(service: &ServiceView) -> String {
             let _ = write!(text, " -M {mask}");
         }
     }
+    if let Some(engine) = service.pe {
+        let _ = write!(text, " --pe {}", engine.name());
+    }
     if service.one_packet {
         text += " -o";
     }

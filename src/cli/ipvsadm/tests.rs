@@ -151,6 +151,7 @@ fn service(key: &str, scheduler: SchedulerName, destinations: Vec<DestinationVie
         service: key.parse().unwrap(),
         scheduler,
         persistence: None,
+        pe: None,
         one_packet: false,
         flags: vec![],
         traffic: Traffic::default(),
@@ -260,6 +261,8 @@ fn a_connection_is_one_line_in_both_texts() {
         state: "NONE".into(),
         expires_ticks: 58_599,
         template: true,
+        pe: None,
+        pe_data: String::new(),
         worker: 0,
     };
     assert_eq!(

@@ -189,6 +189,9 @@ pub struct ServiceArgs {
     /// Clients that share so many leading bits of their address stay together.
     #[arg(long, value_name = "PREFIX", requires = "persistent")]
     pub netmask: Option<u8>,
+    /// Persistence engine: sip.
+    #[arg(long, value_name = "ENGINE")]
+    pub pe: Option<String>,
     /// Schedule every datagram by itself.
     #[arg(long)]
     pub one_packet: bool,

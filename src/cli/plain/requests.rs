@@ -73,9 +73,9 @@ fn service(verb: ServiceVerb) -> Request {
 }
 
 fn service_spec(args: ServiceArgs) -> ServiceSpec {
-    let ServiceArgs { service, scheduler, persistent, netmask, one_packet, flags } = args;
+    let ServiceArgs { service, scheduler, persistent, netmask, pe, one_packet, flags } = args;
     let persistence = persistent.map(|timeout_secs| PersistenceSpec { timeout_secs, prefix: netmask });
-    ServiceSpec { service, scheduler, persistence, one_packet, flags }
+    ServiceSpec { service, scheduler, persistence, pe, one_packet, flags }
 }
 
 fn destination(verb: DestinationVerb) -> Request {

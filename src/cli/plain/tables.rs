@@ -126,6 +126,9 @@ fn options(s: &ServiceView) -> String {
             text += &format!(" by /{}", p.prefix);
         }
     }
+    if let Some(engine) = s.pe {
+        text += &format!(", pe {}", engine.name());
+    }
     if s.one_packet {
         text += ", one packet";
     }

@@ -144,6 +144,7 @@ fn row(at: u32) -> ConnectionRow {
         destination: Default::default(),
         packets: 1,
         controlled: 0,
+        call_id: Default::default(),
     }
 }
 

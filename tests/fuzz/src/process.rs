@@ -21,7 +21,7 @@ use pollvs::verdict::{Origin, PortId, Verdict, WorkerId};
 /// Every forwarding method and kind of service, on the addresses of the recordings.
 const RULES: &str = include_str!("process.toml");
 const LIMITS: Limits =
-    Limits { connections: 8, connections6: 4, templates: 4, templates6: 4, destinations: 64, ftp: 64 };
+    Limits { connections: 8, connections6: 4, templates: 4, templates6: 4, destinations: 64, ftp: 64, calls: 64 };
 /// Longer than any time-out here, and than a template is held for its connections.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
