@@ -13,6 +13,7 @@ mod marks;
 mod persistence;
 mod scheduling;
 mod tcp;
+mod templates;
 mod twin;
 mod workers;
 
