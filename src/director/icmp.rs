@@ -118,11 +118,20 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// An error to an address that is not the director's may still be about a connection of a mark, whose virtual addresses are anybody's:
-    /// the kernel looks for these first (`ip_vs_forward_icmp`).
+    /// the kernel looks for these first (`ip_vs_forward_icmp`). The packet was being
+    /// forwarded, which takes one from its TTL before IPVS does.
     #[cold]
     fn forwarded_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
         let hash = self.tables.connections.hash(quote.protocol, quote.dst, quote.dport);
         let of_client = Packet { hash, candidate: ConnId::NONE, ..*packet };
+        let Quote { dst: caddr, dport: cport, src: vaddr, sport: vport, protocol, .. } = *quote;
+        let key = RequestKey { protocol, caddr, cport, vaddr, vport };
+        if self.tables.connections.request(hash, ConnId::NONE, &key).is_some()
+            && packet.origin == Origin::Wire
+            && !A::decrement_ttl(frame.bytes_mut(), packet.at.l3)
+        {
+            return None;
+        }
         let judged = self.clients_error(frame, &of_client, quote);
         judged.or_else(|| self.servers_error(frame, packet, quote))
     }

@@ -1,4 +1,4 @@
-//! `-S` and `-L`, as iptables prints them.
+//! `-S` and `-L`, as iptables prints them; `-L` leaves the interface out, as it does there without `-v`.
 
 use std::fmt::Write as _;
 
@@ -67,17 +67,14 @@ fn line(number: u32, rule: &Rule, style: Style<'_>) -> String {
     };
     let not = if rule.protocol.is_some_and(|p| p.not) { '!' } else { ' ' };
     let protocol = match rule.protocol.map(|p| p.value) {
-        None => "all".to_owned(),
+        None if style.names.is_some() => "all".to_owned(),
+        None => "0".to_owned(),
+        Some(number) if style.names.is_none() => number.to_string(),
         Some(number) => protocol_name(number).map_or_else(|| number.to_string(), str::to_owned),
     };
-    let option = if rule.v6 { "  " } else { "--" };
     let (source, destination) = (address(rule, rule.source, style), address(rule, rule.destination, style));
-    let mut text = format!("{number}{target:<9} {not}{protocol:<5}{option} {source} {destination}");
+    let mut text = format!("{number}{target:<9} {not}{protocol:<5}-- {source} {destination} ");
     rule.matches.iter().for_each(|matching| text += &shown(matching, rule, style));
-    if let Some(interface) = &rule.interface {
-        // The columns of -v, where iptables shows the interface, are not shown here; a rule must not seem to hold for all.
-        let _ = write!(text, " {}in {}", if interface.not { "!" } else { "" }, interface.value.0);
-    }
     if let Target::Mark(bits) = rule.target {
         text += &effect(bits);
     }
@@ -112,6 +109,7 @@ fn shown(matching: &Match, rule: &Rule, style: Style<'_>) -> String {
         r => format!("{}:{}", name(r.first), name(r.last)),
     };
     let not = |not: bool| if not { "!" } else { "" };
+    let apart = |not: bool| if not { " !" } else { "" };
     let one = |what: &str, ports: &Option<Sign<Range>>| {
         let several = |r: Range| if r.first == r.last { "" } else { "s" };
         ports.as_ref().map(|p| format!(" {what}{}:{}{}", several(p.value), not(p.not), range(&p.value)))
@@ -132,9 +130,9 @@ fn shown(matching: &Match, rule: &Rule, style: Style<'_>) -> String {
                 Side::Both => "ports",
             };
             let ports: Vec<_> = ranges.value.iter().map(range).collect();
-            format!(" multiport {side} {}{}", not(ranges.not), ports.join(","))
+            format!(" multiport {side} {}{}", apart(ranges.not), ports.join(","))
         }
-        Match::Mark(bits) => format!(" mark match {}{}", if bits.not { "!" } else { "" }, bits.value),
+        Match::Mark(bits) => format!(" mark match{} {}", apart(bits.not), bits.value),
         Match::Comment(text) => format!(" /* {text} */"),
     }
 }

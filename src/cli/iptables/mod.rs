@@ -61,11 +61,11 @@ impl Refused {
     /// The outcome, as iptables prints it.
     fn outcome(&self, family: MarkFamily) -> Outcome {
         let name = program(family);
+        let plain = self.message.starts_with("Bad argument");
+        let before = if plain { String::new() } else { format!("{name} (pollvs): ") };
         let stderr = match self.code {
-            2 => {
-                format!("{name} (pollvs): {}\nTry `{name} -h' or '{name} --help' for more information.\n", self.message)
-            }
-            3 => format!("{name} (pollvs): {}\n", self.message),
+            2 => format!("{before}{}\nTry `{name} -h' or '{name} --help' for more information.\n", self.message),
+            3 => format!("{before}{}\n", self.message),
             _ => format!("{name}: {}\n", self.message),
         };
         Outcome { code: self.code, stdout: String::new(), stderr }
@@ -117,7 +117,7 @@ fn execute(family: MarkFamily, args: &[String], host: &mut Host<'_>) -> Result<S
 }
 
 /// What is said of a rule that is not there.
-const NO_SUCH: &str = "Bad rule (does a matching rule exist in that chain?).";
+const NO_SUCH: &str = "No chain/target/match by that name.";
 
 fn add(family: MarkFamily, rule: &Rule, position: Option<u32>) -> Request {
     Request::AddMark { family, rule: rule.to_string(), position }

@@ -171,8 +171,8 @@ impl Line {
     }
 
     fn command(&mut self, letter: char, most: usize, rest: &mut VecDeque<String>) -> Result<(), Refused> {
-        if self.stated.is_some() {
-            return Err(Refused::usage(format!("Cannot use -{letter} with another command")));
+        if let Some(first) = &self.stated {
+            return Err(Refused::usage(format!("Cannot use -{letter} with -{}", first.letter)));
         }
         let mut words = Vec::new();
         let place = |word: &String| word.parse::<u32>().is_ok() || letter == 'P' || letter == 'E';

@@ -87,7 +87,7 @@ struct Reader<'a> {
     rule: Rule,
     modules: Vec<Module>,
     /// `-j MARK` was read: what it does, once that was read too.
-    mark: Option<Option<Bits>>,
+    mark: Option<Option<(String, Bits)>>,
     ports: Ports<'a>,
     /// A `!` stands before the next option.
     not: bool,
@@ -249,8 +249,8 @@ impl Reader<'_> {
             return refuse(format!("option \"{name}\" cannot be inverted."));
         }
         let bits = value::change("MARK", name, argument)?;
-        match self.mark.replace(Some(bits)) {
-            Some(Some(_)) => refuse("MARK: only one of its options can be used"),
+        match self.mark.replace(Some((name.to_owned(), bits))) {
+            Some(Some((first, _))) => refuse(value::not_both("MARK", &first, name)),
             _ => Ok(()),
         }
     }
@@ -260,7 +260,7 @@ impl Reader<'_> {
             return refuse("nothing appropriate following !");
         }
         match self.mark {
-            Some(Some(bits)) => self.rule.target = Target::Mark(bits),
+            Some(Some((_, bits))) => self.rule.target = Target::Mark(bits),
             Some(None) => {
                 return refuse("MARK: One of the --set-xmark, --{and,or,xor,set}-mark options is required");
             }

@@ -21,8 +21,13 @@ pub(super) enum Module {
 
 /// Puts a value where none may be yet.
 fn once<T>(slot: &mut Option<T>, value: T, name: &str) -> Outcome<()> {
+    let full = match name {
+        "--sport" => "--source-port",
+        "--dport" => "--destination-port",
+        name => name,
+    };
     match slot.replace(value) {
-        Some(_) => refuse(format!("option \"{name}\" cannot be used multiple times.")),
+        Some(_) => refuse(format!("Only one `{full}' allowed")),
         None => Ok(()),
     }
 }
@@ -76,7 +81,11 @@ impl Module {
                 if !protocol.is_some_and(|p| !p.not && WITH_PORTS.contains(&p.value)) {
                     return refuse("multiport needs `-p tcp', `-p udp', `-p udplite', `-p sctp' or `-p dccp'");
                 }
-                once(options, (side(name), Sign { not, value: list(argument, &ports)? }), name)
+                let ranges = Sign { not, value: list(argument, &ports)? };
+                match options.replace((side(name), ranges)) {
+                    Some((first, _)) => refuse(value::not_both("multiport", full(side(name)), full(first))),
+                    None => Ok(()),
+                }
             }
             Self::Mark(bits) => once(bits, Sign { not, value: value::bits("mark", name, argument)? }, name),
             Self::Comment(_) if not => refuse(format!("option \"{name}\" cannot be inverted.")),
@@ -113,6 +122,15 @@ fn side(name: &str) -> Side {
         "--sports" => Side::Source,
         "--dports" => Side::Destination,
         _ => Side::Both,
+    }
+}
+
+/// The full name of the option.
+fn full(side: Side) -> &'static str {
+    match side {
+        Side::Source => "--source-ports",
+        Side::Destination => "--destination-ports",
+        Side::Both => "--ports",
     }
 }
 

@@ -114,10 +114,18 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
+/// What is said of two options that exclude each other, by their full names.
+pub(super) fn not_both(module: &str, first: &str, second: &str) -> String {
+    if first == second {
+        return format!("{module}: option \"{first}\" can only be used once.");
+    }
+    format!("{module}: option \"{first}\" cannot be used together with \"{second}\".")
+}
+
 /// `VALUE` or `VALUE/MASK`.
 pub(super) fn bits(module: &str, option: &str, text: &str) -> Outcome<Bits> {
     let (value, mask) = text.split_once('/').map_or((text, None), |(value, mask)| (value, Some(mask)));
-    let wrong = || RuleError(format!("{module}: Bad value for \"{option}\" option: \"{text}\""));
+    let wrong = || RuleError(format!("{module}: bad integer value for option \"{option}\", or out of range."));
     let mask = mask.map_or(Some(u32::MAX), number);
     Ok(Bits { value: number(value).ok_or_else(wrong)?, mask: mask.ok_or_else(wrong)? })
 }
@@ -125,7 +133,7 @@ pub(super) fn bits(module: &str, option: &str, text: &str) -> Outcome<Bits> {
 /// What an option of MARK does to a mark: the bits that are cleared, and those that are flipped then.
 pub(super) fn change(module: &str, option: &str, text: &str) -> Outcome<Bits> {
     if !matches!(option, "--set-mark" | "--set-xmark") && text.contains('/') {
-        return refuse(format!("{module}: Bad value for \"{option}\" option: \"{text}\""));
+        return refuse(format!("{module}: bad value for option \"{option}\", or out of range (0-4294967295)."));
     }
     let Bits { value, mask } = bits(module, option, text)?;
     Ok(match option {
