@@ -313,6 +313,11 @@ impl Director {
         self.core.shared.next_ident()
     }
 
+    /// What a tunnel's way to a destination was found to take, in bytes, and for how many seconds that is still believed.
+    pub fn learnt_mtu(&self, dest: DestId, now: Instant) -> Option<(u16, u32)> {
+        self.core.shared.learnt.get(dest.index())?.believed(now.tick())
+    }
+
     /// Counters of a destination.
     pub fn traffic(&self, dest: DestId) -> Traffic {
         self.core.shared.traffic.get(dest.index()).copied().unwrap_or_default()

@@ -19,6 +19,13 @@ pub(super) struct Learnt {
     until: Tick,
 }
 
+impl Learnt {
+    /// The MTU in bytes and the seconds for which it is still believed, if it is.
+    pub(super) fn believed(&self, now: Tick) -> Option<(u16, u32)> {
+        (self.mtu != 0 && !self.until.reached(now)).then(|| (self.mtu, self.until.since(now) / HZ))
+    }
+}
+
 impl Shared {
     /// Remembers what a router said.
     pub(super) fn learn_mtu(&mut self, dest: DestId, mtu: u16, now: Tick) {

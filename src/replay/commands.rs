@@ -62,7 +62,11 @@ impl System for Console<'_> {
             "ip" => {
                 let output = self.machine.topology.ip(args)?;
                 self.machine.network_changed();
-                Ok(Outcome::says(output))
+                let learnt = args.last().and_then(|address| self.machine.learnt_mtu(address.parse().ok()?));
+                Ok(Outcome::says(match learnt {
+                    Some((mtu, secs)) => output.replace("cache ", &format!("cache expires {secs}sec mtu {mtu} ")),
+                    None => output,
+                }))
             }
             // Another user may not change or see rules.
             "su" => Ok(Outcome::fails(255, "Permission denied (you must be root)\n")),

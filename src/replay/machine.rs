@@ -221,6 +221,12 @@ impl Machine {
         matches!(self.network.hop(to), Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } if largest <= mtu)
     }
 
+    /// What the way to an address was found to take, in bytes, and for how many seconds that is believed.
+    pub(super) fn learnt_mtu(&self, address: IpAddr) -> Option<(u16, u32)> {
+        let mut there = self.store.counted().filter(|(d, _)| d.address == address);
+        there.find_map(|(d, _)| self.director.learnt_mtu(d.id, self.now))
+    }
+
     fn fragment(&mut self, frame: &[u8], cut: Cut, parts: &[u16], port: PortId, neighbour: Option<IpAddr>) -> Vec<Act> {
         let mut acts = Vec::new();
         for piece in build::fragments(frame, cut, parts, self.director.next_ident()) {

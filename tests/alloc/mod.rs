@@ -258,6 +258,51 @@ fn a_workers_turn_allocates_nothing() {
     assert!(handed == foreign && (100..400).contains(&handed), "{handed} of {foreign}");
 }
 
+/// A worker with a service of long datagrams, its frames and blanks made before.
+fn fed(inbound: Vec<Vec<u8>>, blanks: usize) -> Worker<Still, NoTwin, Noon> {
+    let mut control = Control::default();
+    for line in ["-A -u 192.0.2.10:53 -s rr", "-a -u 192.0.2.10:53 -r 198.51.100.11:53 -m"] {
+        control.ipvsadm(line);
+    }
+    let steering = Steering::new(1, 7, Prefixes::default(), 5);
+    let mut director = Director::new(&ROOMY, 7, WorkerId(0), steering);
+    director.apply(control.snapshot());
+    let (_handle, mailbox) = pollvs::mailbox::mailbox(WorkerId(0), None);
+    let [handoff] = <[Handoff<VecFrame>; 1]>::try_from(Handoff::mesh(1, 8)).unwrap();
+    let inbound = inbound.iter().rev().map(|frame| VecFrame::new(frame)).collect();
+    let blanks = (0..blanks).map(|_| VecFrame::new(&[])).collect();
+    let parts = Parts {
+        id: WorkerId(0),
+        io: Still { inbound, outbound: Vec::with_capacity(4000), blanks },
+        director,
+        limits: ROOMY,
+        mailbox,
+        handoff,
+        twin: NoTwin,
+        resolver: Box::new(|_, _| true),
+        board: Arc::new(LoadBoard::new(1, 64)),
+        burst: 32,
+        idle: Idle::Spin,
+    };
+    Worker::new(parts, Noon)
+}
+
+#[test]
+fn fragments_are_put_together_and_made_without_allocating() {
+    let datagram = |n: u32| {
+        let client = (IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + n)), 1000);
+        udp(client, at("192.0.2.10:53")).dont_fragment(false).ident(n).data([7; 4000])
+    };
+    // Whole, one fragment missing, longer than the way out, and too many of one source.
+    let whole = (0..100).flat_map(|n| datagram(n).fragments(1480));
+    let missing = (100..900).map(|n| datagram(n).fragments(1480).remove(0));
+    let long = (1000..1100).map(|n| datagram(n).frame());
+    let flood = (0..400).map(|n| datagram(2000).ident(n).fragments(1480).remove(1));
+    let mut worker = fed(whole.chain(missing).chain(long).chain(flood).collect(), 700);
+    // The frames of this test are vectors: those that are done with are freed.
+    assert_eq!(measure(|| while worker.turn() {}).count_total, 0);
+}
+
 #[test]
 fn a_measurement_sees_an_allocation_and_a_release() {
     assert_eq!(measure(|| drop(std::hint::black_box(Box::new(1_u32)))).count_total, 1);

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 /// Scenarios whose result differs from the kernel's, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("ftp-persist", "a connection that one service makes to another's destination is counted for the other"),
-    ("icmp-tun-from-tunnel", "`ip route get` does not show what a tunnel's way was found to take"),
     ("sync-master", "needs the synchronisation daemon"),
 ];
 

@@ -9,6 +9,7 @@ fn main() -> io::Result<()> {
     write(&corpus.join("pcap"), pollvs_fuzz::seeds::captures())?;
     write(&corpus.join("process"), pollvs_fuzz::seeds::conversations())?;
     write(&corpus.join("replay"), pollvs_fuzz::seeds::scenarios())?;
+    write(&corpus.join("fragments"), pollvs_fuzz::seeds::fragments())?;
     write(&corpus.join("request"), pollvs_fuzz::seeds::requests())?;
     write(&corpus.join("config"), pollvs_fuzz::seeds::configurations())
 }

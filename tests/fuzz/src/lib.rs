@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets, each a function of any bytes that panics when a promise is broken; and the seeds.
 
 pub mod control;
+pub mod fragments;
 pub mod pcap;
 pub mod process;
 pub mod replay;

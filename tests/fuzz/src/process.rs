@@ -10,6 +10,8 @@ use pollvs::config::Config;
 use pollvs::control::store::{self, Store};
 use pollvs::destination::DestId;
 use pollvs::director::{Director, Limits};
+use pollvs::forward::cut::Pieces;
+use pollvs::fragments::Fragments;
 use pollvs::frame::Frame;
 use pollvs::io::memory::VecFrame;
 use pollvs::network::{FamilyNetwork, Network, PortInfo, Route, Target};
@@ -29,13 +31,14 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 pub fn fuzz_one(data: &[u8]) {
     let mut director = Director::new(&LIMITS, 1, WorkerId(0), Steering::default());
     director.apply(snapshot());
+    let mut fragments = Fragments::new(1);
     let mut now = Instant(1);
     let mut rest = data;
     while let Some((&[head, high, low], after)) = rest.split_first_chunk::<3>() {
         let length = usize::from(u16::from_be_bytes([high, low]) & 0x7ff).min(after.len());
         let (frame, after) = after.split_at(length);
         now = now + Duration::from_millis(u64::from(head >> 2) * 250);
-        one(&mut director, frame, PortId(u16::from(head & 1)), origin(head), now);
+        one(&mut director, &mut fragments, frame, PortId(u16::from(head & 1)), origin(head), now);
         rest = after;
     }
     nothing_is_left(&mut director, now);
@@ -53,18 +56,67 @@ fn origin(head: u8) -> Origin {
     if head & 2 == 0 { Origin::Wire } else { Origin::Twin }
 }
 
-fn one(director: &mut Director, frame: &[u8], port: PortId, origin: Origin, now: Instant) {
+fn one(
+    director: &mut Director,
+    fragments: &mut Fragments<VecFrame>,
+    frame: &[u8],
+    port: PortId,
+    origin: Origin,
+    now: Instant,
+) {
     let mut burst = Burst::default();
     assert!(burst.push(VecFrame::new(frame), port, origin).is_ok());
     director.process(&mut burst, now);
     assert_ne!(burst.verdict(0), Verdict::Pending);
-    if let Some((out, Verdict::Transmit(port), _)) = burst.take(0) {
-        assert!(port.0 < 2 && out.bytes().len() <= frame.len().max(1280) + 100);
+    match burst.take(0) {
+        Some((out, Verdict::Transmit(port), _)) => {
+            assert!(port.0 < 2 && out.bytes().len() <= frame.len().max(1280) + 100);
+        }
+        Some((kept, Verdict::Reassemble, _)) => reassemble(director, fragments, kept, port, origin, now),
+        _ => {}
     }
+    give_up(director, fragments, now);
     director.expire(now, 4);
     let [v4, v6, templates4, templates6] = director.used();
     assert!(v4 <= LIMITS.connections && v6 <= LIMITS.connections6);
     assert!(templates4 <= LIMITS.templates && templates6 <= LIMITS.templates6);
+}
+
+/// A datagram put together is judged, and leaves in pieces that carry all of it.
+fn reassemble(
+    director: &mut Director,
+    fragments: &mut Fragments<VecFrame>,
+    frame: VecFrame,
+    port: PortId,
+    origin: Origin,
+    now: Instant,
+) {
+    let Some(datagram) = fragments.take(frame, origin, now, director.counters_mut()) else { return };
+    let mut burst = Burst::with_limit(1);
+    assert!(burst.push(datagram, port, origin).is_ok());
+    director.process(&mut burst, now);
+    let Some((datagram, verdict, _)) = burst.take(0) else { panic!("a burst keeps what it is given") };
+    assert!(!matches!(verdict, Verdict::Pending | Verdict::Reassemble));
+    if let Verdict::Fragment(_, _, cut) = datagram.unless_unchanged(verdict) {
+        let mut pieces = Pieces::new(datagram.bytes(), cut, datagram.parts(), 1).expect("it is a packet");
+        let mut count = 0;
+        while !pieces.is_done() {
+            assert!(pieces.write(&mut VecFrame::new(&[])));
+            count += 1;
+            assert!(count <= 9000, "pieces have no end");
+        }
+    }
+    fragments.give_back(datagram);
+}
+
+fn give_up(director: &mut Director, fragments: &mut Fragments<VecFrame>, now: Instant) {
+    let mut late = Vec::new();
+    fragments.expire(now, director.counters_mut(), &mut late);
+    for mut frame in late {
+        if let Some(port) = director.timed_out(&mut frame, now) {
+            assert!(port.0 < 2 && frame.bytes().len() <= 1294);
+        }
+    }
 }
 
 fn nothing_is_left(director: &mut Director, mut now: Instant) {

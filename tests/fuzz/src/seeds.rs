@@ -37,6 +37,14 @@ pub fn scenarios() -> Vec<Vec<u8>> {
     rules.map(|lines| [lines.trim().as_bytes(), &[0], &conversation].concat()).collect()
 }
 
+/// Returns fragments for the `fragments` target: two datagrams of three, in order and not, and one of each family.
+pub fn fragments() -> Vec<Vec<u8>> {
+    let v4 = [[0, 0, 0, 8, 1, 0], [0, 0, 8, 8, 1, 0], [0, 0, 16, 3, 0, 1]].concat();
+    let v6 = [[1, 0, 8, 8, 1, 0], [1, 0, 0, 8, 1, 0], [1, 0, 16, 5, 0x10, 1]].concat();
+    let both = [&v4[..6], &v6[..6], &[0, 0, 4, 8, 1, 0], &v4[6..], &v6[6..]].concat();
+    vec![v4, v6, both]
+}
+
 /// Returns the lines of the protocol's documentation.
 pub fn requests() -> Vec<Vec<u8>> {
     let lines = include_str!("../../../docs/control.md").lines();

@@ -1,0 +1,5 @@
+ip link set eth1 mtu 1400
+ipvsadm -A -u [2001:db8:1::10]:53 -s rr
+ipvsadm -a -u [2001:db8:1::10]:53 -r [2001:db8:2::11]:53 -m -w 1
+ipvsadm -A -t [2001:db8:1::10]:80 -s rr
+ipvsadm -a -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80 -m -w 1
