@@ -108,3 +108,57 @@ fn datagrams_go_to_the_servers_in_turn_and_their_answers_come_back() {
         server.wait().unwrap();
     }
 }
+
+/// Both ways in fragments, which the director has to see whole: only the first of them has ports. Those of IPv4 AF_PACKET puts together
+/// before DPDK has them (`PACKET_FANOUT_FLAG_DEFRAG`), into a buffer of 2 KiB; the director cuts them again.
+#[test]
+fn datagrams_of_several_fragments_go_to_the_server_and_back() {
+    let Some(bed) = TestBed::with_workers(2) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/datagrams.py");
+    let echo = |address: &str| bed.inside("rs1", &["python3", script, "echo", address, "5300", "rs1"]).spawn().unwrap();
+    let servers = ["198.51.100.11", "2001:db8:2::11"].map(echo);
+    bed.rules(&[
+        "-A -u 192.0.2.10:53 -s rr",
+        "-a -u 192.0.2.10:53 -r 198.51.100.11:5300 -m",
+        "-A -u [2001:db8:1::10]:53 -s rr",
+        "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::11]:5300 -m",
+    ]);
+    for (vip, length) in [("192.0.2.10", "1900"), ("2001:db8:1::10", "4000"), ("2001:db8:1::10", "20000")] {
+        assert_eq!(bed.run("client", &["python3", script, "long", vip, "53", length]), "rs1\n", "{vip} {length}");
+    }
+    let counters = bed.pollvs(&["counters"]);
+    let count = |name: &str| {
+        let line = counters.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|count| count.parse().ok()).unwrap_or(0)
+    };
+    // Two of IPv6 each way; those, and one of IPv4 each way, left in fragments.
+    assert!(count("reassembled") >= 4 && count("fragmented") >= 6, "{counters}");
+    for mut server in servers {
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
+/// Fragments that are no service's are the kernel's, which puts them together and answers in fragments.
+#[test]
+fn a_long_echo_is_the_kernels() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&["-A -u 192.0.2.10:53 -s rr", "-a -u 192.0.2.10:53 -r 198.51.100.11:5300 -m"]);
+    for address in ["2001:db8:1::1", "2001:db8:1::10"] {
+        let report = bed.run("client", &["ping", "-c", "2", "-i", "0.2", "-W", "2", "-s", "4000", address]);
+        assert!(report.contains(" 2 received,") && !report.contains("DUP!"), "{report}");
+    }
+}
+
+/// A server that is not there: the director says so, as the kernel does, once three seconds have passed.
+#[test]
+fn a_next_hop_that_does_not_answer_is_told_to_the_client() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.99:80 -m"]);
+    let begun = std::time::Instant::now();
+    let output = bed.inside("client", &["curl", "-sS", "--max-time", "10", "http://192.0.2.10/"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(CURL_COULD_NOT_CONNECT), "{told}");
+    let seconds = begun.elapsed().as_secs();
+    assert!((2..8).contains(&seconds), "{seconds} s, {told}");
+}
