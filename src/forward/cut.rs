@@ -69,7 +69,9 @@ impl<'a> Pieces<'a> {
         let taken = header.len() - ETHERNET + family.inserted();
         let size = match cut {
             Cut::AtMost(size) => Size::AtMost(usize::from(size).saturating_sub(taken).max(UNIT)),
-            Cut::AsItCame => Size::Parts(parts),
+            Cut::AsItCame if is_in_units(payload.len(), parts) => Size::Parts(parts),
+            // Its length has changed since: as the largest of them.
+            Cut::AsItCame => Size::AtMost(parts.iter().max().map_or(usize::MAX, |part| usize::from(*part).max(UNIT))),
         };
         Some(Self { header, payload, done: 0, size, family })
     }
@@ -148,6 +150,13 @@ impl<'a> Pieces<'a> {
         }
         ipv6::Packet::new_unchecked(packet).set_payload_len(payload_len);
     }
+}
+
+/// Does every part but the last end with a unit, the first carrying what the others leave over?
+fn is_in_units(length: usize, parts: &[u16]) -> bool {
+    let after: usize = parts.iter().skip(1).map(|part| usize::from(*part)).sum();
+    let first = length.checked_sub(after);
+    first.is_some_and(|first| first > 0 && (after == 0 || first.is_multiple_of(UNIT)))
 }
 
 fn put<F: Frame>(frame: &mut F, at: usize, bytes: &[u8]) {
@@ -233,6 +242,27 @@ mod tests {
         }
         let cut = cut(&v4().data([7; 69]).frame(), 64);
         assert_eq!(cut.iter().map(|p| p.len() - 34).collect::<Vec<_>>(), [40, 37]);
+    }
+
+    #[test]
+    fn as_it_came_the_first_piece_takes_what_is_new_unless_that_does_not_end_with_a_unit() {
+        let lengths = |data: usize, parts: &[u16]| {
+            let frame = v4().data(vec![7; data]).frame();
+            let mut pieces = Pieces::new(&frame, Cut::AsItCame, parts, 0).unwrap();
+            let mut lengths = Vec::new();
+            while !pieces.is_done() {
+                let mut piece = VecFrame::new(&[]);
+                assert!(pieces.write(&mut piece));
+                lengths.push(piece.bytes().len() - 34);
+            }
+            lengths
+        };
+        assert_eq!(lengths(100 - 8, &[40, 16, 44]), [40, 16, 44]);
+        assert_eq!(lengths(140 - 8, &[40, 16, 44]), [80, 16, 44]);
+        assert_eq!(lengths(103 - 8, &[40, 16, 44]), [40, 40, 23]);
+        assert_eq!(lengths(50 - 8, &[40, 16, 44]), [40, 10]);
+        assert_eq!(lengths(47 - 8, &[50]), [47]);
+        assert_eq!(lengths(47 - 8, &[]), [47]);
     }
 
     #[test]
