@@ -16,12 +16,13 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 use nix::errno::Errno;
 
-use super::view::{Assigned, Event, KernelRoute, Key, Link, Neighbour, Reach, RouteKind, Table, View};
+use super::view::{Assigned, Event, KernelPolicy, KernelRoute, Key, Link, Neighbour, Reach, RouteKind, Table, View};
 use crate::addr::MacAddr;
 
 /// Bytes of one datagram; the kernel sends no larger ones to a reader of this size.
@@ -34,10 +35,10 @@ const ATTEMPTS: usize = 4;
 const TABLE_LOCAL: u32 = 255;
 /// `RT_TABLE_MAIN`.
 const TABLE_MAIN: u32 = 254;
-/// `RTNLGRP_*` of links, neighbours, addresses and routes of both families, and next-hop objects (linux/rtnetlink.h).
-const GROUPS: [u32; 7] = [1, 3, 5, 7, 9, 11, 32];
-/// `RTM_NEWROUTE`, `RTM_DELROUTE`, `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP`: whatever they say, the routes are read anew.
-const ROUTE_EVENTS: [u16; 4] = [24, 25, 104, 105];
+/// `RTNLGRP_*` of links, neighbours, addresses, routes and rules of both families, and next-hop objects (linux/rtnetlink.h).
+const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
+/// `RTM_NEWROUTE`, `RTM_DELROUTE`, `RTM_NEWRULE`, `RTM_DELRULE`, `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP`: whatever they say, the routes are read anew.
+const ROUTE_EVENTS: [u16; 6] = [24, 25, 32, 33, 104, 105];
 
 /// A socket that asks and waits for the answer. The kernel answers while the request is being sent, so that waiting costs no more
 /// than reading; it may be done on the control thread.
@@ -68,12 +69,39 @@ impl Requests {
                 view.apply(event);
             }
         }
-        view.replace_routes(self.routes()?);
+        self.replace_routes(&mut view)?;
         Ok(view)
     }
 
+    /// Reads the rules of policy routing and the routes. Returns true when they differ from those before.
+    pub(super) fn replace_routes(&mut self, view: &mut View) -> io::Result<bool> {
+        let policies = self.policies()?;
+        let mut routes = self.routes()?;
+        routes.retain(|r| match r.table {
+            Table::Other(table) => policies.iter().any(|p| p.table == table),
+            Table::Local | Table::Main => true,
+        });
+        let changed = view.replace_policies(policies);
+        Ok(view.replace_routes(routes) || changed)
+    }
+
+    /// The rules of both families that look at the mark alone, in their order.
+    fn policies(&mut self) -> io::Result<Vec<KernelPolicy>> {
+        let mut policies = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = RuleMessage::default();
+            request.header.family = family;
+            let answers = self.dump(&RouteNetlinkMessage::GetRule(request))?;
+            policies.extend(answers.into_iter().filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRule(message) => policy(&message),
+                _ => None,
+            }));
+        }
+        Ok(policies)
+    }
+
     /// The routes of both families.
-    pub(super) fn routes(&mut self) -> io::Result<Vec<KernelRoute>> {
+    fn routes(&mut self) -> io::Result<Vec<KernelRoute>> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
@@ -357,17 +385,42 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
             _ => {}
         }
     }
-    route.table = followed(table)?;
+    route.table = followed(table);
     route.kind = kind(header.kind, route.table, &message.attributes)?;
     Some(route)
 }
 
-fn followed(table: u32) -> Option<Table> {
+fn followed(table: u32) -> Table {
     match table {
-        TABLE_LOCAL => Some(Table::Local),
-        TABLE_MAIN => Some(Table::Main),
-        _ => None,
+        TABLE_LOCAL => Table::Local,
+        TABLE_MAIN => Table::Main,
+        other => Table::Other(other),
     }
+}
+
+/// A rule of policy routing that looks at the mark and nothing else; none of another kind.
+fn policy(message: &RuleMessage) -> Option<KernelPolicy> {
+    let header = &message.header;
+    let narrowed = header.dst_len != 0 || header.src_len != 0 || header.tos != 0;
+    if header.action != RuleAction::ToTable || narrowed || header.flags.contains(RuleFlags::Invert) {
+        return None;
+    }
+    let (mut mark, mut mask, mut table) = (None, u32::MAX, u32::from(header.table));
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::FwMark(value) => mark = Some(*value),
+            RuleAttribute::FwMask(value) => mask = *value,
+            RuleAttribute::Table(value) => table = *value,
+            RuleAttribute::Priority(_)
+            | RuleAttribute::Protocol(_)
+            | RuleAttribute::SuppressPrefixLen(u32::MAX)
+            | RuleAttribute::SuppressIfGroup(u32::MAX)
+            | RuleAttribute::L3MDev(false)
+            | RuleAttribute::Other(_) => {}
+            _ => return None,
+        }
+    }
+    Some(KernelPolicy { v6: header.family == AddressFamily::Inet6, mark: mark?, mask, table })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -388,7 +441,7 @@ fn kind(kind: RouteType, table: Table, attributes: &[RouteAttribute]) -> Option<
         RouteType::Unicast => Some(unicast(attributes)),
         RouteType::Local | RouteType::Anycast => Some(RouteKind::Local),
         // After the main table comes only the default one, which nobody fills.
-        RouteType::Throw if table == Table::Local => None,
+        RouteType::Throw if table != Table::Main => None,
         RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => {
             Some(RouteKind::Unreachable)
         }
@@ -475,8 +528,9 @@ mod tests {
             (255, RouteType::Anycast, vec![], Some(RouteKind::Local)),
             (255, RouteType::Broadcast, vec![], Some(RouteKind::Kernel)),
             (255, RouteType::Multicast, vec![], Some(RouteKind::Kernel)),
-            (100, RouteType::Unicast, via(), None),
-            (252, RouteType::Unicast, vec![RouteAttribute::Table(1000)], None),
+            (100, RouteType::Unicast, via(), by(Some(5), Some(9), false)),
+            (100, RouteType::Throw, vec![], None),
+            (252, RouteType::Unicast, vec![RouteAttribute::Table(1000)], by(None, None, false)),
             (252, RouteType::Local, vec![RouteAttribute::Table(255)], Some(RouteKind::Local)),
         ]
         .into_iter()

@@ -237,6 +237,30 @@ fn the_network_follows_the_operators_commands() {
 }
 
 #[test]
+fn policy_routing_of_marks_is_followed() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        ip("link set lo up");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            let far = u32::from_be_bytes([198, 18, 0, 1]);
+            let local = |n: &Network, mark| n.v4.is_local_by_policy(far, mark);
+            ip("rule add fwmark 0x7/0xff lookup 100");
+            ip("rule add from 203.0.113.0/24 fwmark 8 lookup 100");
+            ip("route add local default dev lo table 100");
+            until(&mut watcher, |n| local(n, 0x107)).await;
+            assert!(!local(&watcher.network(), 8), "a rule that also looks at the source is not followed");
+            assert_eq!(hop(&watcher.network(), "198.18.0.1"), Hop::Unreachable, "others are not led by the table");
+            ip("-6 rule add fwmark 9 lookup 101");
+            ip("-6 route add local default dev lo table 101");
+            until(&mut watcher, |n| n.v6.is_local_by_policy(0x2001_0db8 << 96, 9)).await;
+            ip("rule del fwmark 0x7/0xff lookup 100");
+            until(&mut watcher, |n| !local(n, 7)).await;
+        });
+    });
+}
+
+#[test]
 fn ipv6_is_followed_as_well() {
     in_namespace(|| {
         let world = world(1000, 64);

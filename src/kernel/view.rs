@@ -1,5 +1,6 @@
 //! What the kernel has told by rtnetlink, as plain maps, and the data path's [`Network`] made of it. Pure: fed with events, it knows no
-//! socket. Evaluated are the tables `local` and `main` in that order, as without policy routing; `ip rule` is not.
+//! socket. Evaluated are the tables `local` and `main` in that order, as without policy routing; of `ip rule` only what looks
+//! at a firewall mark and nothing else, and that only for whether a marked packet is for the director.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::addr::MacAddr;
 use crate::family::Address;
-use crate::network::{FamilyNetwork, Network, PortInfo, Route, Target};
+use crate::network::{FamilyNetwork, Fib, Network, Policy, PortInfo, Route, Target};
 use crate::verdict::PortId;
 
 /// A port as the kernel's view is read for it.
@@ -80,6 +81,21 @@ pub enum Table {
     Local,
     /// Everybody's routes.
     Main,
+    /// One that rules of policy routing look at.
+    Other(u32),
+}
+
+/// A rule of policy routing that looks at the mark alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelPolicy {
+    /// IPv6?
+    pub v6: bool,
+    /// What the bits of the mask must be.
+    pub mark: u32,
+    /// The bits that count.
+    pub mask: u32,
+    /// The number of the table.
+    pub table: u32,
 }
 
 /// Type of a route.
@@ -160,6 +176,8 @@ pub struct View {
     /// With the number of their arrival, for the kernel prefers the first.
     addresses: BTreeMap<(u32, IpAddr, u8), (u64, Assigned)>,
     routes: Vec<KernelRoute>,
+    /// In their order.
+    policies: Vec<KernelPolicy>,
     neighbours: FxHashMap<Key, Neighbour>,
     arrivals: u64,
 }
@@ -211,6 +229,13 @@ impl View {
         changed
     }
 
+    /// Takes the rules of policy routing as just read. Returns true when they differ from those before.
+    pub fn replace_policies(&mut self, policies: Vec<KernelPolicy>) -> bool {
+        let changed = self.policies != policies;
+        self.policies = policies;
+        changed
+    }
+
     /// The neighbour of that key.
     pub fn neighbour(&self, key: &Key) -> Option<&Neighbour> {
         self.neighbours.get(key)
@@ -245,6 +270,22 @@ impl View {
 
     fn family<A: Address>(&self, ids: &FxHashMap<u32, PortId>) -> FamilyNetwork<A> {
         FamilyNetwork::new(self.local(ids), self.family_routes(ids), self.resolved(ids))
+            .with_policies(self.family_policies(ids))
+    }
+
+    /// The rules of policy routing of one family, each with its table.
+    fn family_policies<A: Address>(&self, ids: &FxHashMap<u32, PortId>) -> Vec<Policy<A>> {
+        let route = |r: &KernelRoute| {
+            let network = A::from_ip(r.network)?;
+            Some(Route { network, prefix: r.prefix, metric: r.metric, target: self.target(ids, r) })
+        };
+        let routes = |table| self.routes.iter().filter(move |r| r.table == table).filter_map(route).collect();
+        let policy = |p: &KernelPolicy| Policy {
+            mask: p.mask,
+            mark: p.mark & p.mask,
+            table: Fib::new(routes(Table::Other(p.table))),
+        };
+        self.policies.iter().filter(|p| p.v6 == A::V6).map(policy).collect()
     }
 
     /// Every address of the director, on whatever interface, up or down (the kernel answers for all of them on each), but for the loopback's own and
@@ -264,7 +305,8 @@ impl View {
     /// The routes of one family. In the kernel any match in the local table comes before the main one, however short its prefix, so
     /// what it covers of the main table is left out; and of routes that differ in nothing the first is used.
     fn family_routes<A: Address>(&self, ids: &FxHashMap<u32, PortId>) -> Vec<Route<A>> {
-        let of_family = || self.routes.iter().filter_map(|r| Some((A::from_ip(r.network)?, r)));
+        let usual = |r: &&KernelRoute| !matches!(r.table, Table::Other(_));
+        let of_family = || self.routes.iter().filter(usual).filter_map(|r| Some((A::from_ip(r.network)?, r)));
         let local: FxHashSet<(A, u8)> =
             of_family().filter(|(_, r)| r.table == Table::Local).map(|(a, r)| (a.masked(r.prefix), r.prefix)).collect();
         let lengths: HashSet<u8> = local.iter().map(|(_, prefix)| *prefix).collect();
@@ -405,6 +447,17 @@ mod tests {
             IpAddr::V4(a) => network.v4.source(a.to_bits()).map(|a| a.ip().to_string()),
             IpAddr::V6(a) => network.v6.source(a.to_bits()).map(|a| a.ip().to_string()),
         }
+    }
+
+    #[test]
+    fn a_marks_policy_has_a_table_of_its_own_that_leads_nobody_else() {
+        let mut view = view([], vec![KernelRoute { table: Table::Other(100), ..route("0.0.0.0/0", RouteKind::Local) }]);
+        assert!(view.replace_policies(vec![KernelPolicy { v6: false, mark: 7, mask: 0xff, table: 100 }]));
+        let network = view.network(&ports());
+        let address = u32::from_ip(ip("198.18.0.1")).unwrap();
+        assert_eq!(network.hop(ip("198.18.0.1")), Hop::Unreachable);
+        assert!(network.v4.is_local_by_policy(address, 0x107) && !network.v4.is_local_by_policy(address, 8));
+        assert!(network.v6.policies.is_empty());
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl Watcher {
             self.view = self.requests.view()?;
             return Ok(true);
         }
-        let routes = self.pending.routes && self.view.replace_routes(self.requests.routes()?);
+        let routes = self.pending.routes && self.requests.replace_routes(&mut self.view)?;
         Ok(self.pending.network || routes)
     }
 

@@ -3,6 +3,7 @@
 
 use pollvs::config::{Config, parse_rules};
 use pollvs::control::request::Request;
+use pollvs::mark::Rule;
 
 /// Takes `data` as a line to the control socket.
 pub fn fuzz_request(data: &[u8]) {
@@ -21,6 +22,16 @@ pub fn fuzz_config(data: &[u8]) {
     let _ = parse_rules("fuzz.toml", text);
 }
 
+/// Takes `data` as a mark rule of either family; what is shown of a rule is the rule.
+pub fn fuzz_mark(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for v6 in [false, true] {
+        if let Ok(rule) = Rule::from_text(v6, text) {
+            assert_eq!(Rule::from_text(v6, &rule.to_string()), Ok(rule));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::seeds;
@@ -28,6 +39,11 @@ mod tests {
     #[test]
     fn mutated_requests_do_not_panic() {
         seeds::mutate(&seeds::requests(), 300, super::fuzz_request);
+    }
+
+    #[test]
+    fn mutated_mark_rules_do_not_panic() {
+        seeds::mutate(&seeds::marks(), 2000, super::fuzz_mark);
     }
 
     #[test]

@@ -51,6 +51,16 @@ pub fn requests() -> Vec<Vec<u8>> {
     lines.filter(|line| line.starts_with('{')).map(|line| line.as_bytes().to_vec()).collect()
 }
 
+/// Returns mark rules of every kind.
+pub fn marks() -> Vec<Vec<u8>> {
+    let rules = [
+        "-d 192.0.2.10/32 ! -s 10.0.0.0/255.0.255.0 -i eth+ -p tcp -m tcp --sport 1:2 ! --dport 80 -j MARK --set-xmark 0x7/0xff",
+        "-p udp -m multiport ! --ports 53,1000:2000 -m mark ! --mark 0x1/0xf -m comment --comment \"two 'words\" -j RETURN",
+        "-d 2001:db8::/64 -p icmpv6 -j MARK --or-mark 010",
+    ];
+    rules.into_iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
 /// Returns the configurations that are shipped, and the one that the director is fuzzed with.
 pub fn configurations() -> Vec<Vec<u8>> {
     let shipped = [include_str!("../../../config/director.toml"), include_str!("../../../config/minimal.toml")];
