@@ -12,7 +12,7 @@ BUILD=(
 )
 NETWORK=(
     ip=iproute2 ethtool=ethtool nft=nftables nginx=nginx-light ab=apache2-utils curl=curl ping=iputils-ping
-    python3=python3
+    python3=python3 vsftpd=vsftpd
 )
 LINT=(shellcheck=shellcheck)
 FUZZ=("c++=g++")
@@ -46,7 +46,7 @@ install_packages() {
     rm -f "$log"
 }
 
-# A web server is wanted as a program, not as a service of this machine.
+# Web and FTP servers are wanted as programs, not as services of this machine.
 without_starting_services() {
     local policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
@@ -57,8 +57,9 @@ without_starting_services() {
         chmod +x "$policy"
     fi
     "$@"
-    if [[ " $* " == *" nginx-light "* && -d /run/systemd/system ]]; then
-        systemctl disable --quiet nginx
+    if [[ -d /run/systemd/system ]]; then
+        [[ " $* " != *" nginx-light "* ]] || systemctl disable --quiet nginx
+        [[ " $* " != *" vsftpd "* ]] || systemctl disable --quiet vsftpd
     fi
 }
 

@@ -81,6 +81,8 @@ pub struct DestinationRow {
     pub uid: u64,
     /// Traffic since the destination was made.
     pub traffic: Traffic,
+    /// Of its connections, those that another service made.
+    pub lent: u64,
     /// Active connections.
     pub active: u32,
     /// All other connections.

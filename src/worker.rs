@@ -335,6 +335,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             DestinationRow {
                 uid: director.owner(id),
                 traffic: director.traffic(id),
+                lent: director.lent(id),
                 active: load.active,
                 inactive: load.inactive,
                 persistent: load.persistent,

@@ -329,8 +329,9 @@ impl Inner {
 
     fn absorb(&mut self, totals: &[Totals]) {
         let counted = |(d, service_uid): (&Arc<crate::destination::Destination>, u64)| {
-            let traffic = totals.get(d.id.index()).map(|t| t.traffic).unwrap_or_default();
-            Counted { uid: d.uid, service_uid, traffic }
+            let total = totals.get(d.id.index()).copied().unwrap_or_default();
+            let (traffic, lent) = (total.traffic, total.lent);
+            Counted { uid: d.uid, service_uid, traffic, lent, borrower: self.store.borrower(d) }
         };
         let all: Vec<_> = self.store.counted().map(counted).collect();
         self.statistics.absorb(&all);
@@ -397,6 +398,7 @@ fn quiesced(rules: &Rules) -> Rules {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Totals {
     traffic: crate::stats::Traffic,
+    lent: u64,
     active: u64,
     inactive: u64,
     persistent: u64,
@@ -406,6 +408,7 @@ pub(crate) struct Totals {
 impl Totals {
     fn add(&mut self, row: &DestinationRow) {
         self.traffic += row.traffic;
+        self.lent += row.lent;
         self.active += u64::from(row.active);
         self.inactive += u64::from(row.inactive);
         self.persistent += u64::from(row.persistent);

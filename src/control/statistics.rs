@@ -95,11 +95,16 @@ pub struct Counted {
     pub service_uid: u64,
     /// Its traffic.
     pub traffic: Traffic,
+    /// Of its connections, those that another service made.
+    pub lent: u64,
+    /// uid of that service; 0 for none.
+    pub borrower: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     meter: Meter,
+    lent: u64,
     service_uid: u64,
 }
 
@@ -116,11 +121,18 @@ impl Statistics {
     pub fn absorb(&mut self, all: &[Counted]) {
         let mut before = std::mem::take(&mut self.destinations);
         for counted in all {
-            let blank = Entry { meter: Meter::default(), service_uid: counted.service_uid };
+            let blank = Entry { service_uid: counted.service_uid, ..Entry::default() };
             let mut entry = before.remove(&counted.uid).unwrap_or(blank);
             let more = minus(counted.traffic, entry.meter.total);
             entry.meter.set(counted.traffic);
-            self.services.entry(counted.service_uid).or_default().add(more);
+            let lent = counted.lent.saturating_sub(entry.lent).min(more.connections);
+            entry.lent = counted.lent;
+            let own = Traffic { connections: more.connections - lent, ..more };
+            self.services.entry(counted.service_uid).or_default().add(own);
+            if lent > 0 && counted.borrower != 0 {
+                let borrowed = Traffic { connections: lent, ..Traffic::default() };
+                self.services.entry(counted.borrower).or_default().add(borrowed);
+            }
             if entry.service_uid != counted.service_uid {
                 entry.meter.zero();
                 entry.service_uid = counted.service_uid;
@@ -209,7 +221,17 @@ mod tests {
     }
 
     fn counted(uid: u64, service_uid: u64, connections: u64) -> Counted {
-        Counted { uid, service_uid, traffic: traffic(connections, 0, 0, 0, 0) }
+        Counted { uid, service_uid, traffic: traffic(connections, 0, 0, 0, 0), ..Counted::default() }
+    }
+
+    #[test]
+    fn a_connection_that_another_service_made_is_counted_for_that_one() {
+        let mut s = Statistics::default();
+        for (connections, lent) in [(3, 0), (5, 1), (6, 1)] {
+            s.absorb(&[Counted { lent, borrower: 2, ..counted(10, 1, connections) }]);
+        }
+        let shown = |m: Meter| m.traffic().connections;
+        assert_eq!([shown(s.destination(10)), shown(s.service(1)), shown(s.service(2))], [6, 5, 1]);
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::service::{Service, ServiceId, ServiceKey};
 use crate::settings::{MAX_TIMEOUT_SECS, Settings, Timeouts};
 use crate::snapshot::Rules;
 
+/// FTP's control port.
+const FTP: u16 = 21;
+
 /// How many there may be, of those in services and those that only live on for their connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -107,6 +110,19 @@ impl Store {
     /// Every destination there is, removed ones among them, each with the uid of the service that its traffic is counted for.
     pub fn counted(&self) -> impl Iterator<Item = (&Arc<Destination>, u64)> {
         self.destinations.iter().flatten().map(|s| (&s.destination, s.service_uid))
+    }
+
+    /// uid of the service that shares templates with a destination's own: FTP and port 0 of one address; 0 for none. A client of
+    /// either stays with the server that it has from the other.
+    pub fn borrower(&self, destination: &Destination) -> u64 {
+        let own = self.services.get(destination.service.index()).and_then(Option::as_ref).map(|s| s.key);
+        let Some(ServiceKey::Address { protocol, address, port }) = own else { return 0 };
+        let other = |port| self.find(&ServiceKey::Address { protocol, address, port }).map_or(0, |s| s.uid);
+        match port {
+            0 => other(FTP),
+            FTP => other(0),
+            _ => 0,
+        }
     }
 
     pub(super) fn tick(&mut self) -> u64 {

@@ -3,13 +3,14 @@
 
 use crate::app::Apps;
 use crate::conn::{ConnFlags, ConnId, Connection};
-use crate::destination::DestId;
+use crate::destination::{DestId, Destination};
 use crate::director::family::Family;
 use crate::director::sweep::Walk;
 use crate::director::{Lane, Limits, Packet, Shared};
 use crate::proto::segment;
 use crate::proto::{Direction, State, TimeoutTable};
 use crate::scheduler::Load;
+use crate::service::ServiceId;
 use crate::stats::{Counters, Event, Traffic};
 use crate::time::{HZ, Tick};
 use crate::verdict::WorkerId;
@@ -48,6 +49,7 @@ impl Shared {
         Self {
             loads: Vec::with_capacity(destinations),
             traffic: Vec::with_capacity(destinations),
+            lent: Vec::with_capacity(destinations),
             owners: Vec::with_capacity(destinations),
             learnt: Vec::with_capacity(destinations),
             schedulers: Vec::new(),
@@ -128,6 +130,16 @@ impl<A: Family> Lane<'_, A> {
     pub(super) fn count_connection(&mut self, dest: DestId) {
         if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
             traffic.connections += 1;
+        }
+    }
+
+    /// Counts a connection scheduled by a service, perhaps to a destination of another.
+    pub(super) fn count_scheduled(&mut self, service: ServiceId, dest: &Destination) {
+        self.count_connection(dest.id);
+        if dest.service != service
+            && let Some(lent) = self.shared.lent.get_mut(dest.id.index())
+        {
+            *lent += 1;
         }
     }
 

@@ -31,6 +31,7 @@ impl Shared {
         let most = rules.destinations.len().max(self.loads.len());
         self.loads.resize(most, Load::default());
         self.traffic.resize(most, Traffic::default());
+        self.lent.resize(most, 0);
         self.owners.resize(most, 0);
         self.learnt.resize(most, Learnt::default());
         rules.destinations.iter().flatten().for_each(|dest| self.adopt(dest));
@@ -50,6 +51,7 @@ impl Shared {
             self.owners[index] = dest.uid;
             self.loads[index] = Load::default();
             self.traffic[index] = Traffic::default();
+            self.lent[index] = 0;
             self.learnt[index] = Learnt::default();
         }
     }

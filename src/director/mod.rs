@@ -74,7 +74,7 @@ impl Limits {
     /// Memory of the tables of one director with these limits, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
-        let destination = size_of::<Load>() + size_of::<Traffic>() + size_of::<u64>();
+        let destination = size_of::<Load>() + size_of::<Traffic>() + 2 * size_of::<u64>();
         let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
         tables + destination * self.destinations as usize + Apps::bytes_for(self.ftp, self.calls)
     }
@@ -102,6 +102,8 @@ struct Shared {
     loads: Vec<Load>,
     /// By [`DestId`].
     traffic: Vec<Traffic>,
+    /// By [`DestId`]: connections that another service made.
+    lent: Vec<u64>,
     /// By [`DestId`]: which destination the counters are of.
     owners: Vec<u64>,
     /// By [`DestId`]: what its way was found to take.
@@ -321,6 +323,11 @@ impl Director {
     /// Counters of a destination.
     pub fn traffic(&self, dest: DestId) -> Traffic {
         self.core.shared.traffic.get(dest.index()).copied().unwrap_or_default()
+    }
+
+    /// Of the connections counted of a destination, those that another service made: its client had the destination already.
+    pub fn lent(&self, dest: DestId) -> u64 {
+        self.core.shared.lent.get(dest.index()).copied().unwrap_or_default()
     }
 
     /// Connections of a destination.

@@ -128,14 +128,14 @@ impl<'s, A: Family> Lane<'s, A> {
         let bound =
             Bound { dest: remembered, flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport };
         if one_packet {
-            self.count_connection(dest.id);
+            self.count_scheduled(service.id, dest);
             self.count_in(dest.id, packet.length);
             return forward::verdict(self.deliver(frame, packet, &bound));
         }
         self.supersede(packet.hash, &mut connection);
         match self.tables.connections.insert(packet.hash, connection, packet.now) {
             Ok(id) => {
-                self.count_connection(dest.id);
+                self.count_scheduled(service.id, dest);
                 self.bind(dest.id, dest.upper, choice.template);
                 self.advance(id, packet, Direction::Input);
                 forward::verdict(self.deliver(frame, packet, &bound))

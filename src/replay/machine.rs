@@ -318,6 +318,8 @@ impl Machine {
             uid: d.uid,
             service_uid,
             traffic: self.director.traffic(d.id),
+            lent: self.director.lent(d.id),
+            borrower: self.store.borrower(d),
         };
         let counted: Vec<Counted> = self.store.counted().map(counted).collect();
         self.statistics.absorb(&counted);

@@ -129,6 +129,48 @@ fn the_end_of_connections_and_templates_allocates_and_frees_nothing() {
 }
 
 #[test]
+fn what_the_helpers_read_and_rewrite_allocates_nothing() {
+    let mut world = World::new(&[
+        "-A -t 192.0.2.10:21 -s rr",
+        "-a -t 192.0.2.10:21 -r 198.51.100.11:21 -m",
+        "-A -u 192.0.2.10:5060 -s rr -p 60 --pe sip",
+        "-a -u 192.0.2.10:5060 -r 198.51.100.11:5060 -m",
+    ]);
+    let (client, vip, server) = (at("203.0.113.5:1000"), at("192.0.2.10:21"), at("198.51.100.11:21"));
+    let said = |letters: &str, data: &str| tcp(client, vip).letters(letters).data(data.as_bytes());
+    let answered = |letters: &str, data: &str| {
+        tcp(server, client).letters(letters).data(data.as_bytes()).macs(server_mac(11), INSIDE_MAC)
+    };
+    let call = |n: u16| {
+        let message = format!("INVITE sip:b@x SIP/2.0\r\nCall-ID: {n}@x\r\n\r\n");
+        udp(at(&format!("203.0.113.5:{n}")), at("192.0.2.10:5060")).data(message.into_bytes())
+    };
+    let called = udp(at("198.51.100.11:5060"), at("203.0.113.7:5060"))
+        .data(*b"X\r\ni: s@x\r\n")
+        .macs(server_mac(11), INSIDE_MAC);
+    let samples = [
+        said("S", ""),
+        answered("SA", ""),
+        said("A", ""),
+        said("PA", "PASV\r\n"),
+        answered("PA", "227 Entering Passive Mode (198,51,100,11,156,64).\r\n"),
+        tcp(at("203.0.113.5:1001"), at("192.0.2.10:40000")),
+        said("PA", "PORT 203,0,113,5,4,4\r\n"),
+        said("A", ""),
+        call(1),
+        call(2),
+        called,
+    ];
+    let fates = quietly(&mut world, &samples);
+    assert!(fates.iter().all(|fate| matches!(fate, Fate::Out(..))), "{fates:?}");
+    assert_eq!(world.connections().len(), 6);
+    for _ in 0..600 {
+        world.now = world.now + Duration::from_secs(1);
+        assert_eq!(measure(|| while world.director.expire(world.now, 64) == 64 {}), AllocationInfo::default());
+    }
+}
+
+#[test]
 fn what_is_refused_allocates_nothing() {
     let mut world = service("-m", "");
     let vip = at("192.0.2.10:80");

@@ -2,6 +2,7 @@
 //! in front of it. Skipped, with a word why, without root or without DPDK; `make test` sets `POLLVS_NAMESPACE_TESTS=required`,
 //! and then a test that cannot run fails.
 mod demo;
+mod ftp;
 mod restart;
 mod rules;
 mod testbed;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 /// Scenarios whose result differs from the kernel's, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("ftp-persist", "a connection that one service makes to another's destination is counted for the other"),
     ("sync-master", "needs the synchronisation daemon"),
 ];
 

@@ -6,6 +6,7 @@ use std::{fs, io};
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     write(&corpus.join("wire"), pollvs_fuzz::seeds::frames())?;
+    write(&corpus.join("app"), pollvs_fuzz::seeds::talk())?;
     write(&corpus.join("pcap"), pollvs_fuzz::seeds::captures())?;
     write(&corpus.join("process"), pollvs_fuzz::seeds::conversations())?;
     write(&corpus.join("replay"), pollvs_fuzz::seeds::scenarios())?;

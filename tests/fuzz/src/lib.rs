@@ -1,5 +1,6 @@
 //! The bodies of the fuzz targets, each a function of any bytes that panics when a promise is broken; and the seeds.
 
+pub mod app;
 pub mod control;
 pub mod fragments;
 pub mod pcap;

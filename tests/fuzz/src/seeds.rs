@@ -1,6 +1,6 @@
 //! What the fuzz targets start from, and seeded mutations of it for `cargo test`.
 
-use pollvs::io::pcap::Writer;
+use pollvs::io::pcap::{self, Writer};
 use pollvs::time::Instant;
 
 /// Returns the recorded frames that the tests of the wire formats use.
@@ -27,7 +27,35 @@ pub fn conversations() -> Vec<Vec<u8>> {
     };
     let each: Vec<Vec<u8>> = frames().iter().map(framed).collect();
     let all = each.concat();
-    each.into_iter().chain([all]).collect()
+    let recorded = recordings().into_iter().map(|frames| frames.iter().flat_map(framed).collect());
+    each.into_iter().chain([all]).chain(recorded).collect()
+}
+
+/// The frames of the recordings of FTP and SIP.
+fn recordings() -> Vec<Vec<Vec<u8>>> {
+    let captures = [
+        &include_bytes!("../../parity/scenarios/ftp/input.pcap")[..],
+        include_bytes!("../../parity/scenarios/ftp-two-answers/input.pcap"),
+        include_bytes!("../../parity/scenarios/ftp-data-ends/input.pcap"),
+        include_bytes!("../../parity/scenarios/sip-out/input.pcap"),
+    ];
+    let frames =
+        |capture| pcap::read(capture).expect("a recording is a capture").into_iter().map(|r| r.frame).collect();
+    captures.into_iter().map(frames).collect()
+}
+
+/// Returns what ends say in FTP and SIP.
+pub fn talk() -> Vec<Vec<u8>> {
+    let lines = [
+        "PASV\r\n",
+        "EPSV 1\r\n",
+        "PORT 203,0,113,5,4,4\r\n",
+        "EPRT |2|2001:db8::5|2000|\r\n",
+        "227 Entering Passive Mode (198,51,100,11,156,64).\r\n",
+        "229 Entering Extended Passive Mode (|1|198.51.100.11|40003|)\r\n",
+        "INVITE sip:b@x SIP/2.0\r\nCall-ID: a@x\r\ni:\r\n b@x\r\n\r\n",
+    ];
+    lines.map(|line| line.as_bytes().to_vec()).to_vec()
 }
 
 /// Returns small scenarios as input of the `replay` target: lines of rules, a zero byte, and the recorded frames.
