@@ -1,7 +1,7 @@
 //! The persistence engine sip (`ip_vs_pe_sip.c`): the templates of its services are known by the Call-ID too, and a server may begin a
 //! flow itself, which then gets template and connection as if the client had begun (`ip_vs_new_conn_out`).
 
-use crate::app::sip::{self, CallId};
+use crate::app::sip;
 use crate::conn::{ConnFlags, Connection};
 use crate::director::family::Family;
 use crate::director::schedule::{Choice, reason};
@@ -13,18 +13,18 @@ use crate::stats::DropReason;
 use crate::verdict::{Origin, Verdict};
 use crate::wire::{protocol, udp};
 
-/// The Call-ID that a service wants of a packet; [`CallId::NONE`] for a service that wants none.
-pub(super) fn call_id<A: Family, F: Frame>(
-    frame: &F,
+/// The Call-ID that a service wants of a packet; empty for a service that wants none.
+pub(super) fn call_id<'f, A: Family, F: Frame>(
+    frame: &'f F,
     packet: &Packet<A>,
     service: &Service,
-) -> Result<CallId, DropReason> {
+) -> Result<&'f [u8], DropReason> {
     if service.engine.is_none() || service.persistence.is_none() {
-        return Ok(CallId::NONE);
+        return Ok(&[]);
     }
     let message = frame.bytes().get(packet.at.l4 + udp::HEADER_LEN..packet.at.end).unwrap_or_default();
     let id = if packet.at.protocol == protocol::UDP { sip::call_id(message) } else { None };
-    id.and_then(CallId::new).ok_or(DropReason::NoCallId)
+    id.ok_or(DropReason::NoCallId)
 }
 
 impl<A: Family> Lane<'_, A> {
@@ -41,7 +41,7 @@ impl<A: Family> Lane<'_, A> {
         let flow = Packet { src: packet.dst, sport: packet.dport, dst: vaddr, dport: vport, ..*packet };
         let call = call_id(frame, packet, service).ok()?;
         let template = match service.persistence {
-            Some(persistence) => self.template_to(&flow, vport, persistence, &call, dest, packet.sport),
+            Some(persistence) => self.template_to(&flow, vport, persistence, call, dest, packet.sport),
             None => Default::default(),
         };
         let mut connection = self.connection(&flow, &Choice { dest, template, dport: packet.sport });

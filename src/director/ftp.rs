@@ -1,6 +1,9 @@
 //! FTP's control connections under NAT (`ip_vs_ftp.c`): the helper reads the client's commands and the server's answers, has the data
 //! connections that they announce expected, and writes the virtual address into the answers, which shifts the sequence numbers. All
 //! that is off the common way: a connection's flag leads here.
+//!
+//! In one thing the director is more obliging than the kernel, which rewrites by netfilter's tracking of connections: without it, as
+//! with services of marks or of port 0 where no other rule asks for it, the kernel drops the answers. Here they are always rewritten.
 
 use crate::app::ftp::{self, Awaited, Command};
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};

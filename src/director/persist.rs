@@ -28,7 +28,7 @@ struct Wanted<'c, A> {
     network: A,
     vaddr: A,
     vport: u16,
-    call: &'c CallId,
+    call: &'c [u8],
     /// Hash of the Call-ID.
     name: u32,
     hash: u64,
@@ -41,7 +41,7 @@ impl<'s, A: Family> Lane<'s, A> {
         packet: &Packet<A>,
         service: &'s Service,
         persistence: Persistence,
-        call: &CallId,
+        call: &[u8],
     ) -> Option<Choice<'s>> {
         let own_port = packet.dport == service.key.port() && packet.dport != FTP;
         let (protocol, vaddr) = match service.key {
@@ -68,7 +68,7 @@ impl<'s, A: Family> Lane<'s, A> {
         flow: &Packet<A>,
         vport: u16,
         persistence: Persistence,
-        call: &CallId,
+        call: &[u8],
         dest: &'s Arc<Destination>,
         dport: u16,
     ) -> ConnId {
@@ -81,9 +81,9 @@ impl<'s, A: Family> Lane<'s, A> {
         }
     }
 
-    fn wanted<'c>(&self, protocol: u8, network: A, (vaddr, vport): (A, u16), call: &'c CallId) -> Wanted<'c, A> {
+    fn wanted<'c>(&self, protocol: u8, network: A, (vaddr, vport): (A, u16), call: &'c [u8]) -> Wanted<'c, A> {
         let templates = &self.tables.templates;
-        let name = templates.name_hash(call.bytes());
+        let name = templates.name_hash(call);
         let hash = templates.named_template_hash(protocol, network, vaddr, name);
         Wanted { protocol, network, vaddr, vport, call, name, hash }
     }
@@ -96,7 +96,7 @@ impl<'s, A: Family> Lane<'s, A> {
                 & (t.vport == wanted.vport)
                 & (t.protocol == wanted.protocol)
                 & (t.extra == wanted.name)
-                && (wanted.name == 0 || calls.get(t.side) == Some(wanted.call))
+                && (wanted.name == 0 || calls.get(t.side).is_some_and(|kept| kept.bytes() == wanted.call))
         })
     }
 
@@ -150,7 +150,7 @@ impl<'s, A: Family> Lane<'s, A> {
             return ConnId::NONE;
         };
         if let Some(kept) = self.shared.apps.calls.get_mut(side) {
-            *kept = *wanted.call;
+            *kept = CallId::new(wanted.call).unwrap_or_default();
         }
         self.shared.event(Event::TemplateCreated);
         self.load_mut(dest.id, |load| load.persistent += 1);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::app::sip::CallId;
 use crate::conn::{ConnFlags, ConnId, Connection, InsertError};
 use crate::destination::{Destination, Method};
 use crate::director::call::call_id;
@@ -59,7 +58,7 @@ impl<'s, A: Family> Lane<'s, A> {
             Err(reason) => return Verdict::Drop(reason),
         };
         let none = of_data && service.persistence.is_none();
-        let choice = if none { None } else { self.choose(packet, service, &call) };
+        let choice = if none { None } else { self.choose(packet, service, call) };
         match choice {
             Some(choice) => self.open(frame, packet, service, &choice),
             None if self.is_bypassed(packet, service) => self.open_bypass(frame, packet, service),
@@ -69,7 +68,7 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// The client's template's destination, or the scheduler's.
-    fn choose(&mut self, packet: &Packet<A>, service: &'s Service, call: &CallId) -> Option<Choice<'s>> {
+    fn choose(&mut self, packet: &Packet<A>, service: &'s Service, call: &[u8]) -> Option<Choice<'s>> {
         match &service.persistence {
             Some(persistence) => self.follow(packet, service, *persistence, call),
             None => self.pick(service, packet).map(|dest| Choice {
@@ -90,7 +89,7 @@ impl<'s, A: Family> Lane<'s, A> {
         if service.engine.is_some() && service.persistence.is_some() {
             return None;
         }
-        let choice = self.choose(flow, service, &CallId::NONE)?;
+        let choice = self.choose(flow, service, &[])?;
         let connection = self.connection(flow, &choice);
         let id = self.tables.connections.insert(flow.hash, connection, flow.now).ok()?;
         self.count_connection(choice.dest.id);
