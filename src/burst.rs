@@ -15,10 +15,16 @@ pub(crate) enum Kind {
     /// Judged already, nothing left to do.
     #[default]
     Done,
+    /// Not looked at closely yet.
+    Unseen,
     /// IPv4 with ports, addressed to a virtual service: a client's.
     Request4,
     /// IPv4 with ports, addressed to somebody else: a server's reply, perhaps.
     Reply4,
+    /// The same two, off the wire, without IP options and with TCP or UDP: the common kind.
+    PlainRequest4,
+    /// See there.
+    PlainReply4,
     /// IPv6, a client's.
     Request6,
     /// IPv6, a server's reply, perhaps.

@@ -28,6 +28,7 @@ pub mod network;
 pub mod packet;
 pub mod prefetch;
 pub mod proto;
+pub mod ready;
 pub mod replay;
 pub mod scheduler;
 pub mod service;

@@ -104,6 +104,11 @@ impl<A: Address> Fib<A> {
         self.targets.push(target);
     }
 
+    /// Where intervals begin, in order: all addresses from one to before the next have the same target.
+    pub fn starts(&self) -> impl Iterator<Item = A> {
+        self.starts.iter().copied()
+    }
+
     /// The target of the longest prefix that holds the address.
     #[inline]
     pub fn lookup(&self, address: A) -> Option<&Target<A>> {
@@ -131,6 +136,11 @@ impl<A: Address> AddressSet<A> {
             set.slots[at] = Some(address);
         }
         set
+    }
+
+    /// The addresses in it, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = A> {
+        self.slots.iter().copied().flatten()
     }
 
     #[inline]

@@ -10,6 +10,7 @@ use crate::destination::{DestId, Destination, Method, Tunnel};
 use crate::family::Address;
 use crate::mark::{Chain, Entrances, Header, Marks};
 use crate::network::{AddressSet, Hop, Network};
+use crate::ready::{Ready, Ways};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
 use crate::settings::Settings;
 
@@ -158,6 +159,11 @@ impl Rules {
         self.vips4.contains(address)
     }
 
+    /// The virtual addresses of IPv4.
+    pub fn vips4(&self) -> &AddressSet<u32> {
+        &self.vips4
+    }
+
     /// Is the address a virtual one?
     #[inline]
     pub fn is_vip6(&self, address: u128) -> bool {
@@ -253,6 +259,17 @@ pub struct Path {
     pub available: bool,
 }
 
+impl Path {
+    /// The way, if the destination is in service and its neighbour known. Through a tunnel only as long as it obeys DF (`pmtu_disc`).
+    fn ready(&self, pmtu_disc: bool) -> Ready {
+        let ready = if self.available { Ready::new(&self.hop) } else { Ready::default() };
+        match self.address {
+            Some(address) if pmtu_disc => ready.through(self.tunnel, self.source, address),
+            _ => ready,
+        }
+    }
+}
+
 /// Rules and network at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -266,15 +283,26 @@ pub struct Snapshot {
     pub paths: Vec<Path>,
     /// What the interfaces of the mark rules mean.
     pub entrances: Entrances,
+    /// By [`DestId`]: how to reach it, where that needs no more thought.
+    pub ready: Vec<Ready>,
+    /// The ways to clients that lie behind routers.
+    pub ways4: Ways<u32>,
+    /// By [`crate::verdict::PortId`]: the port's MAC as a number of 48 bits.
+    pub macs: Vec<u64>,
 }
 
 impl Snapshot {
     /// Works out the path of every destination.
     pub fn new(version: u64, rules: Arc<Rules>, network: Arc<Network>) -> Self {
         let path = |dest: &Option<Arc<Destination>>| dest.as_ref().map_or_else(Path::default, |d| path(&network, d));
-        let paths = rules.destinations.iter().map(path).collect();
+        let paths: Vec<Path> = rules.destinations.iter().map(path).collect();
+        let pmtu_disc = rules.settings.pmtu_disc;
+        let ready = paths.iter().map(|path| path.ready(pmtu_disc)).collect();
+        let ways4 = Ways::new(&network.v4, &network.ports);
+        let number = |mac: [u8; 6]| mac.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let macs = network.ports.iter().map(|port| number(port.mac.0)).collect();
         let entrances = rules.marks.entrances(network.ports.iter().map(|port| port.name.as_str()));
-        Self { version, rules, network, paths, entrances }
+        Self { version, rules, network, paths, entrances, ready, ways4, macs }
     }
 
     /// The mark of a packet off the wire.

@@ -4,6 +4,7 @@
 //! that a look-up goes on only where something lies further on (the counters of Facebook's F14 tables).
 
 use thiserror::Error;
+use wide::i16x8;
 
 use super::timer::{Link, Wheel};
 use super::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
@@ -20,7 +21,7 @@ const REACH: usize = 64;
 /// the clients beside. A quarter of what the reach holds.
 const ALIKE: u32 = 128;
 /// Tag of a slot that is not taken.
-const EMPTY: u16 = 0;
+const EMPTY: i16 = 0;
 /// End of the list of free entries.
 const NO_ENTRY: u32 = u32::MAX;
 
@@ -39,7 +40,7 @@ pub enum InsertError {
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    tags: [u16; SLOTS],
+    tags: [i16; SLOTS],
     entries: [u32; SLOTS],
     /// Entries that passed this bucket, because it was full, and lie further on.
     overflow: u32,
@@ -48,27 +49,25 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one cache line");
 
 impl Bucket {
-    /// The slots that hold `tag`, a bit each: slot `s` has bit `s % 4 * 16 + s / 4`. Eight comparisons of their own would take
-    /// thirty instructions, these take a dozen.
+    /// The slots that hold `tag`, a bit each.
     #[inline]
-    fn matching(&self, tag: u16) -> u64 {
-        let [a, b, c, d, e, f, g, h] = self.tags;
-        lanes([a, b, c, d], tag) >> 15 | lanes([e, f, g, h], tag) >> 14
+    fn matching(&self, tag: i16) -> u32 {
+        i16x8::new(self.tags).simd_eq(i16x8::splat(tag)).to_bitmask()
     }
 
     /// The entries under `tag`.
     #[inline]
-    fn under(&self, tag: u16) -> impl Iterator<Item = u32> {
+    fn under(&self, tag: i16) -> impl Iterator<Item = u32> {
         let mut slots = self.matching(tag);
         std::iter::from_fn(move || {
-            let bit = if slots == 0 { return None } else { slots.trailing_zeros() as usize };
+            let slot = if slots == 0 { return None } else { slots.trailing_zeros() as usize };
             slots &= slots - 1;
-            Some(self.entries[((bit / 16) | (bit % 2 * 4)) % SLOTS])
+            self.entries.get(slot).copied()
         })
     }
 
     /// Puts an entry into a free slot; returns false when there is none.
-    fn put(&mut self, tag: u16, entry: u32) -> bool {
+    fn put(&mut self, tag: i16, entry: u32) -> bool {
         let Some(slot) = self.tags.iter().position(|tag| *tag == EMPTY) else { return false };
         self.tags[slot] = tag;
         self.entries[slot] = entry;
@@ -76,24 +75,12 @@ impl Bucket {
     }
 
     /// Frees the slot of an entry; returns false when it is not here.
-    fn take(&mut self, tag: u16, entry: u32) -> bool {
+    fn take(&mut self, tag: i16, entry: u32) -> bool {
         let mut slots = self.tags.iter_mut().zip(self.entries);
         let Some((of, _)) = slots.find(|(of, index)| **of == tag && *index == entry) else { return false };
         *of = EMPTY;
         true
     }
-}
-
-/// The top bit of each of four 16-bit lanes.
-const TOPS: u64 = 0x8000_8000_8000_8000;
-
-/// The lanes that hold `tag`, by the top bit of each.
-#[inline]
-fn lanes(four: [u16; 4], tag: u16) -> u64 {
-    let [a, b, c, d] = four.map(u64::from);
-    let differs = (a | (b << 16) | (c << 32) | (d << 48)) ^ (u64::from(tag) * 0x0001_0001_0001_0001);
-    // Adding carries into a lane's top bit unless the lane is zero, and never beyond it.
-    !(((differs & !TOPS) + !TOPS) | differs) & TOPS
 }
 
 /// A table of connections, or of templates, of one address family.
@@ -272,6 +259,12 @@ impl<A: Address> Table<A> {
         self.entries.get_mut(id.index()).filter(|connection| connection.link.in_use())
     }
 
+    /// The entry of that index, in use or not, for who goes on to compare the key: that of a free entry is no packet's.
+    #[inline]
+    pub fn entry_mut(&mut self, id: ConnId) -> Option<&mut Connection<A>> {
+        self.entries.get_mut(id.index())
+    }
+
     /// Takes in a connection whose client hashes to `hash` and which is not in the table yet, to expire at its `expires`. The hash
     /// of what bears [`ConnFlags::TEMPLATE`] is that of [`Table::template_hash`].
     pub fn insert(&mut self, hash: u64, connection: Connection<A>, now: Tick) -> Result<ConnId, InsertError> {
@@ -434,8 +427,9 @@ fn path(buckets: usize, hash: u64) -> impl Iterator<Item = usize> {
 
 /// The tag of a hash: bits that do not choose the bucket, never that of an empty slot.
 #[inline]
-fn tag(hash: u64) -> u16 {
-    ((hash >> 48) as u16).max(EMPTY + 1)
+fn tag(hash: u64) -> i16 {
+    let tag = (hash >> 48) as i16;
+    if tag == EMPTY { EMPTY + 1 } else { tag }
 }
 
 #[cfg(test)]

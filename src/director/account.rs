@@ -91,7 +91,7 @@ impl<A: Family> Lane<'_, A> {
             self.changed(id, after);
         }
         if template.is_some() && segment::assures(packet.segment, direction, after) {
-            self.assure(template);
+            self.assure(id, template);
         }
     }
 
@@ -119,7 +119,16 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// A template is assured once a connection of it is established (TCP) or answered (others).
-    fn assure(&mut self, template: ConnId) {
+    fn assure(&mut self, id: ConnId, template: ConnId) {
+        // Remembered in the connection, so that not every packet need look at its template.
+        let told = self.tables.connections.get_mut(id).is_none_or(|connection| {
+            let told = connection.flags.contains(ConnFlags::ASSURED);
+            connection.flags.insert(ConnFlags::ASSURED);
+            told
+        });
+        if told {
+            return;
+        }
         if let Some(template) = self.tables.templates.get_mut(template) {
             template.flags.insert(ConnFlags::ASSURED);
         }

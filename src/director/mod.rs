@@ -11,6 +11,7 @@ mod call;
 mod defence;
 mod expected;
 mod expire;
+mod express;
 mod family;
 mod ftp;
 mod icmp;
@@ -167,6 +168,8 @@ pub struct Director {
     snapshot: Arc<Snapshot>,
     steering: Steering,
     seed: u64,
+    /// Takes the common packet's way where it can.
+    express: bool,
 }
 
 impl Director {
@@ -176,7 +179,7 @@ impl Director {
         let v4 = Tables::new(limits.connections, limits.templates, key);
         let v6 = Tables::new(limits.connections6, limits.templates6, key);
         let shared = Shared::new(limits, worker, steering.workers());
-        Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering, seed }
+        Self { core: Core { v4, v6, shared }, snapshot: Arc::default(), steering, seed, express: true }
     }
 
     /// What keys its hashes.
@@ -193,6 +196,13 @@ impl Director {
         self
     }
 
+    /// Judges every packet the general way, for the common packet's way to be held against.
+    #[must_use]
+    pub fn without_express(mut self) -> Self {
+        self.express = false;
+        self
+    }
+
     /// Gives every packet of the burst its verdict, rewritten as needed.
     pub fn process<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
         self.parse(burst);
@@ -202,7 +212,10 @@ impl Director {
 
     /// Stage 1: what is each packet, whose is it, and where would its connection be.
     pub fn parse<F: Frame>(&mut self, burst: &mut Burst<F>) {
-        burst.slots_mut().for_each(|slot| self.parse_one(slot));
+        let left = if self.express { express::look(self, burst) } else { express::leave(burst) };
+        if left {
+            burst.slots_mut().for_each(|slot| self.parse_one(slot));
+        }
     }
 
     /// Stage 2: which entry matches, by its tag.
@@ -210,9 +223,9 @@ impl Director {
         let (v4, v6) = (&self.core.v4.connections, &self.core.v6.connections);
         for Slot { meta, .. } in burst.slots_mut() {
             meta.candidate = match meta.kind {
-                Kind::Request4 | Kind::Reply4 | Kind::Icmp4 => v4.candidate(meta.hash),
                 Kind::Request6 | Kind::Reply6 | Kind::Icmp6 => v6.candidate(meta.hash),
-                Kind::Ipsec4 | Kind::Ipsec6 | Kind::Done => ConnId::NONE,
+                // What is judged already, and what has no ports, has a hash of 0, which does no harm.
+                _ => v4.candidate(meta.hash),
             };
         }
     }
@@ -221,31 +234,23 @@ impl Director {
     pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
         let now = now.tick();
         for slot in burst.slots_mut() {
-            self.decide_one(slot, now);
+            if !express::judge(&mut self.core, &self.snapshot, slot, now) {
+                self.decide_one(slot, now);
+            }
         }
     }
 
-    #[inline(always)]
-    fn decide_one<F: Frame>(&mut self, slot: &mut Slot<F>, now: Tick) {
-        let Slot { frame: Some(frame), meta, verdict, port, origin } = slot else { return };
-        if meta.kind != Kind::Request4 {
-            return self.decide_other(slot, now);
-        }
-        let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
-        match u32::lane(&mut self.core, &self.snapshot).request(frame, &packet) {
-            Ok(port) => *verdict = Verdict::Transmit(port),
-            Err(other) => *verdict = self.core.shared.settle(other),
-        }
-    }
-
-    /// Apart from the commonest kind, which is told by one comparison.
     #[inline(never)]
-    fn decide_other<F: Frame>(&mut self, slot: &mut Slot<F>, now: Tick) {
+    fn decide_one<F: Frame>(&mut self, slot: &mut Slot<F>, now: Tick) {
         let Slot { frame: Some(frame), meta, verdict, port, origin } = slot else { return };
         let (core, snapshot) = (&mut self.core, &*self.snapshot);
         let exit = match meta.kind {
-            Kind::Request4 | Kind::Done => Err(*verdict),
-            Kind::Reply4 => {
+            Kind::Done | Kind::Unseen => Err(*verdict),
+            Kind::Request4 | Kind::PlainRequest4 => {
+                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                u32::lane(core, snapshot).request(frame, &packet)
+            }
+            Kind::Reply4 | Kind::PlainReply4 => {
                 let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
                 u32::lane(core, snapshot).reply(frame, &packet)
             }

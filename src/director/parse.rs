@@ -31,10 +31,10 @@ enum Seen {
 }
 
 impl Director {
-    /// Parses one packet of a burst.
-    #[inline(always)]
+    /// Parses one packet of a burst that has not been seen yet.
+    #[inline]
     pub(super) fn parse_one<F: Frame>(&mut self, slot: &mut Slot<F>) {
-        let Some(frame) = &slot.frame else { return };
+        let (Some(frame), Kind::Unseen) = (&slot.frame, slot.meta.kind) else { return };
         if let Err(verdict) = self.identify(frame.bytes(), slot.port, slot.origin, &mut slot.meta) {
             (slot.meta.kind, slot.verdict) = (Kind::Done, verdict);
         }

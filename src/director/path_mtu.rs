@@ -24,6 +24,12 @@ impl Learnt {
     pub(super) fn believed(&self, now: Tick) -> Option<(u16, u32)> {
         (self.mtu != 0 && !self.until.reached(now)).then(|| (self.mtu, self.until.since(now) / HZ))
     }
+
+    /// Was nothing ever learnt?
+    #[inline(always)]
+    pub(super) fn is_nothing(&self) -> bool {
+        self.mtu == 0
+    }
 }
 
 impl Shared {

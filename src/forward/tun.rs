@@ -150,22 +150,52 @@ fn in_ipv4<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, outer: &Outer, f
     if !open(frame, at, ipv4::HEADER_LEN + shim.len(), ethernet::ethertype::IPV4) {
         return false;
     }
-    let fixed = if outer.dont_fragment { 0x4000_u16 } else { 0 };
+    let (ident, ends) = ((outer.ident, outer.dont_fragment), [from.to_bits(), to.to_bits()]);
+    let header = ipv4_header(inner, shim.protocol(inner), total_len, ident, ends);
+    let header = ipv4::Packet::new_unchecked(header);
+    let pseudo = header.pseudo_header(total_len - 20);
+    put(frame, &header.into_inner(), length, |payload| shim.write(payload, inner, outer.source_port, pseudo));
+    true
+}
+
+/// The outer header of IPv4 around `inner`, between these addresses.
+#[inline]
+fn ipv4_header(
+    inner: Inner,
+    protocol: u8,
+    total_len: u16,
+    (ident, dont_fragment): (u16, bool),
+    ends: [u32; 2],
+) -> [u8; ipv4::HEADER_LEN] {
+    let fixed = if dont_fragment { 0x4000_u16 } else { 0 };
     let mut header = [0; ipv4::HEADER_LEN];
     header[0] = 0x45;
     header[1] = inner.outer_tos();
     header[2..4].copy_from_slice(&total_len.to_be_bytes());
-    header[4..6].copy_from_slice(&outer.ident.to_be_bytes());
+    header[4..6].copy_from_slice(&ident.to_be_bytes());
     header[6..8].copy_from_slice(&fixed.to_be_bytes());
     header[8] = inner.ttl;
-    header[9] = shim.protocol(inner);
-    header[12..16].copy_from_slice(&from.octets());
-    header[16..20].copy_from_slice(&to.octets());
+    header[9] = protocol;
+    header[12..16].copy_from_slice(&ends[0].to_be_bytes());
+    header[16..20].copy_from_slice(&ends[1].to_be_bytes());
     let mut header = ipv4::Packet::new_unchecked(header);
     header.fill_checksum();
-    let pseudo = header.pseudo_header(total_len - 20);
-    put(frame, &header.into_inner(), length, |payload| shim.write(payload, inner, outer.source_port, pseudo));
-    true
+    header.into_inner()
+}
+
+/// The header of IP in IP (RFC 2003) in front of `inner`, an IPv4 header without options whose TTL has been decremented. DF is the
+/// inner packet's; with it `ident` is not asked for.
+#[inline]
+pub fn ipip_header(
+    inner: &[u8; ipv4::HEADER_LEN],
+    ident: impl FnOnce() -> u16,
+    ends: [u32; 2],
+) -> [u8; ipv4::HEADER_LEN] {
+    let ip = ipv4::Packet::new_unchecked(inner);
+    let (length, dont_fragment) = (ip.total_len(), ip.dont_fragment());
+    let inner = Inner { v6: false, tos: ip.tos(), ttl: ip.ttl(), length: length.into() };
+    let ident = if dont_fragment { 0 } else { ident() };
+    ipv4_header(inner, protocol::IPIP, length + ipv4::HEADER_LEN as u16, (ident, dont_fragment), ends)
 }
 
 fn in_ipv6<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, outer: &Outer, from: Ipv6Addr, to: Ipv6Addr) -> bool {

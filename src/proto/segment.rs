@@ -55,6 +55,17 @@ impl Segment {
         matches!(self, Self::Tcp(flags) if flags & tcp::RST != 0)
     }
 
+    /// The state that it leaves as it is, whichever way it goes, if it is one that nearly all packets find: more of a flow that goes on.
+    #[inline(always)]
+    pub fn keeps(self) -> Option<State> {
+        const DECIDING: u8 = tcp::FIN | tcp::SYN | tcp::RST | tcp::ACK;
+        match self {
+            Self::Tcp(flags) if flags & DECIDING == tcp::ACK => Some(State::Established),
+            Self::Udp => Some(State::Udp),
+            _ => None,
+        }
+    }
+
     /// May it make a connection where there is none? `sloppy_tcp` allows any segment but RST, `sloppy_sctp` any first chunk but
     /// ABORT.
     #[inline]
@@ -143,6 +154,21 @@ mod tests {
         assert_eq!(packet(&[cookie]), Segment::Sctp(10));
         assert_eq!(packet(&[&[11, 0, 0, 3], abort]), Segment::Sctp(11));
         assert_eq!(packet(&[&[11, 0, 0xff, 0xff], abort]), Segment::Sctp(11));
+    }
+
+    #[test]
+    fn what_keeps_a_state_keeps_it_in_every_direction() {
+        let segments = (0..=u8::MAX).map(Segment::Tcp).chain([Segment::Udp]);
+        for segment in segments {
+            let Some(state) = segment.keeps() else { continue };
+            for direction in [Direction::Input, Direction::Output, Direction::InputOnly] {
+                for secure in [false, true] {
+                    assert_eq!(next(state, direction, segment, secure), state, "{segment:?} {direction:?} {secure}");
+                }
+            }
+            assert!(!segment.opens() && !segment.resets());
+        }
+        assert_eq!(Segment::Tcp(tcp::ACK | 0x28).keeps(), Some(State::Established), "PSH and URG decide nothing");
     }
 
     #[test]

@@ -232,8 +232,9 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Packet<T> {
     pub fn decrement_ttl(&mut self) -> u8 {
         let Some(ttl) = self.ttl().checked_sub(1) else { return 0 };
         self.set_ttl(ttl);
-        // TTL is the high byte of its word, and only the difference of the two words counts.
-        self.update(Delta::new().u16(0x0100, 0));
+        // TTL is the high byte of its word: the sum of all words goes down by 0x0100, its complement up, with the carry round.
+        let checksum = u32::from(self.checksum()) + 0x0100;
+        self.set_checksum((checksum + u32::from(checksum >= 0xffff)) as u16);
         ttl
     }
 

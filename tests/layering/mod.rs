@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["time", "addr", "hash", "family", "prefetch"],
     &["wire"],
     &["stats", "verdict", "frame", "packet"],
-    &["destination", "service", "settings", "network", "mark"],
+    &["destination", "service", "settings", "network", "mark", "ready"],
     &["snapshot"],
     &["scheduler"],
     &["proto"],
@@ -35,7 +35,7 @@ const ABOVE: &[&[&str]] = &[
     &["lib", "bin"],
 ];
 /// Crates that the core may use: they neither do I/O nor keep time.
-const PURE: &[&str] = &["serde", "rustc_hash", "thiserror", "crc32c", "sha1"];
+const PURE: &[&str] = &["serde", "rustc_hash", "wide", "thiserror", "crc32c", "sha1"];
 /// Of the standard library, what the core may not use.
 const IMPURE: &[&str] = &[
     "std::thread",

@@ -4,6 +4,7 @@
 mod calls;
 mod cluster;
 mod errors;
+mod express;
 mod forwarding;
 mod fragments;
 mod ftp;
@@ -216,13 +217,19 @@ impl Control {
 
     /// Changes the rules by one line of ipvsadm.
     pub(crate) fn ipvsadm(&mut self, line: &str) {
+        let (code, stderr) = self.try_ipvsadm(line);
+        assert_eq!(code, 0, "ipvsadm {line}: {stderr}");
+    }
+
+    /// Changes the rules by one line of ipvsadm if they allow it; returns the exit code and what was said.
+    pub(crate) fn try_ipvsadm(&mut self, line: &str) -> (i32, String) {
         let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let names = Names::default();
         let store = &mut self.store;
         let mut ask = |request| change(store, request);
         let mut host = Host { ask: &mut ask, stdin: &mut String::new, names: &names };
         let outcome = ipvsadm::run(&args, &mut host);
-        assert_eq!(outcome.code, 0, "ipvsadm {line}: {}", outcome.stderr);
+        (outcome.code.into(), outcome.stderr)
     }
 
     pub(crate) fn sysctl(&mut self, change: impl FnOnce(&mut Settings)) {
@@ -271,6 +278,13 @@ impl World {
     pub(crate) fn ipvsadm(&mut self, line: &str) {
         self.control.ipvsadm(line);
         self.apply();
+    }
+
+    /// The same where the rules allow it.
+    pub(crate) fn try_ipvsadm(&mut self, line: &str) -> (i32, String) {
+        let outcome = self.control.try_ipvsadm(line);
+        self.apply();
+        outcome
     }
 
     pub(crate) fn sysctl(&mut self, change: impl FnOnce(&mut Settings)) {

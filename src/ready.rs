@@ -1,0 +1,132 @@
+//! Ways out that need no more thought: out of which port, with which MACs, up to which length. Worked out when a snapshot is made, a
+//! few bytes each, for the common packet's way through the director.
+
+use std::net::IpAddr;
+
+use crate::destination::Tunnel;
+use crate::family::Address;
+use crate::network::{FamilyNetwork, Hop, PortInfo, Target};
+use crate::verdict::PortId;
+use crate::wire::ipv4;
+
+/// A way out, or none: no packet fits one whose MTU is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(align(32))]
+pub struct Ready {
+    /// Both MACs as they stand in a frame: the next hop's, then the port's.
+    pub macs: [u8; 12],
+    /// The port.
+    pub port: PortId,
+    /// Longest IP packet in bytes.
+    pub mtu: u16,
+    /// Longest IPv4 packet that fits an IP-in-IP tunnel this way, in bytes.
+    pub inner_mtu: u16,
+    /// The tunnel's ends: the director's address and the real server's.
+    pub ends: [u32; 2],
+}
+
+impl Ready {
+    /// The way by this hop, if its neighbour is known.
+    pub fn new(hop: &Hop) -> Self {
+        let Hop::Resolved { port, to, from, mtu } = *hop else { return Self::default() };
+        let mut macs = [0; 12];
+        macs[..6].copy_from_slice(&to.0);
+        macs[6..].copy_from_slice(&from.0);
+        Self { macs, port, mtu, ..Self::default() }
+    }
+
+    /// The same, and through a tunnel between these addresses, if it is one of IPv4.
+    #[must_use]
+    pub fn through(self, tunnel: Tunnel, from: Option<IpAddr>, to: IpAddr) -> Self {
+        match (tunnel, from, to) {
+            (Tunnel::Ipip, Some(IpAddr::V4(from)), IpAddr::V4(to)) => {
+                let inner_mtu = self.mtu.saturating_sub(ipv4::HEADER_LEN as u16);
+                Self { inner_mtu, ends: [from.to_bits(), to.to_bits()], ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
+/// The ways to every address that lies behind a router, as disjoint intervals in order.
+#[derive(Clone, Debug, Default)]
+pub struct Ways<A> {
+    starts: Vec<A>,
+    ready: Vec<Ready>,
+}
+
+impl<A: Address> Ways<A> {
+    /// Works out the ways of one family. None leads to the director's own addresses, nor to those on a link of its own, each of which
+    /// has a MAC of its own.
+    pub fn new(network: &FamilyNetwork<A>, ports: &[PortInfo]) -> Self {
+        let around = network.local.iter().flat_map(|own| [own, own.next()]);
+        let mut starts: Vec<A> = network.fib.starts().chain(around).chain([A::default()]).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let behind_router = |start: &A| match network.fib.lookup(*start) {
+            Some(Target::Via { gateway: Some(_), .. }) => Ready::new(&network.hop(ports, *start)),
+            _ => Ready::default(),
+        };
+        let ready = starts.iter().map(behind_router).collect();
+        Self { starts, ready }
+    }
+
+    /// The way to an address.
+    #[inline]
+    pub fn to(&self, address: A) -> Option<&Ready> {
+        let after = self.starts.partition_point(|start| *start <= address);
+        self.ready.get(after.wrapping_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::MacAddr;
+    use crate::network::Route;
+    use proptest::prelude::*;
+
+    const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    fn ports() -> [PortInfo; 1] {
+        [PortInfo { name: "p".into(), mac: MacAddr([2; 6]), mtu: 1500, twin: true }]
+    }
+
+    fn via(gateway: Option<u32>) -> Target<u32> {
+        Target::Via { port: PortId(0), gateway, source: None, mtu: 0 }
+    }
+
+    proptest! {
+        #[test]
+        fn a_ready_way_is_the_way_and_behind_a_router(
+            routes in prop::collection::vec((0_u32..16, 0_u8..=32, prop::option::of(1_u32..4)), 0..12),
+            own in prop::collection::vec(0_u32..16, 0..4),
+            probes in prop::collection::vec((0_u32..16, 0_u32..4), 32),
+        ) {
+            let routes: Vec<_> = routes.into_iter()
+                .map(|(n, prefix, gateway)| Route { network: n << 28, prefix, metric: 0, target: via(gateway) })
+                .collect();
+            let own: Vec<_> = own.into_iter().map(|n| n << 28 | 1).collect();
+            let network = FamilyNetwork::new(own, routes, [(PortId(0), 1, ROUTER), (PortId(0), 2, ROUTER)]);
+            let ways = Ways::new(&network, &ports());
+            for (high, low) in probes {
+                let address = high << 28 | low;
+                let hop = network.hop(&ports(), address);
+                let routed = matches!(network.fib.lookup(address), Some(Target::Via { gateway: Some(_), .. }));
+                let expected = if routed { Ready::new(&hop) } else { Ready::default() };
+                prop_assert_eq!(ways.to(address), Some(&expected));
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_tunnel_of_ipv4_in_ipv4_is_ready() {
+        let hop = Hop::Resolved { port: PortId(3), to: ROUTER, from: MacAddr([2; 6]), mtu: 1500 };
+        let [from, to] = [IpAddr::from([198, 51, 100, 1]), IpAddr::from([198, 51, 100, 11])];
+        let ready = Ready::new(&hop).through(Tunnel::Ipip, Some(from), to);
+        assert_eq!((ready.mtu, ready.inner_mtu, ready.ends), (1500, 1480, [0xc633_6401, 0xc633_640b]));
+        assert_eq!(Ready::new(&hop).through(Tunnel::Gre { checksum: false }, Some(from), to).inner_mtu, 0);
+        assert_eq!(Ready::new(&hop).through(Tunnel::Ipip, None, to).inner_mtu, 0);
+        assert_eq!(Ready::new(&Hop::Unreachable).through(Tunnel::Ipip, Some(from), to).inner_mtu, 0);
+    }
+}
