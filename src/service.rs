@@ -143,6 +143,8 @@ pub enum SchedulerName {
     Lblcr,
     /// Power of two choices.
     Twos,
+    /// None: nobody is picked.
+    None,
 }
 
 impl SchedulerName {
@@ -162,6 +164,7 @@ impl SchedulerName {
         Self::Lblc,
         Self::Lblcr,
         Self::Twos,
+        Self::None,
     ];
 
     /// The name that ipvsadm uses.
@@ -181,6 +184,7 @@ impl SchedulerName {
             Self::Lblc => "lblc",
             Self::Lblcr => "lblcr",
             Self::Twos => "twos",
+            Self::None => "none",
         }
     }
 

@@ -96,7 +96,7 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         (
             s("scheduler = \"fast\""),
             "f.toml:5: service.scheduler: no scheduler \"fast\"; there are rr, wrr, lc, wlc, sh, sed, nq, fo, ovf, dh, \
-             mh, lblc, lblcr, twos",
+             mh, lblc, lblcr, twos, none",
         ),
         (s("persistent = 0"), "f.toml:1: service.persistent: a persistence of 0 s cannot be; give 1 to 2678400"),
         (

@@ -19,6 +19,7 @@ pub mod lblcr;
 pub mod lc;
 mod least;
 pub mod mh;
+pub mod none;
 pub mod nq;
 pub mod ovf;
 pub mod rr;
@@ -192,6 +193,8 @@ pub enum AnyScheduler {
     Lblcr(lblcr::Replication),
     /// Power of two choices.
     Twos(twos::PowerOfTwo),
+    /// None.
+    None(none::Nobody),
 }
 
 impl AnyScheduler {
@@ -212,6 +215,7 @@ impl AnyScheduler {
             SchedulerName::Lblc => Self::Lblc(lblc::Locality::new(worker)),
             SchedulerName::Lblcr => Self::Lblcr(lblcr::Replication::new(worker)),
             SchedulerName::Twos => Self::Twos(twos::PowerOfTwo::new(worker)),
+            SchedulerName::None => Self::None(none::Nobody),
         };
         scheduler.inner_mut().update(&[], candidates, flags);
         scheduler
@@ -235,6 +239,7 @@ impl AnyScheduler {
             Self::Lblc(s) => s,
             Self::Lblcr(s) => s,
             Self::Twos(s) => s,
+            Self::None(s) => s,
         }
     }
 }

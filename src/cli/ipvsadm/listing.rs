@@ -148,8 +148,9 @@ fn service_name(key: &ServiceKey, names: Option<&Names>) -> String {
             let name = format!("{:<4} {}", protocol.to_string(), show((*address, *port).into(), *protocol, names));
             if address.is_ipv4() { name.chars().take(33).collect() } else { name }
         }
-        ServiceKey::Mark { mark, v6: false } => format!("FWM  {mark}"),
-        ServiceKey::Mark { mark, v6: true } => format!("FWM  {mark} IPv6"),
+        // Signed, as ipvsadm has it.
+        ServiceKey::Mark { mark, v6: false } => format!("FWM  {}", mark.cast_signed()),
+        ServiceKey::Mark { mark, v6: true } => format!("FWM  {} IPv6", mark.cast_signed()),
     }
 }
 
@@ -225,22 +226,50 @@ fn tunnel_info(destination: &DestinationView) -> String {
     }
 }
 
-/// Brings services and their destinations into the order of ipvsadm: marks last, IPv4 before IPv6, by protocol, address and port.
+/// Brings services and their destinations into the order of ipvsadm: marks last (but for those that are negative as it sees them), IPv4 before IPv6, by protocol, address and port.
 pub(crate) fn sort(services: &mut [ServiceView]) {
-    services.sort_by(|a, b| by_key(&a.service, &b.service));
+    merge_sort(services, &|a, b| by_key(&a.service, &b.service));
     for service in services {
-        service
-            .destinations
-            .sort_by(|a, b| by_address(a.address.ip(), b.address.ip()).then(a.address.port().cmp(&b.address.port())));
+        let by_end = |a: &DestinationView, b: &DestinationView| {
+            by_address(a.address.ip(), b.address.ip()).then(a.address.port().cmp(&b.address.port()))
+        };
+        merge_sort(&mut service.destinations, &by_end);
     }
+}
+
+/// ipvsadm compares by the sign of a difference of 32 bits, which is no order: numbers further apart than half the range compare the
+/// other way round. What comes of it depends on the way of sorting, so it is the C library's: halves are sorted and merged.
+fn merge_sort<T: Clone>(all: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) {
+    if all.len() < 2 {
+        return;
+    }
+    let middle = all.len() / 2;
+    merge_sort(&mut all[..middle], compare);
+    merge_sort(&mut all[middle..], compare);
+    let (first, second) = (all[..middle].to_vec(), all[middle..].to_vec());
+    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    for place in all {
+        let from_first = match (first.peek(), second.peek()) {
+            (Some(a), Some(b)) => compare(a, b) != Ordering::Greater,
+            (a, _) => a.is_some(),
+        };
+        if let Some(next) = if from_first { first.next() } else { second.next() } {
+            *place = next;
+        }
+    }
+}
+
+/// The sign of the difference, as 32 bits hold it.
+fn by_difference(a: u32, b: u32) -> Ordering {
+    a.wrapping_sub(b).cast_signed().cmp(&0)
 }
 
 fn by_key(a: &ServiceKey, b: &ServiceKey) -> Ordering {
     use ServiceKey::{Address, Mark};
     match (a, b) {
-        (Address { .. }, Mark { .. }) => Ordering::Less,
-        (Mark { .. }, Address { .. }) => Ordering::Greater,
-        (Mark { mark: a, v6: a6 }, Mark { mark: b, v6: b6 }) => (a, a6).cmp(&(b, b6)),
+        (Address { .. }, Mark { mark, .. }) => by_difference(0, *mark),
+        (Mark { mark, .. }, Address { .. }) => by_difference(*mark, 0),
+        (Mark { mark: a, v6: a6 }, Mark { mark: b, v6: b6 }) => by_difference(*a, *b).then(a6.cmp(b6)),
         (Address { protocol: p, address: a, port: i }, Address { protocol: q, address: b, port: j }) => {
             (a.is_ipv6(), p.number()).cmp(&(b.is_ipv6(), q.number())).then(by_address(*a, *b)).then(i.cmp(j))
         }
@@ -248,7 +277,10 @@ fn by_key(a: &ServiceKey, b: &ServiceKey) -> Ordering {
 }
 
 fn by_address(a: IpAddr, b: IpAddr) -> Ordering {
-    a.cmp(&b)
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => by_difference(a.to_bits(), b.to_bits()),
+        _ => a.cmp(&b),
+    }
 }
 
 /// Lists connections and templates in the order in which they are given.

@@ -45,7 +45,8 @@ pub(crate) fn change(typed: &Typed) -> Result<Option<Request>, Refused> {
 }
 
 fn service(typed: &Typed, service: ServiceKey) -> Result<ServiceSpec, Refused> {
-    let scheduler = typed.scheduler.clone().unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned());
+    let named = typed.scheduler.clone().filter(|name| !name.is_empty());
+    let scheduler = named.unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned());
     let flags = typed.sched_flags.as_ref().map_or(Ok(Vec::new()), |text| sched_flags(&scheduler, text))?;
     let persistence = match typed.persistent {
         Some(timeout_secs) => Some(PersistenceSpec { timeout_secs, prefix: prefix(typed.netmask)? }),

@@ -33,8 +33,8 @@ fn key(key: &ServiceKey, names: Option<&Names>) -> (String, Protocol) {
             };
             (format!("{option} {}", show((*address, *port).into(), *protocol, names)), *protocol)
         }
-        ServiceKey::Mark { mark, v6: false } => (format!("-f {mark}"), Protocol::Tcp),
-        ServiceKey::Mark { mark, v6: true } => (format!("-f {mark} -6"), Protocol::Tcp),
+        ServiceKey::Mark { mark, v6: false } => (format!("-f {}", mark.cast_signed()), Protocol::Tcp),
+        ServiceKey::Mark { mark, v6: true } => (format!("-f {} -6", mark.cast_signed()), Protocol::Tcp),
     }
 }
 

@@ -170,13 +170,13 @@ impl Typed {
     pub(crate) fn read(args: &[String], names: &Names) -> Result<Self, Refused> {
         let mut words = words(args).into_iter();
         let mut typed = match words.next() {
-            None => Self::new(Command::List),
+            None if args.is_empty() => Self::new(Command::List),
             Some(Word::Option(opt, _, value)) => {
                 let mut typed = Self::new(Command::of(opt).ok_or_else(Refused::try_help)?);
                 typed.daemon_role(value)?;
                 typed
             }
-            Some(_) => return Err(Refused::try_help()),
+            Some(_) | None => return Err(Refused::try_help()),
         };
         if matches!(typed.command, Command::Help | Command::Version) {
             return Ok(typed);
@@ -417,7 +417,8 @@ fn group(text: &str) -> Result<IpAddr, Refused> {
 /// The flags of `-b` for a scheduler, in the order of their bits.
 pub(crate) fn sched_flags(scheduler: &str, text: &str) -> Result<Vec<SchedulerFlag>, Refused> {
     let mut flags = Vec::new();
-    for name in text.split(',') {
+    let names = text.split(',').enumerate().filter(|(index, name)| *index == 0 || !name.is_empty());
+    for (_, name) in names {
         let (of, flag) = match name {
             "flag-1" => ("", SchedulerFlag::Flag1),
             "flag-2" => ("", SchedulerFlag::Flag2),
