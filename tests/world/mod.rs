@@ -3,6 +3,7 @@
 //! ("inside"), documentation addresses only.
 mod calls;
 mod cluster;
+mod defence;
 mod errors;
 mod express;
 mod forwarding;
