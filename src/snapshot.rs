@@ -37,6 +37,8 @@ pub struct Rules {
     index: FxHashMap<ServiceKey, ServiceId>,
     vips4: AddressSet<u32>,
     vips6: AddressSet<u128>,
+    /// Has IPv4 a service, has IPv6?
+    served: [bool; 2],
     standby: bool,
     removals: u64,
     /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
@@ -45,6 +47,8 @@ pub struct Rules {
     masqueraded: FxHashSet<IpAddr>,
     /// Address and port of the UDP servers under NAT; empty unless a persistence engine lets servers begin.
     callers: FxHashMap<(IpAddr, u16), DestId>,
+    /// Ends of the tunnels of IP in IP and, marked by true, of GRE.
+    tunnels: FxHashSet<(IpAddr, bool)>,
 }
 
 impl Rules {
@@ -61,15 +65,19 @@ impl Rules {
         let nat = destinations.iter().flatten().filter(|d| d.method == Method::Nat);
         let masqueraded = nat.map(|d| d.address).collect();
         let callers = callers(&services);
+        let tunnels = tunnels(&services);
+        let served = [false, true].map(|v6| index.keys().any(|key| key.v6() == v6));
         Self {
             callers,
             index,
             vips4,
             vips6,
+            served,
             standby: false,
             removals: 0,
             servers,
             masqueraded,
+            tunnels,
             services,
             destinations,
             settings,
@@ -148,9 +156,15 @@ impl Rules {
         Some((service, dest))
     }
 
-    /// No service at all: the kernel then takes its hooks out, and every packet is the local stack's.
-    pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+    /// Is that the end of a tunnel of IP in IP, or with `gre` of GRE?
+    pub fn is_tunnel(&self, address: IpAddr, gre: bool) -> bool {
+        self.tunnels.contains(&(address, gre))
+    }
+
+    /// No service of a family at all: the kernel then takes its hooks out of it, and every packet is the local stack's.
+    #[inline]
+    pub fn is_empty(&self, v6: bool) -> bool {
+        !self.served[usize::from(v6)]
     }
 
     /// Is the address a virtual one?
@@ -224,6 +238,16 @@ fn callers(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), DestId
     servers.sort_by_key(|d| d.uid);
     let servers = servers.into_iter().filter(|d| d.method == Method::Nat);
     servers.map(|d| ((d.address, d.port), d.id)).collect()
+}
+
+fn tunnels(services: &[Option<Arc<Service>>]) -> FxHashSet<(IpAddr, bool)> {
+    let all = services.iter().flatten().flat_map(|s| &s.destinations).filter(|d| d.method == Method::Tun);
+    let plain = |d: &Arc<Destination>| match d.tunnel {
+        Tunnel::Ipip => Some((d.address, false)),
+        Tunnel::Gre { .. } => Some((d.address, true)),
+        Tunnel::Gue { .. } => None,
+    };
+    all.filter_map(plain).collect()
 }
 
 /// The virtual addresses of these services, by family.

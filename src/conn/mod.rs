@@ -93,9 +93,10 @@ impl ConnFlags {
     pub const NO_CPORT: Self = Self(1 << 11);
     /// Another connection gets the replies: it has the same client and real server by another virtual address, and is newer.
     pub const SUPERSEDED: Self = Self(1 << 12);
-    /// Got the replies of an older connection.
+    /// Took the replies or the client's packets of an older connection.
     pub const SUPERSEDES: Self = Self(1 << 13);
-    /// Ended, and only listed and counted until the next tick.
+    /// Another connection, newer and with the same client and virtual address, gets the client's packets: this one ends at the next tick,
+    /// unless the server says something before.
     pub const RETIRED: Self = Self(1 << 14);
     /// An application helper reads its data (an FTP control connection).
     pub const HELPED: Self = Self(1 << 15);
@@ -297,7 +298,7 @@ pub struct ReplyKey<A> {
 
 impl<A: Address> ReplyKey<A> {
     /// Of these only NAT is set where replies belong.
-    const FLAGS: ConnFlags = ConnFlags::NAT.with(ConnFlags::SUPERSEDED).with(ConnFlags::RETIRED);
+    const FLAGS: ConnFlags = ConnFlags::NAT.with(ConnFlags::SUPERSEDED);
     /// Of these only NAT is set where replies go the common way.
     const COMMON: ConnFlags = Self::FLAGS.with(ConnFlags::HELPED);
 

@@ -299,30 +299,19 @@ impl<A: Address> Table<A> {
         Some(removed)
     }
 
-    /// Ends a connection at the next tick: nothing finds it from now on, but it is listed and counted until [`Table::due`] returns it.
-    pub fn retire(&mut self, id: ConnId, now: Tick) {
-        self.hide(id);
-        let Some(connection) = self.get_mut(id) else { return };
-        (connection.expires, connection.timeout) = (now, 0);
-        self.wheel.arm(&mut self.entries, id.0, now);
-    }
-
-    /// Lets nothing find a connection any more; it is listed and counted as before, and its timer runs on.
-    pub fn hide(&mut self, id: ConnId) {
-        let Some(connection) = self.get_mut(id).filter(|c| !c.flags.contains(ConnFlags::RETIRED)) else { return };
-        connection.flags.insert(ConnFlags::RETIRED);
-        let connection = *connection;
-        let hash = self.hash_of(&connection);
-        index_take(&mut self.buckets, hash, id.0);
+    /// Ends a connection at the next tick, unless its `expires` is moved before.
+    pub fn expire_now(&mut self, id: ConnId, now: Tick) {
+        if let Some(connection) = self.get_mut(id) {
+            (connection.expires, connection.timeout) = (now, 0);
+            self.rearm(id, now);
+        }
     }
 
     /// Changes what a connection is found by (its protocol, client address or port; of a template the virtual address), and
     /// whatever else `change` does. When it cannot be taken in under the new ones the connection stays as it was. An id of no
-    /// connection, or of a retired one, is no error.
+    /// connection is no error.
     pub fn rekey(&mut self, id: ConnId, change: impl FnOnce(&mut Connection<A>)) -> Result<(), InsertError> {
-        let Some(before) = self.get(id).copied().filter(|c| !c.flags.contains(ConnFlags::RETIRED)) else {
-            return Ok(());
-        };
+        let Some(before) = self.get(id).copied() else { return Ok(()) };
         let mut after = before;
         change(&mut after);
         after.link = before.link;
@@ -499,14 +488,16 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_connection_is_not_found_even_by_who_looked_before() {
+    fn a_retired_connection_is_found_by_replies_alone_until_the_next_tick() {
         let mut table = Table::new(8, HashKey::new(1));
         let entry = connection(1, 443);
         let id = put(&mut table, entry).unwrap();
         let hash = table.hash(6, entry.caddr, entry.cport);
-        table.retire(id, NOW);
+        table.expire_now(id, NOW);
+        assert_eq!(table.request(hash, id, &request(&entry)), Some(id));
+        table.get_mut(id).unwrap().flags.insert(ConnFlags::RETIRED);
         assert_eq!(table.request(hash, id, &request(&entry)), None);
-        assert_eq!(table.reply(hash, id, &reply(&entry)), None);
+        assert_eq!(table.reply(hash, id, &reply(&entry)), Some(id));
         assert_eq!(table.due(NOW, &mut 9), Some(id));
         assert!(table.remove(id).is_some());
         assert_pristine(&mut table);

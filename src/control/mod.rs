@@ -331,7 +331,7 @@ impl Inner {
         let counted = |(d, service_uid): (&Arc<crate::destination::Destination>, u64)| {
             let total = totals.get(d.id.index()).copied().unwrap_or_default();
             let (traffic, lent) = (total.traffic, total.lent);
-            Counted { uid: d.uid, service_uid, traffic, lent, borrower: self.store.borrower(d) }
+            Counted { uid: d.uid, service_uid, traffic, lent, listed: d.available, borrower: self.store.borrower(d) }
         };
         let all: Vec<_> = self.store.counted().map(counted).collect();
         self.statistics.absorb(&all);

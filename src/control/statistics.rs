@@ -15,6 +15,8 @@ pub struct Meter {
     total: Traffic,
     base: Traffic,
     sampled: Traffic,
+    /// The base of what is shown as sampled: the last sample itself.
+    base_sampled: Traffic,
     /// Per second in fixed point: 2^10 for connections and packets, 2^5 for bytes.
     rates: [u64; 5],
 }
@@ -58,9 +60,9 @@ impl Meter {
         self.sampled = self.total;
     }
 
-    /// Shows zero from here on.
+    /// Shows zero from here on. What was counted since the last sample is in the next one, as it is in the kernel's.
     pub fn zero(&mut self) {
-        *self = Self { total: self.total, base: self.total, sampled: self.total, rates: [0; 5] };
+        *self = Self { base: self.total, base_sampled: self.sampled, rates: [0; 5], ..*self };
     }
 
     /// All counted, less the base.
@@ -70,7 +72,7 @@ impl Meter {
 
     /// As it was at the last sample: what the kernel shows.
     pub fn sampled(&self) -> Traffic {
-        minus(self.sampled, self.base)
+        minus(self.sampled, self.base_sampled)
     }
 
     /// Per second, rounded up below the half as the kernel does.
@@ -99,6 +101,8 @@ pub struct Counted {
     pub lent: u64,
     /// uid of that service; 0 for none.
     pub borrower: u64,
+    /// Is it in its service, not removed?
+    pub listed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,6 +110,7 @@ struct Entry {
     meter: Meter,
     lent: u64,
     service_uid: u64,
+    listed: bool,
 }
 
 /// Meters of destinations and services, by uid.
@@ -125,6 +130,7 @@ impl Statistics {
             let mut entry = before.remove(&counted.uid).unwrap_or(blank);
             let more = minus(counted.traffic, entry.meter.total);
             entry.meter.set(counted.traffic);
+            entry.listed = counted.listed;
             let lent = counted.lent.saturating_sub(entry.lent).min(more.connections);
             entry.lent = counted.lent;
             let own = Traffic { connections: more.connections - lent, ..more };
@@ -146,9 +152,9 @@ impl Statistics {
         self.services.retain(|uid, _| is_there(*uid));
     }
 
-    /// Estimates the rates; to be called every [`INTERVAL`].
+    /// Estimates the rates; to be called every [`INTERVAL`]. Nobody looks at removed destinations: if they return they go on from there.
     pub fn estimate(&mut self) {
-        self.destinations.values_mut().for_each(|e| e.meter.estimate());
+        self.destinations.values_mut().filter(|e| e.listed).for_each(|e| e.meter.estimate());
         self.services.values_mut().for_each(Meter::estimate);
     }
 
@@ -220,8 +226,30 @@ mod tests {
         assert_eq!(meter.sampled().connections, 5);
     }
 
+    #[test]
+    fn zero_between_two_samples_leaves_what_came_since_the_first() {
+        let mut meter = Meter::default();
+        meter.set(traffic(5, 0, 0, 0, 0));
+        meter.estimate();
+        meter.set(traffic(7, 0, 0, 0, 0));
+        meter.zero();
+        assert_eq!((meter.traffic().connections, meter.sampled().connections), (0, 0));
+        meter.estimate();
+        assert_eq!((meter.traffic().connections, meter.sampled().connections), (0, 2));
+    }
+
+    #[test]
+    fn a_removed_destination_is_not_sampled_until_it_returns() {
+        let mut s = Statistics::default();
+        for (connections, listed, sampled) in [(5, true, 5), (6, false, 5), (6, true, 6)] {
+            s.absorb(&[Counted { listed, ..counted(10, 1, connections) }]);
+            s.estimate();
+            assert_eq!(s.destination(10).sampled().connections, sampled);
+        }
+    }
+
     fn counted(uid: u64, service_uid: u64, connections: u64) -> Counted {
-        Counted { uid, service_uid, traffic: traffic(connections, 0, 0, 0, 0), ..Counted::default() }
+        Counted { uid, service_uid, traffic: traffic(connections, 0, 0, 0, 0), listed: true, ..Counted::default() }
     }
 
     #[test]

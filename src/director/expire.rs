@@ -1,7 +1,7 @@
 //! The end of connections and templates. One that still controls connections lives on for a minute at a time
 //! (`ip_vs_conn_expire`).
 
-use crate::conn::{ConnFlags, ConnId, Table};
+use crate::conn::{ConnId, Table};
 use crate::director::Lane;
 use crate::director::family::Family;
 use crate::proto::State;
@@ -40,20 +40,6 @@ impl<A: Family> Lane<'_, A> {
         if let Some(closed) = self.tables.connections.get_mut(id).filter(|c| c.state != State::Established) {
             self.shared.apps.ftp.give_back(std::mem::take(&mut closed.side));
         }
-    }
-
-    /// Ends a connection at the next tick; its replies are another's from now on. One that controls others only gives way.
-    pub(super) fn retire(&mut self, id: ConnId, now: Tick) {
-        let Some(&before) = self.tables.connections.get(id) else { return };
-        if before.controlled > 0 {
-            self.tables.connections.hide(id);
-        } else {
-            self.tables.connections.retire(id, now);
-        }
-        let Some(connection) = self.tables.connections.get_mut(id) else { return };
-        let retired = *connection;
-        connection.flags.remove(ConnFlags::SUPERSEDES);
-        self.give_back(&retired);
     }
 
     /// Ends a connection now.

@@ -59,7 +59,7 @@ impl Director {
         meta: &mut Meta,
     ) -> Result<(), Verdict> {
         let end = L3 + usize::from(message.length);
-        let ours = message.protocol == A::ICMP && !self.snapshot.rules.is_empty();
+        let ours = message.protocol == A::ICMP && !self.snapshot.rules.is_empty(A::V6);
         let quote = if ours { Quote::<A>::read(bytes, message.l4.into(), end) } else { None };
         let Some(quote) = quote else { return Err(self.core.shared.kernels(&self.snapshot, port, origin)) };
         let (src, dst) = A::addresses(bytes, L3);
@@ -220,21 +220,18 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
-    /// What a router says of a tunnel's packet is told to the client, about the packet inside and from the virtual address.
+    /// What a router says of a tunnel's packet is told to the client, about the packet inside and from the virtual address. The tunnel
+    /// may be any of ours: the kernel does not ask whether it is the connection's.
     fn tunnels_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
-        if !A::network(self.snapshot).local.contains(packet.dst) {
+        let known = |tunnel: &(A, bool)| self.snapshot.rules.is_tunnel(tunnel.0.ip(), tunnel.1);
+        if !A::network(self.snapshot).local.contains(packet.dst) || !quote.through.as_ref().is_some_and(known) {
             return None;
         }
         let Quote { src: caddr, sport: cport, dst: vaddr, dport: vport, protocol, .. } = *quote;
         let key = RequestKey { protocol, caddr, cport, vaddr, vport };
         let id = self.tables.connections.request(packet.hash, packet.candidate, &key)?;
-        let connection = self.tables.connections.get(id)?;
-        let dest = connection.dest;
+        let dest = self.tables.connections.get(id)?.dest;
         let path = self.snapshot.path(dest);
-        let ours = connection.flags.contains(ConnFlags::TUN) && path.address == quote.through.map(|a| a.ip());
-        if !ours {
-            return None;
-        }
         if !A::is_intact(frame.bytes(), &packet.at) {
             return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
         }

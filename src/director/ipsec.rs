@@ -28,7 +28,7 @@ impl Director {
         origin: Origin,
         meta: &mut Meta,
     ) -> Result<(), Verdict> {
-        if self.snapshot.rules.is_empty() {
+        if self.snapshot.rules.is_empty(A::V6) {
             return Err(self.core.shared.kernels(&self.snapshot, port, origin));
         }
         let (src, dst) = A::addresses(bytes, L3);

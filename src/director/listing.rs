@@ -86,9 +86,10 @@ impl Director {
 
     fn info<A: Family>(&self, entry: &Connection<A>, now: Instant) -> ConnectionInfo {
         let template = entry.flags.contains(ConnFlags::TEMPLATE);
-        let other_family = || self.snapshot.rules.destination(entry.dest).map(|d| d.address);
-        let tunnelled = entry.flags.contains(ConnFlags::TUN);
-        let daddr = if tunnelled { other_family() } else { None }.unwrap_or_else(|| entry.daddr.ip());
+        // A tunnel's end may be of the other family, which the entry has no room for.
+        let of_family = entry.daddr != A::default();
+        let other = || self.snapshot.rules.destination(entry.dest).map(|d| d.address);
+        let daddr = if of_family { None } else { other() }.unwrap_or_else(|| entry.daddr.ip());
         ConnectionInfo {
             protocol: entry.protocol,
             caddr: entry.caddr.ip(),

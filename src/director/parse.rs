@@ -72,7 +72,7 @@ impl Director {
         meta: &mut Meta,
     ) -> Result<(), Verdict> {
         let flow = match seen {
-            Seen::Flow(flow) if !self.snapshot.rules.is_empty() => flow,
+            Seen::Flow(flow) if !self.snapshot.rules.is_empty(A::V6) => flow,
             Seen::Message(message) => return aside(self.message::<A>(bytes, message, port, origin, meta)),
             Seen::Ipsec(packet) => return aside(self.ipsec::<A>(bytes, packet, port, origin, meta)),
             Seen::Flow(_) | Seen::Kernel => return Err(self.core.shared.kernels(&self.snapshot, port, origin)),
@@ -107,7 +107,7 @@ impl Director {
     #[cold]
     fn fragment<A: Family>(&mut self, bytes: &[u8], protocol: u8, port: PortId, origin: Origin) -> Verdict {
         let (src, dst) = A::addresses(bytes, L3);
-        let ours = !self.snapshot.rules.is_empty() && !matches!(protocol, protocol::ICMP | protocol::ICMPV6);
+        let ours = !self.snapshot.rules.is_empty(A::V6) && !matches!(protocol, protocol::ICMP | protocol::ICMPV6);
         // A rule for marks that names ports does not match a fragment.
         let header = || Header { src, dst, protocol, sport: 0, dport: 0, port };
         let request = ours && (A::is_vip(&self.snapshot, dst) || self.is_by_mark(header, origin));

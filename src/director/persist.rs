@@ -100,19 +100,19 @@ impl<'s, A: Family> Lane<'s, A> {
         })
     }
 
-    /// The template's destination, if it still takes the client and is the one that is meant; the template's timer starts again
-    /// either way.
+    /// The template's destination, if it still takes the client and is the one that is meant; the template's timer then starts again.
+    /// Otherwise the template is renamed and left to its timer.
     fn still_valid(&mut self, id: ConnId, now: Tick, meant: Option<DestId>) -> Option<(&'s Arc<Destination>, ConnId)> {
         let template = self.tables.templates.get_mut(id)?;
-        template.expires = now.plus(template.timeout);
         let dest = template.dest;
         let expire_quiescent = self.snapshot.rules.settings.expire_quiescent_template;
         // As in the kernel it may be another service's: those of FTP and of port 0 share the templates of an address.
         let dest = self.snapshot.rules.destination(dest);
         let dest = dest.filter(|d| d.available && (d.weight > 0 || !expire_quiescent));
         let dest = dest.filter(|d| meant.is_none_or(|meant| meant == d.id));
-        if dest.is_none() {
-            (template.vport, template.dport) = (RETIRED, RETIRED);
+        match dest {
+            Some(_) => template.expires = now.plus(template.timeout),
+            None => (template.vport, template.dport) = (RETIRED, RETIRED),
         }
         dest.map(|dest| (dest, id))
     }

@@ -58,7 +58,7 @@ impl<A: Family> Lane<'_, A> {
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
     }
 
-    /// Is a real server to be told that its packet belongs to no connection (`nat_icmp_send`)? Not of a reset.
+    /// Is a real server to be told that its packet belongs to no connection (`nat_icmp_send`)? Not of a RST or ABORT.
     fn is_told<F: Frame>(&self, frame: &F, packet: &Packet<A>) -> bool {
         let rules = &self.snapshot.rules;
         rules.is_server(packet.at.protocol, packet.src.ip(), packet.sport)

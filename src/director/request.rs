@@ -98,12 +98,20 @@ impl<'s, A: Family> Lane<'s, A> {
         Some(Verdict::Drop(DropReason::DestinationGone))
     }
 
-    /// Ends the connection and takes the packet for one without.
+    /// Ends the connection at the next tick and takes the packet for one without. A packet that comes before the tick, when no new
+    /// connection has taken its place, finds the old one once more and lets it live on.
     #[cold]
     fn anew<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, id: ConnId) -> Verdict {
-        self.retire(id, packet.now);
+        if self.tables.connections.get(id).is_some_and(|c| c.controlled == 0) {
+            self.tables.connections.expire_now(id, packet.now);
+        }
         self.shared.event(Event::Reused);
-        self.unknown(frame, &packet)
+        let before = self.tables.connections.len();
+        let verdict = self.unknown(frame, &packet);
+        if self.tables.connections.len() > before {
+            self.replace(packet.hash, id, &request_key(&packet));
+        }
+        verdict
     }
 
     /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is.
@@ -222,7 +230,8 @@ impl<'s, A: Family> Lane<'s, A> {
         path: &Path,
     ) -> Result<(), DropReason> {
         let (Some(from), Some(to)) = (path.source, path.address) else { return Err(DropReason::NoRoute) };
-        let (fixed, obeys) = (A::dont_fragment(frame.bytes(), at.l3), self.snapshot.rules.settings.pmtu_disc);
+        let obeys = self.snapshot.rules.settings.pmtu_disc;
+        let fixed = !A::V6 && A::dont_fragment(frame.bytes(), at.l3);
         let outer = Outer {
             from,
             to,

@@ -16,12 +16,17 @@ use crate::proto::{Direction, State};
 use crate::scheduler::{Candidates, Flow};
 use crate::service::{Protocol, Service};
 use crate::stats::{DropReason, Event};
+use crate::time::HZ;
 use crate::verdict::{Origin, Verdict};
+use crate::wire::protocol;
 
 /// FTP's control port.
 const FTP: u16 = 21;
 /// FTP's data port: an active data connection is never scheduled.
 const FTP_DATA: u16 = 20;
+
+/// Life in ticks of a connection of which no packet has been seen yet, only an error about one.
+const UNSETTLED: u32 = 3 * HZ;
 
 /// What a new connection is bound to.
 pub(super) struct Choice<'s> {
@@ -155,7 +160,6 @@ impl<'s, A: Family> Lane<'s, A> {
         };
         let helped = is_helped(packet.at.protocol, packet.dport, method);
         let helped = if helped { ConnFlags::HELPED } else { ConnFlags::default() };
-        let timeout = self.shared.timeouts.ticks(State::None);
         Connection {
             caddr: packet.src,
             cport: packet.sport,
@@ -165,10 +169,10 @@ impl<'s, A: Family> Lane<'s, A> {
             daddr: A::from_ip(dest.address).unwrap_or_default(),
             dport: choice.dport,
             protocol: packet.at.protocol,
-            state: State::None,
+            state: if packet.at.protocol == protocol::UDP { State::Udp } else { State::None },
             flags: method | helped | ConnFlags::INACTIVE,
-            expires: packet.now.plus(timeout),
-            timeout,
+            expires: packet.now.plus(UNSETTLED),
+            timeout: UNSETTLED,
             dest: dest.id,
             template: choice.template,
             ..Connection::default()

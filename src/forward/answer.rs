@@ -1,6 +1,6 @@
 //! The errors that the director itself sends: ICMP (RFC 792) and ICMPv6 (RFC 4443), made in the buffer of the packet that they are
-//! about. As the kernel makes them: source is the address that the packet was for, TTL 64, type of service 0xc0, up to 576 bytes
-//! (IPv6: 1280) in all.
+//! about. As the kernel makes them: source is the address that the packet was for, TTL 64, type of service 0xc0 and the bits of the
+//! packet's own that RFC 1349 has (IPv6: 0), up to 576 bytes (IPv6: 1280) in all.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -57,6 +57,10 @@ impl Fault {
 const MOST_V4: usize = 576;
 /// Most bytes of an ICMPv6 error.
 const MOST_V6: usize = 1280;
+/// Type of service of an error: the precedence of internetwork control (RFC 1812, section 4.3.2.5).
+const PRECEDENCE: u8 = 0xc0;
+/// The bits of the type of service that an error takes from the packet (RFC 1349, section 3).
+const TOS: u8 = 0x1e;
 /// Length of the ICMP header in bytes.
 const ICMP: usize = 8;
 
@@ -87,7 +91,7 @@ fn write_v4(packet: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, fault: Fault) -> Op
     let (header, body) = packet.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
     *header = [0; ipv4::HEADER_LEN];
     header[0] = 0x45;
-    header[1] = 0xc0;
+    header[1] = PRECEDENCE | body.get(ICMP + 1)? & TOS;
     header[2..4].copy_from_slice(&total_len.to_be_bytes());
     header[8] = 64;
     header[9] = protocol::ICMP;

@@ -56,9 +56,9 @@ impl Quoting for u32 {
 impl Quoting for u128 {
     const ICMP: u8 = protocol::ICMPV6;
 
+    /// Every error does (RFC 4443, section 2.1: the types below 128).
     fn follows(kind: u8) -> bool {
-        use icmpv6::kind::{PACKET_TOO_BIG, TIME_EXCEEDED, UNREACHABLE};
-        matches!(kind, UNREACHABLE | PACKET_TOO_BIG | TIME_EXCEEDED)
+        kind & icmpv6::kind::INFORMATIONAL == 0
     }
 
     fn transport(bytes: &[u8], l3: usize) -> Option<(u8, usize)> {
@@ -110,8 +110,8 @@ pub struct Quote<A> {
     pub l3: usize,
     /// Where its ports are.
     l4: usize,
-    /// The end of the tunnel that it was in.
-    pub through: Option<A>,
+    /// The end of the tunnel that it was in, and whether that is one of GRE.
+    pub through: Option<(A, bool)>,
 }
 
 impl<A: Quoting> Quote<A> {
@@ -126,11 +126,12 @@ impl<A: Quoting> Quote<A> {
         let Some(l3) = inside(bytes, protocol, next).filter(|_| !A::V6) else {
             return Self::of(bytes, outer, protocol, next, None);
         };
+        let through = (A::addresses(bytes, outer).1, protocol == protocol::GRE);
         let (protocol, l4) = A::transport(bytes, l3)?;
-        Self::of(bytes, l3, protocol, l4, Some(A::addresses(bytes, outer).1))
+        Self::of(bytes, l3, protocol, l4, Some(through))
     }
 
-    fn of(bytes: &[u8], l3: usize, protocol: u8, l4: usize, through: Option<A>) -> Option<Self> {
+    fn of(bytes: &[u8], l3: usize, protocol: u8, l4: usize, through: Option<(A, bool)>) -> Option<Self> {
         if !matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
             return None;
         }

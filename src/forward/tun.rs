@@ -1,5 +1,5 @@
 //! Encapsulation: IP in IP (RFC 2003, RFC 2473), GRE (RFC 2784) and GUE (draft-ietf-intarea-gue), with the outer header as the kernel makes it (semantics of `ip_vs_xmit.c`): type of
-//! service, TTL and DF are the inner packet's, and a congestion mark becomes ECT(0).
+//! service, TTL and DF are the inner packet's, and a congestion mark becomes ECT(0). IPv6 has no DF and gives none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

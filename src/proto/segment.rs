@@ -49,10 +49,13 @@ impl Segment {
         }
     }
 
-    /// Does it reset a connection?
+    /// Does it end a connection at once: a RST, an ABORT?
     #[inline]
     pub fn resets(self) -> bool {
-        matches!(self, Self::Tcp(flags) if flags & tcp::RST != 0)
+        match self {
+            Self::Tcp(flags) => flags & tcp::RST != 0,
+            _ => self == Self::Sctp(sctp::chunk::ABORT),
+        }
     }
 
     /// The state that it leaves as it is, whichever way it goes, if it is one that nearly all packets find: more of a flow that goes on.

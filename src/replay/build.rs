@@ -67,8 +67,18 @@ fn length(payload: &[u8]) -> u16 {
 
 /// An IPv6 packet.
 pub(super) fn v6(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
-    let header =
-        ipv6::Repr { src, dst, next_header, payload_len: length(payload), hop_limit, traffic_class: 0, flow_label: 0 };
+    v6_of_class(0, src, dst, (next_header, hop_limit), payload)
+}
+
+fn v6_of_class(
+    traffic_class: u8,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    (next_header, hop_limit): (u8, u8),
+    payload: &[u8],
+) -> Vec<u8> {
+    let payload_len = length(payload);
+    let header = ipv6::Repr { src, dst, next_header, payload_len, hop_limit, traffic_class, flow_label: 0 };
     let mut packet = vec![0; ipv6::HEADER_LEN];
     header.emit(&mut ipv6::Packet::new_unchecked(&mut packet[..]));
     packet.extend_from_slice(payload);
@@ -115,7 +125,7 @@ pub(super) fn tcp(src: IpAddr, dst: IpAddr, tos: u8, segment: &Tcp) -> Vec<u8> {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             V4 { src, dst, protocol: protocol::TCP, tos, ident: 0, df: true }.packet(&bytes)
         }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => v6(src, dst, protocol::TCP, 64, &bytes),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => v6_of_class(tos, src, dst, (protocol::TCP, 64), &bytes),
         _ => bytes,
     }
 }

@@ -30,7 +30,7 @@ use crate::wire::{ethernet, ipv4, ipv6};
 /// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
 const BOOT: Instant = Instant((u32::MAX as u64 + 1 - 30_000) * NANOS_PER_TICK);
 /// From the kernel's start to the scenario's setup in nanoseconds.
-const BEFORE_SETUP: u64 = 2_541_000_000;
+const BEFORE_SETUP: u64 = 2_540_370_000;
 /// Ticks between two copies of the counters: two seconds as the kernel's timer wheel has them at 100 Hz.
 const ESTIMATION: u64 = 208;
 /// Ticks between two looks at removed destinations.
@@ -320,6 +320,7 @@ impl Machine {
             traffic: self.director.traffic(d.id),
             lent: self.director.lent(d.id),
             borrower: self.store.borrower(d),
+            listed: d.available,
         };
         let counted: Vec<Counted> = self.store.counted().map(counted).collect();
         self.statistics.absorb(&counted);

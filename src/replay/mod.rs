@@ -319,12 +319,10 @@ impl Run {
         Ok(command.text.starts_with("sleep"))
     }
 
-    /// Lets time pass, recording what is sent meanwhile. A sleep is a thousandth too long, as those of the recordings are.
+    /// Lets time pass, recording what is sent meanwhile.
     fn wait_until(&mut self, time: Duration) {
-        while self.now() < time {
-            let left = time - self.now();
-            let late = (left / 1000).clamp(Duration::from_micros(50), Duration::from_millis(100));
-            let until = self.world.machine.now + left + late;
+        let until = self.zero + time;
+        while self.world.machine.now < until {
             self.world.machine.pass(until);
             self.drain();
         }

@@ -25,6 +25,9 @@ const MOST_V4: usize = 576;
 /// IPv6 header and ICMPv6 error in all, in bytes.
 const MOST_V6: usize = 1280;
 
+/// The bits of the type of service that are for congestion (RFC 3168).
+const ECN: u8 = 3;
+
 /// What the stack does about something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Act {
@@ -339,7 +342,9 @@ impl Work<'_> {
             _ if upper.fragment.is_some() => {}
             protocol::ICMPV6 => self.icmp6(&packet, payload, port),
             _ if packet.dst().is_multicast() => {}
-            protocol::TCP => self.refuse_tcp(packet.src().into(), packet.dst().into(), 0, payload),
+            protocol::TCP => {
+                self.refuse_tcp(packet.src().into(), packet.dst().into(), packet.traffic_class(), payload);
+            }
             protocol::UDP => self.error6(bytes, (1, 4), 0, Some(packet.dst())),
             _ => self.error6(bytes, (4, 1), 6, Some(packet.dst())),
         }
@@ -405,7 +410,7 @@ impl Work<'_> {
 
     // TCP.
 
-    /// Answers a segment that no socket waits for (RFC 9293, section 3.10.7.1).
+    /// Answers a segment that no socket waits for (RFC 9293, section 3.10.7.1), with its type of service but for ECN.
     fn refuse_tcp(&mut self, client: IpAddr, own: IpAddr, tos: u8, bytes: &[u8]) {
         let Ok(segment) = tcp::Packet::new_checked(bytes) else { return };
         let flags = segment.flags();
@@ -429,7 +434,7 @@ impl Work<'_> {
             window: 0,
             options_len: 0,
         };
-        self.output(&build::tcp(own, client, tos, &reset), client);
+        self.output(&build::tcp(own, client, tos & !ECN, &reset), client);
     }
 }
 

@@ -65,13 +65,9 @@ impl<V> Cache<V> {
         }
     }
 
-    /// Forgets the values for which `keep` is false.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut V) -> bool) {
-        for slot in self.sets.iter_mut().flatten() {
-            if slot.as_mut().is_some_and(|entry| !keep(&mut entry.value)) {
-                *slot = None;
-            }
-        }
+    /// Every value that is remembered.
+    pub(super) fn values(&mut self) -> impl Iterator<Item = &mut V> {
+        self.sets.iter_mut().flatten().flatten().map(|entry| &mut entry.value)
     }
 
     fn set(&mut self, address: IpAddr) -> &mut Set<V> {
@@ -129,7 +125,7 @@ mod tests {
         let mut cache = Cache::default();
         (0..1000).for_each(|n| cache.put(address(0xc612_0000 + n), Tick(1), n));
         assert!((0..1000).all(|n| cache.get(address(0xc612_0000 + n), Tick(2)) == Some(&mut { n })));
-        cache.retain(|n| *n % 2 == 0);
-        assert_eq!((0..1000).filter(|n| cache.get(address(0xc612_0000 + n), Tick(2)).is_some()).count(), 500);
+        cache.values().for_each(|n| *n += 1);
+        assert!((0..1000).all(|n| cache.get(address(0xc612_0000 + n), Tick(2)) == Some(&mut (n + 1))));
     }
 }

@@ -1,13 +1,10 @@
 //! Locality-based least connection (the kernel's `ip_vs_lblc.c`): for transparent caches; an address keeps its cache until that one
-//! has too much to do while another is half idle.
-
-use std::sync::Arc;
+//! has too much to do while another is half idle. A cache that was removed is remembered, and has its addresses back when it returns.
 
 use super::cache::Cache;
-use super::least::{connections, least, overworked, place_after, usable};
+use super::least::{connections, least, overworked, usable};
 use super::{Candidates, Flow, Scheduler, WorkerStart};
-use crate::destination::{DestId, Destination};
-use crate::service::ServiceFlags;
+use crate::destination::DestId;
 use crate::settings::Settings;
 use crate::time::{HZ, Tick};
 
@@ -15,8 +12,8 @@ use crate::time::{HZ, Tick};
 #[derive(Debug)]
 pub struct Locality {
     worker: WorkerStart,
-    /// Place in the list by address.
-    cache: Cache<usize>,
+    /// The destination of an address by its uid.
+    cache: Cache<u64>,
 }
 
 impl Locality {
@@ -28,19 +25,14 @@ impl Locality {
 
 impl Scheduler for Locality {
     fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
-        let known = self.cache.get(flow.destination, now).and_then(|place| candidates.destinations.get(*place));
+        let known = self.cache.get(flow.destination, now).copied();
+        let known = known.and_then(|uid| candidates.destinations.iter().find(|d| d.uid == uid));
         if let Some(known) = known.filter(|d| d.weight > 0 && !overworked(candidates, d)) {
             return Some(known.id);
         }
-        let pick = least(usable(candidates, self.worker), connections, |d| d.weight)?.id;
-        let place = candidates.destinations.iter().position(|d| d.id == pick)?;
-        self.cache.put(flow.destination, now, place);
-        Some(pick)
-    }
-
-    fn update(&mut self, before: &[Arc<Destination>], candidates: &Candidates<'_>, _flags: ServiceFlags) {
-        let follow = |place: &mut usize| place_after(before, candidates, *place).map(|new| *place = new).is_some();
-        self.cache.retain(follow);
+        let pick = least(usable(candidates, self.worker), connections, |d| d.weight)?;
+        self.cache.put(flow.destination, now, pick.uid);
+        Some(pick.id)
     }
 
     fn tune(&mut self, settings: &Settings) {

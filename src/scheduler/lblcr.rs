@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::least::{cheaper, connections, least, overworked, place_after, usable};
+use super::least::{cheaper, connections, least, overworked, usable};
 use super::{Candidates, Flow, Load, Scheduler, WorkerStart};
 use crate::destination::{DestId, Destination};
 use crate::service::ServiceFlags;
@@ -14,28 +14,42 @@ use crate::time::{HZ, Tick};
 /// Members of a set; the kernel has no limit.
 const MEMBERS: usize = 8;
 
-/// The caches of one address.
+/// A member of a set, as it was when it was last in the service's list.
+#[derive(Clone, Copy, Debug, Default)]
+struct Member {
+    id: DestId,
+    uid: u64,
+    weight: u32,
+    listed: bool,
+}
+
+/// The caches of one address. One that was removed from the service stays a member: it counts for the size of the set and may be the
+/// one that leaves it, and is used again when it returns.
 #[derive(Clone, Debug, Default)]
 struct Set {
-    /// Places in the list, newest member first.
-    members: [usize; MEMBERS],
+    /// Newest first.
+    members: [Member; MEMBERS],
     len: usize,
     changed: Tick,
 }
 
 impl Set {
-    fn places(&self) -> &[usize] {
+    fn members(&self) -> &[Member] {
         &self.members[..self.len]
     }
 
-    /// Adds one that is not there yet; the oldest leaves a full set.
-    fn add(&mut self, place: usize, now: Tick) {
-        if self.places().contains(&place) {
+    /// Adds one that is not there yet. From a full set the oldest of those removed leaves, or else the oldest of all.
+    fn add(&mut self, new: &Destination, now: Tick) {
+        if self.members().iter().any(|m| m.uid == new.uid) {
             return;
         }
+        if self.len == MEMBERS {
+            let oldest = self.members.iter().rposition(|m| !m.listed);
+            self.remove(oldest.unwrap_or(MEMBERS - 1));
+        }
         self.members.rotate_right(1);
-        self.members[0] = place;
-        self.len = (self.len + 1).min(MEMBERS);
+        self.members[0] = Member { id: new.id, uid: new.uid, weight: new.weight, listed: true };
+        self.len += 1;
         self.changed = now;
     }
 
@@ -44,10 +58,11 @@ impl Set {
         self.len -= 1;
     }
 
-    /// Members with their loads.
-    fn loaded<'c>(&self, candidates: &'c Candidates<'_>) -> impl Iterator<Item = (&'c Destination, Load)> {
-        let member = |place: &usize| candidates.destinations.get(*place).map(|d| (&**d, candidates.load(d)));
-        self.places().iter().filter_map(member).filter(|(d, _)| d.weight > 0)
+    /// Members that may be used, with their loads.
+    fn usable<'c>(&self, candidates: &'c Candidates<'_>) -> impl Iterator<Item = (&'c Destination, Load)> {
+        let listed = |m: &Member| candidates.destinations.iter().find(|d| d.uid == m.uid);
+        let loaded = self.members().iter().filter_map(listed).map(|d| (&**d, candidates.load(d)));
+        loaded.filter(|(d, load)| d.weight > 0 && !load.overloaded)
     }
 
     /// Removes the member with most to do, if nothing has changed for so many ticks.
@@ -55,27 +70,23 @@ impl Set {
         if self.len < 2 || now.since(self.changed) <= expiration {
             return;
         }
-        let cost = |(d, load): (&Destination, Load)| (d.id, connections(&load), d.weight);
-        let dearest =
-            self.loaded(candidates).map(cost).reduce(|a, b| if cheaper((a.1, a.2), (b.1, b.2)) { b } else { a });
-        let place = dearest.and_then(|(id, ..)| candidates.destinations.iter().position(|d| d.id == id));
-        if let Some(index) = self.places().iter().position(|p| Some(*p) == place) {
+        let load = |m: &Member| candidates.loads.get(m.id.index()).copied().unwrap_or_default();
+        let cost = |(index, m): (usize, &Member)| (index, connections(&load(m)), m.weight);
+        let costs = self.members().iter().enumerate().filter(|(_, m)| m.weight > 0).map(cost);
+        let dearest = costs.reduce(|a, b| if cheaper((a.1, a.2), (b.1, b.2)) { b } else { a });
+        if let Some((index, ..)) = dearest {
             self.remove(index);
             self.changed = now;
         }
     }
 
-    /// Follows the members to their places in a new list; returns false when none is left.
-    fn follow(&mut self, before: &[Arc<Destination>], candidates: &Candidates<'_>) -> bool {
-        let mut kept = 0;
-        for index in 0..self.len {
-            if let Some(place) = place_after(before, candidates, self.members[index]) {
-                self.members[kept] = place;
-                kept += 1;
-            }
+    /// Takes note of who is in a new list, and with what weight.
+    fn follow(&mut self, candidates: &Candidates<'_>) {
+        for member in &mut self.members[..self.len] {
+            let listed = candidates.destinations.iter().find(|d| d.uid == member.uid);
+            member.listed = listed.is_some();
+            member.weight = listed.map_or(member.weight, |d| d.weight);
         }
-        self.len = kept;
-        kept > 0
     }
 }
 
@@ -98,29 +109,27 @@ impl Scheduler for Replication {
         let expiration = self.cache.expiration;
         let set = self.cache.get(flow.destination, now);
         let known = set.and_then(|set| {
-            let usable = set.loaded(candidates).filter(|(_, load)| !load.overloaded);
-            let best = least(usable, connections, |d| d.weight);
+            let best = least(set.usable(candidates), connections, |d| d.weight);
             set.shrink(candidates, now, expiration);
             best.filter(|d| !overworked(candidates, d)).map(|d| d.id)
         });
         if known.is_some() {
             return known;
         }
-        let pick = least(usable(candidates, self.worker), connections, |d| d.weight)?.id;
-        let place = candidates.destinations.iter().position(|d| d.id == pick)?;
+        let pick = least(usable(candidates, self.worker), connections, |d| d.weight)?;
         match self.cache.get(flow.destination, now) {
-            Some(set) => set.add(place, now),
+            Some(set) => set.add(pick, now),
             None => {
                 let mut set = Set::default();
-                set.add(place, now);
+                set.add(pick, now);
                 self.cache.put(flow.destination, now, set);
             }
         }
-        Some(pick)
+        Some(pick.id)
     }
 
-    fn update(&mut self, before: &[Arc<Destination>], candidates: &Candidates<'_>, _flags: ServiceFlags) {
-        self.cache.retain(|set| set.follow(before, candidates));
+    fn update(&mut self, _: &[Arc<Destination>], candidates: &Candidates<'_>, _: ServiceFlags) {
+        self.cache.values().for_each(|set| set.follow(candidates));
     }
 
     fn tune(&mut self, settings: &Settings) {

@@ -1,7 +1,5 @@
 //! What the schedulers by load share: the search for the usable destination of least load per weight, and its terms.
 
-use std::sync::Arc;
-
 use super::{Candidates, Load, WorkerStart};
 use crate::destination::Destination;
 
@@ -50,10 +48,4 @@ pub(super) fn overworked(candidates: &Candidates<'_>, destination: &Destination)
     let active = |d: &Destination| u64::from(candidates.load(d).total_active());
     let half_idle = |d: &Destination| active(d) * 2 < u64::from(d.weight);
     active(destination) > u64::from(destination.weight) && candidates.destinations.iter().any(|d| half_idle(d))
-}
-
-/// Where the destination at this place of the old list is in the new one.
-pub(super) fn place_after(before: &[Arc<Destination>], candidates: &Candidates<'_>, place: usize) -> Option<usize> {
-    let uid = before.get(place)?.uid;
-    candidates.destinations.iter().position(|d| d.uid == uid)
 }

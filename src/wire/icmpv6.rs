@@ -19,6 +19,8 @@ pub const HEADER_LEN: usize = field::REST.end;
 
 /// Message types; below 128 they are errors.
 pub mod kind {
+    /// The bit of the types that are no errors (RFC 4443, section 2.1).
+    pub const INFORMATIONAL: u8 = 0x80;
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 1;
     /// Packet too big.

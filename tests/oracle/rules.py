@@ -17,7 +17,9 @@ class Destination:
     def __init__(self, rng, service, server):
         self.service, self.server = service, server
         self.family = service.family
-        self.method = rng.choice(service.methods)
+        # A server keeps its method: the kernel lets connections of two methods to one destination share a route, and then asks the
+        # servers' side for the virtual address.
+        self.method = service.methods[server % len(service.methods)]
         if self.method == "-i" and rng.random() < 0.1:
             self.family = V6 if self.family is V4 else V4
         # Only NAT maps ports; what a port of the service's own does on DR and TUN is for the kernel to say.
@@ -126,9 +128,6 @@ class Rules:
         destination = rng.choice(destinations)
         if kind == "edit":
             destination.vary(rng)
-            if rng.random() < 0.1:
-                destination.method = rng.choice(["-m", "-g", "-i"])
-                destination.vary(rng)
             return ["ipvsadm -e %s %s" % (service.name(), destination.words())]
         if kind == "delete":
             return ["ipvsadm -d %s %s" % (service.name(), destination.name())]

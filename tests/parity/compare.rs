@@ -48,7 +48,10 @@ static MOMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)^(#\d+ |   |\$ )
 static LEFT: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^((?:  \| )?(?:TCP|UDP|SCTP|IP|AH|ESP) +)(\d\d):(\d\d) "));
 /// The same in `/proc/net/ip_vs_conn`.
-static LEFT_PROC: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m) (\d+)( *)$"));
+static LEFT_PROC: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m) +(\d+)( *)$"));
+/// The same where a step shows it.
+static LEFT_STEP: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?m)^(  \| (?:TCP|UDP|SCTP|IP|AH|ESP) +[0-9A-F:\[].* [A-Z_-]+) +(\d+)( *)$"));
 /// A line of a listing whose order is that of a random hash, the time masked.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:  \| )?(?:TCP|UDP|SCTP|IP|AH|ESP) .*MM:SS"));
 /// The beginning of a service.
@@ -74,6 +77,10 @@ impl Plain {
         if name == "trace.txt" || name == "connections.txt" {
             let minutes = |c: &Captures<'_>| 60.0 * c[2].parse::<f64>().unwrap() + c[3].parse::<f64>().unwrap();
             text = taken(&LEFT, &text, &mut times, |c| (minutes(c), format!("{}MM:SS ", &c[1])));
+        }
+        if name == "trace.txt" {
+            text =
+                taken(&LEFT_STEP, &text, &mut times, |c| (c[2].parse().unwrap(), format!("{} MM:SS{}", &c[1], &c[3])));
         }
         if name == "proc_ip_vs_conn.txt" {
             text = taken(&LEFT_PROC, &text, &mut times, |c| (c[1].parse().unwrap(), format!(" T{}", &c[2])));

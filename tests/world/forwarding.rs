@@ -151,7 +151,11 @@ fn ipv6_goes_through_ipv6_and_through_ipv4_tunnels() {
     ]);
     let syn = |port: u16| tcp(at(&format!("[2001:db8:3::5]:{port}")), at(VIP6)).tos(0xb8);
     let lines = [world.client(&syn(1)), world.client(&syn(2))].map(|f| f.to_string());
-    assert!(lines[0].starts_with("server 14: IP 198.51.100.1 > 198.51.100.14 ttl=63 tos=0xb8 id=0 len=80 DF | "));
+    assert!(
+        lines[0].starts_with("server 14: IP 198.51.100.1 > 198.51.100.14 ttl=63 tos=0xb8 id=1 len=80 | "),
+        "{}",
+        lines[0]
+    );
     assert!(lines[1].starts_with("server 13: IP6 2001:db8:2::1 > 2001:db8:2::13 hlim=63 tc=0xb8 plen=60 | "));
     for line in lines {
         assert!(line.contains("IP6 2001:db8:3::5 > 2001:db8:1::10 hlim=63 tc=0xb8 plen=20"), "{line}");

@@ -264,14 +264,14 @@ fn nobody_can_make_a_tunnels_packets_tiny_or_speak_of_another_tunnel() {
 }
 
 #[test]
-fn schedule_icmp_makes_a_connection_without_a_state_for_two_seconds() {
+fn schedule_icmp_makes_a_connection_without_a_state_for_three_seconds() {
     let mut world = world("-g");
     let stranger = tcp(at(VIP), at("203.0.113.5:4444"));
     let error = icmp(at("198.18.9.9:0").ip(), at(VIP).ip(), 3, 4).data(stranger.packet());
     assert!(matches!(world.client(&error), Fate::Up(..)));
     world.sysctl(|s| s.schedule_icmp = true);
     assert_eq!(world.client(&error).server(), 11);
-    assert!(world.connections().contains(&"TCP 2 NONE 203.0.113.5:4444 192.0.2.10:80 198.51.100.11:80".to_owned()));
+    assert!(world.connections().contains(&"TCP 3 NONE 203.0.113.5:4444 192.0.2.10:80 198.51.100.11:80".to_owned()));
     world.sleep(3);
     assert_eq!(world.connections().len(), 2);
 }

@@ -97,9 +97,11 @@ fn the_clients_of_a_removed_destination_are_scheduled_anew() {
     let mut world = three("-p 600");
     syn(&mut world, "203.0.113.5:1");
     world.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.13:80");
+    world.sleep(10);
     assert_eq!(syn(&mut world, "203.0.113.5:2"), 12);
     assert_eq!(syn(&mut world, "203.0.113.5:3"), 12);
     assert_eq!(world.templates().len(), 2);
+    assert!(world.templates().iter().any(|t| t.starts_with("TCP 590 ")), "left to its timer: {:?}", world.templates());
     world.sleep(1000);
     assert!(world.templates().is_empty(), "{:?}", world.templates());
 }

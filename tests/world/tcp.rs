@@ -217,3 +217,37 @@ fn ftp_data_is_never_scheduled() {
     let mut world = nat();
     assert!(matches!(world.client(&tcp(at("203.0.113.5:20"), at("192.0.2.10:80"))), Fate::Up(..)));
 }
+
+#[test]
+fn a_closed_connection_lives_on_if_its_successor_finds_no_server_before_the_next_tick() {
+    let mut world = nat();
+    world.client(&request("S"));
+    world.server(&reply("RA"));
+    world.ipvsadm("-e -t 192.0.2.10:80 -r 198.51.100.11:80 -m -w 0");
+    assert!(world.client(&request("S")).to_string().contains("ICMP type=3 code=3"));
+    assert_eq!(world.client(&request("A")).server(), 11, "the old connection is found once more");
+    world.sleep(9);
+    assert_eq!(world.connections().len(), 1, "and lives on");
+}
+
+#[test]
+fn a_replaced_connection_still_takes_the_replies_of_its_own_server_until_the_next_tick() {
+    let mut world = nat();
+    world.client(&request("S"));
+    world.server(&reply("RA"));
+    world.ipvsadm("-a -t 192.0.2.10:80 -r 198.51.100.12:80 -m");
+    assert_eq!(world.client(&request("S")).server(), 12);
+    assert!(world.server(&reply("A")).to_string().contains("IP 192.0.2.10 > 203.0.113.5"));
+    assert_eq!(world.client(&request("A")).server(), 12, "the client's packets are the new one's");
+    world.sleep(11);
+    assert_eq!(world.connections().len(), 1);
+}
+
+#[test]
+fn without_a_service_of_its_family_a_servers_packet_is_the_kernels() {
+    let mut world = nat();
+    world.ipvsadm("-A -t [2001:db8:1::10]:80 -s rr");
+    world.client(&request("S"));
+    world.ipvsadm("-D -t 192.0.2.10:80");
+    assert!(matches!(world.server(&reply("SA")), Fate::Up(..)));
+}

@@ -121,14 +121,15 @@ impl Book {
         weight.is_some_and(|weight| *weight > 0 || !self.expire_quiescent)
     }
 
-    /// The client's template, if it has one; its timer starts again. One that is not followed any more steps aside.
+    /// The client's template, if it has one; its timer starts again. One that is not followed any more steps aside and keeps its time.
     fn followed(&mut self, client: u8) -> Option<u32> {
         let of = |t: &Template| t.client == client && t.port == 80;
         let (id, template) = self.templates.iter().find(|(_, t)| of(t)).map(|(id, t)| (*id, t.clone()))?;
         let follows = self.is_followed(&template);
         let entry = self.templates.get_mut(&id).expect("just found");
-        entry.left = entry.timeout;
-        if !follows {
+        if follows {
+            entry.left = entry.timeout;
+        } else {
             entry.port = RETIRED;
         }
         follows.then_some(id)

@@ -63,7 +63,8 @@ fn event() -> impl Strategy<Value = Event> {
 enum Change {
     Added,
     Edited,
-    Removed(usize),
+    /// From this place, with this load.
+    Removed(usize, Load),
 }
 
 /// The list as a model sees it.
@@ -110,8 +111,9 @@ fn happen(world: &mut World, model: &mut dyn Model, event: &Event) -> Result<(),
             model.changed(&Change::Edited, &seen(world));
         }
         Event::Remove { place } => {
+            let load = world.loads[world.destinations[place % len].id.index()];
             world.remove(place % len);
-            model.changed(&Change::Removed(place % len), &seen(world));
+            model.changed(&Change::Removed(place % len, load), &seen(world));
         }
         Event::Load { place, load } => {
             let id = world.destinations[place % len].id;
@@ -145,7 +147,7 @@ impl Model for Ring {
         self.destinations = list.len();
         match change {
             Change::Added if self.at > 0 => self.at += 1,
-            Change::Removed(place) if self.at > *place => self.at -= 1,
+            Change::Removed(place, _) if self.at > *place => self.at -= 1,
             _ => {}
         }
     }
@@ -326,6 +328,9 @@ struct Memory {
     sets: std::collections::HashMap<IpAddr, (Vec<DestId>, u32, u32)>,
     now: u32,
     next_check: Option<u32>,
+    /// The list as it was last, and who was removed from it.
+    list: Vec<Arc<Destination>>,
+    gone: Vec<(Arc<Destination>, Load)>,
 }
 
 /// A day.
@@ -351,7 +356,8 @@ impl Memory {
         ids.iter().filter_map(|id| list.iter().find(|c| c.0.id == *id && c.0.weight > 0).cloned()).collect()
     }
 
-    fn shrink(&mut self, members: &List, address: IpAddr) {
+    fn shrink(&mut self, list: &List, address: IpAddr) {
+        let members = self.members(&[list, &self.gone].concat(), address);
         let Some((ids, changed, _)) = self.sets.get_mut(&address) else { return };
         let total = |c: &(Arc<Destination>, Load)| {
             let load = cost(active(&c.1).into(), u128::from(c.1.inactive) + u128::from(c.1.foreign_inactive));
@@ -376,10 +382,11 @@ impl Model for Memory {
         }
     }
 
-    fn changed(&mut self, _: &Change, list: &List) {
-        let there = |id: &DestId| list.iter().any(|c| c.0.id == *id);
-        self.sets.values_mut().for_each(|set| set.0.retain(there));
-        self.sets.retain(|_, set| !set.0.is_empty());
+    fn changed(&mut self, change: &Change, list: &List) {
+        if let Change::Removed(place, load) = change {
+            self.gone.push((self.list.remove(*place), *load));
+        }
+        self.list = list.iter().map(|c| c.0.clone()).collect();
     }
 
     fn pick(&mut self, list: &List, flow: &Flow, _: ServiceFlags) -> Option<DestId> {
@@ -390,7 +397,7 @@ impl Model for Memory {
         }
         let best = if self.replicate { least(&members, per_weight, cost) } else { members.first().map(|c| c.0.id) };
         if self.replicate {
-            self.shrink(&members, address);
+            self.shrink(list, address);
         }
         if let Some(best) = best.filter(|id| !overworked(list, *id)) {
             return Some(best);
@@ -401,8 +408,11 @@ impl Model for Memory {
             set.0.clear();
         }
         if !set.0.contains(&pick) {
+            if set.0.len() == 8 {
+                let there = |id: &DestId| list.iter().any(|c| c.0.id == *id);
+                set.0.remove(set.0.iter().rposition(|id| !there(id)).unwrap_or(7));
+            }
             set.0.insert(0, pick);
-            set.0.truncate(8);
             set.1 = now;
         }
         Some(pick)
