@@ -47,8 +47,8 @@ type Head = [u8; HEAD];
 /// [`Kind::Unseen`] is to be looked at closely; returns whether there is any.
 pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool {
     let Director { core, snapshot, steering, .. } = director;
-    // With no service at all every packet is the kernel's.
-    let macs = if snapshot.rules.is_empty() { &[][..] } else { &snapshot.macs };
+    // With no service of IPv4 every packet of it is the kernel's.
+    let macs = if snapshot.rules.is_empty(false) { &[][..] } else { &snapshot.macs };
     let (vips, connections) = (snapshot.rules.vips4(), &core.v4.connections);
     // A mark may make any address virtual.
     let marked = snapshot.rules.has_mark_services::<u32>();

@@ -108,13 +108,18 @@ impl<A: Family> Lane<'_, A> {
             None if self.snapshot.rules.settings.schedule_icmp => self.adopt(packet, quote)?,
             None => return None,
         };
-        if !A::is_intact(frame.bytes(), &packet.at) {
-            return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
-        }
         let connection = self.tables.connections.get(id)?;
         let bound = self.bound(connection);
-        self.count_error(id, packet, Direction::Input);
-        Some(self.relay(frame, packet, quote, &bound))
+        let verdict = if A::is_intact(frame.bytes(), &packet.at) {
+            self.count_error(id, packet, Direction::Input);
+            self.relay(frame, packet, quote, &bound)
+        } else {
+            Verdict::Drop(DropReason::BadIcmpChecksum)
+        };
+        if bound.flags.contains(ConnFlags::ONE_PACKET) {
+            self.end(id);
+        }
+        Some(verdict)
     }
 
     /// An error to an address that is not the director's may still be about a connection of a mark, whose virtual addresses are anybody's:

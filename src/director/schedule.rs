@@ -95,7 +95,11 @@ impl<'s, A: Family> Lane<'s, A> {
             return None;
         }
         let choice = self.choose(flow, service, &[])?;
-        let connection = self.connection(flow, &choice);
+        let mut connection = self.connection(flow, &choice);
+        // One-packet scheduling: it ends with the error.
+        if service.flags.one_packet && flow.at.protocol == protocol::UDP {
+            connection.flags.insert(ConnFlags::ONE_PACKET);
+        }
         let id = self.tables.connections.insert(flow.hash, connection, flow.now).ok()?;
         self.count_connection(choice.dest.id);
         self.bind(choice.dest.id, choice.dest.upper, choice.template);

@@ -1,7 +1,7 @@
 """Flows of clients: what client and server say to each other, in order or not. A flow does not know which server it was given, so a
 server's packet is sent by one of those that it may be, or by all of them."""
 from network import from_client, from_server
-from pkt import sctp, tcp, udp
+from pkt import ip4, sctp, tcp, udp
 
 # A life of each kind: the packets in order, c from the client and s from a server.
 TCP_LIVES = [
@@ -40,9 +40,9 @@ def sctp_chunk(name):
 
 
 class Flow:
-    def __init__(self, rng, service, client, cport, vport):
-        self.rng, self.service, self.client, self.cport, self.vport = rng, service, client, cport, vport
-        self.family, self.protocol, self.vip = service.family, service.protocol, service.vip
+    def __init__(self, rng, service, client, cport, target, switches):
+        self.rng, self.service, self.client, self.cport, self.switches = rng, service, client, cport, switches
+        self.family, (self.protocol, self.vip, self.vport) = service.family, target
         self.ident = rng.randint(1, 60000)
         self.cseq, self.sseq = rng.randint(0, 2**32 - 1), rng.randint(0, 2**32 - 1)
         self.last = None
@@ -51,7 +51,8 @@ class Flow:
 
     def begin_again(self):
         """The same ports once more."""
-        return Flow(self.rng, self.service, self.client, self.cport, self.vport)
+        target = self.protocol, self.vip, self.vport
+        return Flow(self.rng, self.service, self.client, self.cport, target, self.switches)
 
     def next(self):
         """The frames of the next packet of its life; none when it is over."""
@@ -82,11 +83,22 @@ class Flow:
 
     def from_client(self, what):
         body = self.segment(self.client, self.vip, self.cport, self.vport, what, True)
-        packet = self.family.packet(self.client, self.vip, self.protocol, body, **self.fields())
-        return [from_client(padded(self.rng, packet))]
+        pieces = self.pieces(self.client, self.vip, body)
+        return [from_client(padded(self.rng, piece)) for piece in pieces]
 
     def from_servers(self, what):
-        return [from_server(d.server, self.from_destination(d, what)) for d in self.possible()]
+        return [from_server(d.server, piece) for d in self.possible() for piece in self.from_destination(d, what)]
+
+    def pieces(self, src, dst, body):
+        """The packet, or its fragments in some order."""
+        fields = self.fields()
+        if "frag" not in self.switches or self.family.version == 6 or len(body) < 64 or self.rng.random() > 0.1:
+            return [self.family.packet(src, dst, self.protocol, body, **fields)]
+        cut = self.rng.randrange(48, len(body) - 7, 8)
+        whole = {k: v for k, v in fields.items() if k not in ("df", "flow")}
+        first = ip4(src, dst, self.protocol, body[:cut], df=False, mf=True, **whole)
+        last = ip4(src, dst, self.protocol, body[cut:], df=False, frag=cut, **whole)
+        return self.rng.choice([[first, last], [last, first]])
 
     def possible(self):
         """Destinations that may have the flow."""
@@ -97,21 +109,22 @@ class Flow:
         return self.rng.sample(every, min(1, len(every)))
 
     def server_port(self, destination):
-        return destination.port if destination.port and self.vport == self.service.port else self.vport
+        own = self.service.mark or self.vport == self.service.port
+        return destination.port if destination.port and own else self.vport
 
     def from_destination(self, destination, what):
         body = self.segment(destination.address, self.client, self.server_port(destination), self.cport, what, False)
-        return self.family.packet(destination.address, self.client, self.protocol, body, **self.fields())
+        return self.pieces(destination.address, self.client, body)
 
     def segment(self, src, dst, sport, dport, what, client):
         rng = self.rng
         if self.protocol == 17:
             odd = rng.random()
-            data = bytes(rng.choices(range(256), k=rng.choice([0, 1, 5, 20, 100])))
+            data = sip(rng) if self.service.sip else bytes(rng.choices(range(256), k=rng.choice([0, 1, 5, 20, 100, self.long()])))
             return udp(src, dst, sport, dport, data, zero_csum=odd < 0.05 and self.family.version == 4, bad_csum=odd > 0.97)
         if self.protocol == 132:
             return sctp(sport, dport, [sctp_chunk(what)], rng.randint(0, 9))
-        data = b"d" * rng.choice([1, 10, 400]) if "P" in what else b""
+        data = b"d" * rng.choice([1, 10, 400, self.long()]) if "P" in what else b""
         seq, ack = (self.cseq, self.sseq) if client else (self.sseq, self.cseq)
         moved = seq + len(data) + ("S" in what) + ("F" in what)
         if client:
@@ -121,6 +134,10 @@ class Flow:
         options = b"\x02\x04\x05\xb4" if "S" in what and rng.random() < 0.3 else b""
         return tcp(src, dst, sport, dport, what, seq, ack if "A" in what else 0, data, opts=options,
                    bad_csum=rng.random() < 0.02)
+
+    def long(self):
+        """The size of a packet that may be too long for its way."""
+        return self.rng.choice([1200, 1245, 1350, 1420]) if "big" in self.switches else 200
 
     def heard(self):
         """A packet as the client hears it from the virtual address, to be quoted in an error of the client's side."""
@@ -137,6 +154,15 @@ class Flow:
         """A packet as the client sends it."""
         body = self.segment(self.client, self.vip, self.cport, self.vport, "PA" if self.protocol == 6 else "DATA", True)
         return self.family.packet(self.client, self.vip, self.protocol, body, ttl=55)
+
+
+SIP = (b"INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.5:5060\r\nFrom: <sip:a@example.org>;tag=1\r\n"
+       b"To: <sip:bob@example.org>\r\nCall-ID: %s@203.0.113.5\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n")
+
+
+def sip(rng):
+    """A request of one of a few calls, or nothing that is SIP."""
+    return b"not sip at all" if rng.random() < 0.1 else SIP % rng.choice([b"aaa", b"bbb", b"ccc"])
 
 
 def padded(rng, packet):

@@ -54,14 +54,39 @@ class Service:
     def __init__(self, rng, switches):
         self.kind = rng.choice(["-t"] * 6 + ["-u"] * 3 + ["--sctp-service"] * (2 if "sctp" in switches else 0))
         self.family = V6 if "ipv6" in switches and rng.random() < 0.25 else V4
-        self.protocol = PROTOCOLS[self.kind]
         self.vip = rng.choice(self.family.vips)
         self.port = rng.choice([80, 80, 443, 53])
         self.methods = rng.choice([["-m"]] * 4 + [["-g"]] * 2 + [["-i"]] * 2 + [["-m", "-g", "-i"]])
-        self.destinations = []
+        self.destinations, self.mark, self.marks = [], 0, []
+        self.sip = "sip" in switches and self.kind == "-u" and rng.random() < 0.3
+        if "marks" in switches and not self.sip and rng.random() < 0.2:
+            self.be_marked(rng)
         self.vary(rng)
         if self.persistence and rng.random() < 0.2:
             self.port = 0
+
+    def be_marked(self, rng):
+        """Becomes a service of a firewall mark, over addresses, ports and protocols of its own."""
+        self.kind, self.family, self.port, self.mark = "-f", V4, 0, rng.randint(1, 9)
+        if rng.random() < 0.4:
+            # A whole network that the director takes for its own: many addresses for dh, lblc and lblcr.
+            self.marks = [(6, "198.18.0.%d" % n, 80) for n in range(1, 40, 3)]
+            return
+        ports = rng.sample([80, 443, 8080, 5353], 2)
+        self.marks = [(p, vip, port) for p in rng.choice([[6], [17], [6, 17]]) for vip in V4.vips[:2] for port in ports]
+
+    def mark_rules(self):
+        rule = "iptables -t mangle -A PREROUTING -d %s -p %s -m %s -j MARK --set-mark %d"
+        if self.marks and self.marks[0][1].startswith("198.18"):
+            return ["ip route add local 198.18.0.0/24 dev lo", rule % ("198.18.0.0/24", "tcp", "tcp --dport 80", self.mark)]
+        name = {6: "tcp", 17: "udp"}
+        ports = {(p, vip): "multiport --dports " + ",".join(str(port) for q, v, port in self.marks if (q, v) == (p, vip))
+                 for p, vip, _ in self.marks}
+        return [rule % (vip, name[p], match, self.mark) for (p, vip), match in ports.items()]
+
+    def targets(self):
+        """What a client of the service may ask for: protocol, address, port."""
+        return self.marks or [(PROTOCOLS[self.kind], self.vip, port) for port in self.ports()]
 
     def vary(self, rng):
         self.scheduler = rng.choice(SCHEDULERS)
@@ -72,9 +97,11 @@ class Service:
         if rng.random() < 0.35:
             self.persistence = ("-p %d %s" % (self.timeout, rng.choice(NETMASKS[self.family.version]))).strip()
         self.one_packet = self.kind == "-u" and rng.random() < 0.2
+        if self.sip:
+            self.persistence = "-p %d --pe sip" % self.timeout
 
     def name(self):
-        return "%s %s" % (self.kind, self.family.text(self.vip, self.port))
+        return "-f %d" % self.mark if self.mark else "%s %s" % (self.kind, self.family.text(self.vip, self.port))
 
     def words(self):
         words = [self.name(), "-s " + self.scheduler, self.persistence]
@@ -106,7 +133,7 @@ class Rules:
         twin = next((s for s in self.services if s.name() == service.name()), None)
         if twin is None:
             self.services.append(service)
-        commands = ["ipvsadm -A " + service.words()]
+        commands = (service.mark_rules() if twin is None else []) + ["ipvsadm -A " + service.words()]
         for server in self.rng.sample(SERVERS, self.rng.choice([0, 1, 2, 2, 3, 3, 3, 4, 5])):
             commands.append(self.add_destination(twin or service, server))
         return commands

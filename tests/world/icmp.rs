@@ -302,3 +302,13 @@ fn an_error_is_handed_to_the_owner_of_the_client_that_it_quotes() {
     assert!(outside.iter().all(|f| packet(f).starts_with("IP 192.0.2.10 > 203.0.113.")));
     assert!(cluster.event(Event::HandedOff).iter().all(|n| *n > 0));
 }
+
+#[test]
+fn schedule_icmp_leaves_nothing_of_a_one_packet_service() {
+    let mut world = World::new(&["-A -u 192.0.2.10:53 -s rr -o", "-a -u 192.0.2.10:53 -r 198.51.100.11:53 -g"]);
+    world.sysctl(|s| s.schedule_icmp = true);
+    let stranger = udp(at("192.0.2.10:53"), at("203.0.113.5:4444"));
+    let error = icmp(at("198.18.9.9:0").ip(), at(VIP).ip(), 3, 3).data(stranger.packet());
+    assert_eq!(world.client(&error).server(), 11);
+    assert_eq!((world.connections().len(), world.load("udp:192.0.2.10:53", "198.51.100.11:53")), (0, "0/0".to_owned()));
+}
