@@ -7,6 +7,7 @@ use crate::director::family::Family;
 use crate::director::{Director, Lane, Packet};
 use crate::forward;
 use crate::frame::Frame;
+use crate::mark::Header;
 use crate::stats::Event;
 use crate::time::Tick;
 use crate::verdict::{Origin, PortId, Verdict};
@@ -32,7 +33,9 @@ impl Director {
             return Err(self.core.shared.kernels(&self.snapshot, port, origin));
         }
         let (src, dst) = A::addresses(bytes, L3);
-        let client = if A::is_vip(&self.snapshot, dst) { src } else { dst };
+        let header = || Header { src, dst, protocol: packet.protocol, sport: 0, dport: 0, port };
+        let from_client = A::is_vip(&self.snapshot, dst) || self.is_by_mark(header, origin);
+        let client = if from_client { src } else { dst };
         self.elsewhere(client)?;
         let hash = A::tables(&self.core).connections.hash(protocol::UDP, client, ISAKMP);
         *meta = Meta { kind: if A::V6 { Kind::Ipsec6 } else { Kind::Ipsec4 }, hash, ..packet };
@@ -45,7 +48,7 @@ impl<A: Family> Lane<'_, A> {
     #[cold]
     #[inline(never)]
     pub(super) fn ipsec<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
-        if A::is_vip(self.snapshot, packet.dst) {
+        if A::is_vip(self.snapshot, packet.dst) || self.is_by_mark(packet) {
             self.protected_request(frame, packet)
         } else {
             self.protected_reply(frame, packet)

@@ -37,6 +37,13 @@ impl Director {
 }
 
 impl<A: Family> Lane<'_, A> {
+    /// See [`Director::is_by_mark`].
+    pub(super) fn is_by_mark(&self, packet: &Packet<A>) -> bool {
+        self.snapshot.rules.has_mark_services::<A>()
+            && packet.origin == Origin::Wire
+            && is_delivered(self.snapshot, &packet.header())
+    }
+
     /// The packet's mark; 0 as long as no service asks for one. What the director itself sends is never marked.
     pub(super) fn mark(&self, packet: &Packet<A>) -> u32 {
         if packet.origin != Origin::Wire || !self.snapshot.rules.has_mark_services::<A>() {

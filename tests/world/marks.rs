@@ -4,7 +4,8 @@ use super::{World, is, packet};
 use pollvs::family::Address;
 use pollvs::network::{Fib, Policy, Route, Target};
 use pollvs::stats::{DropReason, Event};
-use pollvs::wire::sample::{Sample, at, tcp, udp};
+use pollvs::wire::protocol;
+use pollvs::wire::sample::{Sample, at, ip, tcp, udp};
 
 const WEB: &str =
     "iptables -t mangle -A PREROUTING -d 192.0.2.10/31 -p tcp -m multiport --dports 80,443 -j MARK --set-mark 7";
@@ -66,6 +67,17 @@ fn a_marks_template_outlives_its_server_only_renamed() {
             "IP 600 NONE 203.0.113.5:0 0.0.0.7:65535 198.51.100.13:65535"
         ]
     );
+}
+
+#[test]
+fn ipsec_follows_its_key_exchange_to_an_address_that_is_virtual_by_its_mark() {
+    let keys = "iptables -t mangle -A PREROUTING -p udp --dport 500 -j MARK --set-mark 7";
+    let mut world = World::new(&[keys, "-A -f 7 -s rr", "-a -f 7 -r 198.51.100.12:0 -g"]);
+    let (client, own) = (at("203.0.113.5:500"), at("192.0.2.1:500"));
+    let sealed = |from: &str| ip(at(from).ip(), own.ip(), protocol::ESP).data([7; 32]);
+    assert_eq!(world.client(&udp(client, own)).server(), 12);
+    assert_eq!(world.client(&sealed("203.0.113.5:500")).server(), 12);
+    assert!(world.client(&sealed("203.0.113.6:500")).to_string().starts_with("kernel 0: "));
 }
 
 #[test]

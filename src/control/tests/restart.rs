@@ -12,6 +12,11 @@ fn start(folder: &Path, text: &str) -> Result<Fake, StartError> {
     Fake::with(Config::load(&file).unwrap(), Some(file), 1)
 }
 
+/// A request about IPv4's mark rules.
+fn mark(verb: &str, rest: &str) -> String {
+    format!(r#"{{"request":"{verb}_mark","family":"ipv4",{rest}}}"#)
+}
+
 async fn words(fake: &Fake) -> Vec<String> {
     services(&fake.control).await.iter().map(|s| key::word(&s.service)).collect()
 }
@@ -45,7 +50,13 @@ async fn every_kind_of_change_survives_a_kill() {
         r#"{"request":"start_daemon","role":"backup","interface":"lo","maxlen":1}"#.into(),
         r#"{"request":"start_daemon","role":"master","interface":"lo","syncid":7}"#.into(),
         r#"{"request":"stop_daemon","role":"backup"}"#.into(),
+        mark("add", r#""rule":"-d 192.0.2.10 -p tcp --dport 80 -j MARK --set-mark 7""#),
+        mark("add", r#""rule":"-d 192.0.2.11 -j MARK --set-mark 8","position":1"#),
+        mark("replace", r#""rule":"-i eth0 -j MARK --or-mark 1","position":2"#),
+        mark("delete", r#""position":1"#),
         r#"{"request":"apply","rules":"[[service]]\nmark = 3\n"}"#.into(),
+        mark("add", r#""rule":"-j MARK --set-mark 3""#),
+        r#"{"request":"flush_marks"}"#.into(),
         SERVICE.to_owned(),
         r#"{"request":"flush"}"#.into(),
     ];
@@ -90,6 +101,33 @@ async fn a_reload_applies_what_changed_in_the_file() {
     assert_eq!(failure.code, ErrorCode::BadRules);
     assert!(failure.message.contains("director.toml:2: vs.nosuch"), "{failure}");
     assert_eq!(words(&fake).await.len(), 2);
+}
+
+#[tokio::test]
+async fn mark_rules_are_the_files_when_it_changed_them_and_else_the_operators() {
+    const OWN: &str = "-p udp -j MARK --set-mark 9";
+    let marks = |rule: &str| format!("[marks]\nipv4 = [\"{rule}\"]\n");
+    let folder = tempfile::tempdir().unwrap();
+    let fake = start(folder.path(), &marks("-p tcp -j MARK --set-mark 7")).unwrap();
+    done(&fake.control, &mark("add", &format!(r#""rule":"{OWN}""#))).await;
+    drop(fake);
+    let fake = start(folder.path(), &marks("-p tcp -j MARK --set-mark 7")).unwrap();
+    assert_eq!(
+        rules(&fake).await,
+        ["-p tcp -j MARK --set-xmark 0x7/0xffffffff", "-p udp -j MARK --set-xmark 0x9/0xffffffff"]
+    );
+    let state = folder.path().join("state.json");
+    let new = format!("[director]\nstate = \"{}\"\n{}", state.display(), marks("-p tcp -j MARK --set-mark 8"));
+    std::fs::write(folder.path().join("director.toml"), new).unwrap();
+    fake.control.reload().await.unwrap();
+    assert_eq!(rules(&fake).await, ["-p tcp -j MARK --set-xmark 0x8/0xffffffff"]);
+}
+
+async fn rules(fake: &Fake) -> Vec<String> {
+    match ask(&fake.control, r#"{"request":"marks"}"#).await {
+        Reply::Marks(marks) => marks.ipv4.iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
