@@ -230,6 +230,9 @@ impl<'s, A: Family> Lane<'s, A> {
         path: &Path,
     ) -> Result<(), DropReason> {
         let (Some(from), Some(to)) = (path.source, path.address) else { return Err(DropReason::NoRoute) };
+        if forward::mtu(&path.hop).is_some_and(|mtu| tun::is_too_narrow(path, mtu)) {
+            return Err(DropReason::TooBig);
+        }
         let obeys = self.snapshot.rules.settings.pmtu_disc;
         let fixed = !A::V6 && A::dont_fragment(frame.bytes(), at.l3);
         let outer = Outer {
@@ -256,6 +259,9 @@ impl<'s, A: Family> Lane<'s, A> {
         room: Room,
     ) -> Verdict {
         let tunnelled = bound.flags.contains(ConnFlags::TUN);
+        if tunnelled && tun::is_too_narrow(bound.path, room.mtu) {
+            return Verdict::Drop(DropReason::TooBig);
+        }
         let heedless = !A::V6 && tunnelled && !self.snapshot.rules.settings.pmtu_disc;
         let fits = room.mtu.saturating_sub(room.overhead);
         let largest = frame.largest_fragment();

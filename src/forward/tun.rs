@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::destination::Tunnel;
 use crate::forward::{ETHERNET, Offsets};
 use crate::frame::Frame;
+use crate::snapshot::Path;
 use crate::wire::checksum::Sum;
 use crate::wire::{ethernet, gre, gue, ipv4, ipv6, protocol, udp};
 
@@ -129,6 +130,19 @@ pub struct Outer {
 pub fn overhead(address: IpAddr, tunnel: Tunnel) -> usize {
     let header = if address.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
     header + Shim::of(tunnel).len()
+}
+
+/// What every way must take under IPv6 (RFC 8200, section 5).
+const LEAST_MTU_V6: usize = 1280;
+
+/// Does a tunnel over IPv6, whose way takes so much, leave less than IPv6 must have? The kernel then drops, without a word, whatever
+/// should go through it.
+#[inline]
+pub fn is_too_narrow(path: &Path, mtu: u16) -> bool {
+    match path.address {
+        Some(to @ IpAddr::V6(_)) => usize::from(mtu) < LEAST_MTU_V6 + overhead(to, path.tunnel),
+        _ => false,
+    }
 }
 
 /// Puts the outer headers in front of the packet, whose TTL has been decremented. False when the buffer has no room or the two
@@ -293,6 +307,14 @@ mod tests {
             assert_eq!(packet, inner);
             assert_eq!(overhead(to, tunnel), outer.len());
         }
+    }
+
+    #[test]
+    fn a_tunnel_over_ipv6_needs_room_for_what_ipv6_must_take() {
+        let to = |address| Path { address: Some(address), ..Path::default() };
+        let v6 = to(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+        assert!(is_too_narrow(&v6, 1319) && !is_too_narrow(&v6, 1320));
+        assert!(!is_too_narrow(&to(IpAddr::from([198, 51, 100, 11])), 600));
     }
 
     #[test]

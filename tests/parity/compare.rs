@@ -38,6 +38,10 @@ static OWN_IDENT: LazyLock<Regex> = LazyLock::new(|| {
 /// The identification of IPv6 fragments, which the director chooses anew as the kernel does; it is in what the line tells of them.
 static FRAGMENT_V6: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^( +\d+\.\d+ \S+ -> .*? \| proto 44 data\[\d+\])=\S+"));
+/// The same of the fragments that it cuts of a tunnel of GUE, which look like anybody's: they are from its own address.
+static OWN_FRAGMENT: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"( -> .*?\bIP 198\.51\.100\.1 > \S+ ttl=\d+ tos=\S+ id=)\d+( len=\d+[^|]*\| proto 17 fragment)")
+});
 /// The source port of a tunnel.
 static OWN_PORT: LazyLock<Regex> = LazyLock::new(|| pattern(r"UDP \d+ > (6080|8848)"));
 /// A thirty-second of the memory that is free at start.
@@ -70,6 +74,7 @@ impl Plain {
         if name == "trace.txt" {
             text = OWN_IDENT.replace_all(&text, "$1*$2").into_owned();
             text = FRAGMENT_V6.replace_all(&text, "$1").into_owned();
+            text = OWN_FRAGMENT.replace_all(&text, "$1*$2").into_owned();
             text = MEMORY.replace_all(&text, "sync_qlen_max = *").into_owned();
             text = OWN_PORT.replace_all(&text, "UDP * > $1").into_owned();
             text = taken(&MOMENT, &text, &mut times, |c| (c[2].parse().unwrap(), format!("{}T", &c[1])));
