@@ -2,9 +2,10 @@
 //! flow itself, which then gets template and connection as if the client had begun (`ip_vs_new_conn_out`).
 
 use crate::app::sip;
-use crate::conn::{ConnFlags, Connection};
+use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::director::family::Family;
 use crate::director::schedule::{Choice, reason};
+use crate::director::supersede::requests_of;
 use crate::director::{Lane, Packet};
 use crate::forward;
 use crate::frame::Frame;
@@ -51,7 +52,8 @@ impl<A: Family> Lane<'_, A> {
         Some(self.begin(frame, packet, connection, dest.upper))
     }
 
-    /// Enters the connection of a server's first packet and sends that.
+    /// Enters the connection of a server's first packet and sends that. If the client has a connection already, with another server,
+    /// its packets go to this one from now on.
     fn begin<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -61,6 +63,8 @@ impl<A: Family> Lane<'_, A> {
     ) -> Verdict {
         let Connection { vaddr, vport, dest, template, flags, .. } = connection;
         self.supersede(packet.hash, &mut connection);
+        let requests = requests_of(&connection);
+        let older = self.tables.connections.request(packet.hash, ConnId::NONE, &requests);
         let id = match self.tables.connections.insert(packet.hash, connection, packet.now) {
             Ok(id) => id,
             Err(full) => {
@@ -68,6 +72,9 @@ impl<A: Family> Lane<'_, A> {
                 return Verdict::Drop(reason(full));
             }
         };
+        if let Some(older) = older {
+            self.replace(packet.hash, older, &requests);
+        }
         self.count_connection(dest);
         self.bind(dest, upper, template);
         let verdict = forward::verdict(self.translate(frame, packet, id, vaddr, vport));

@@ -1,7 +1,7 @@
 //! Two virtual addresses may lead one client's address and port to the same real server's (under NAT). A reply cannot tell which is
 //! meant; the kernel finds the connection that was made last, since its hash chains grow at the head. So here: the newest gets the
 //! replies, and when it ends the newest of the others does. It is the same with the packets of a client whose connection was replaced
-//! by a new one and has not ended yet.
+//! by a new one and has not ended yet, or to whom another server made a call.
 
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::Lane;
@@ -73,6 +73,6 @@ fn replies_to<A: Copy>(c: &Connection<A>) -> ReplyKey<A> {
     ReplyKey { protocol: c.protocol, caddr: c.caddr, cport: c.cport, daddr: c.daddr, dport: c.dport }
 }
 
-fn requests_of<A: Copy>(c: &Connection<A>) -> RequestKey<A> {
+pub(super) fn requests_of<A: Copy>(c: &Connection<A>) -> RequestKey<A> {
     RequestKey { protocol: c.protocol, caddr: c.caddr, cport: c.cport, vaddr: c.vaddr, vport: c.vport }
 }

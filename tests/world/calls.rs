@@ -69,3 +69,15 @@ fn a_server_that_begins_a_call_gets_the_answers() {
     assert_eq!(world.client(&from_client("203.0.113.5:5081", "s@x")).server(), 12, "by the template");
     assert_eq!(world.templates(), ["UDP 60 ASSURED 203.0.113.5:0 192.0.2.10:5060 198.51.100.12:5060"]);
 }
+
+#[test]
+fn the_packets_of_a_client_go_to_the_server_that_called_it_last() {
+    let mut world = world(&ROOMY, "-p 60");
+    let client = from_client("203.0.113.5:5080", "a@x");
+    assert_eq!(world.client(&client).server(), 13);
+    for caller in ["198.51.100.12:5060", "198.51.100.11:5060"] {
+        world.server(&udp(at(caller), at("203.0.113.5:5080")).data(message("s@x")));
+    }
+    assert_eq!(world.client(&client).server(), 11, "the newest of three");
+    assert_eq!(world.connections().len(), 3);
+}
