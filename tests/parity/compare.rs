@@ -52,10 +52,11 @@ static MOMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)^(#\d+ |   |\$ )
 static LEFT: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^((?:  \| )?(?:TCP|UDP|SCTP|IP|AH|ESP) +)(\d\d):(\d\d) "));
 /// The same in `/proc/net/ip_vs_conn`.
-static LEFT_PROC: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m) +(\d+)( *)$"));
+static LEFT_PROC: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m) +(\d+)((?: sip \S+)? *)$"));
 /// The same where a step shows it.
-static LEFT_STEP: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?m)^(  \| (?:TCP|UDP|SCTP|IP|AH|ESP) +[0-9A-F:\[].* [A-Z_-]+) +(\d+)( *)$"));
+static LEFT_STEP: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?m)^(  \| (?:TCP|UDP|SCTP|IP|AH|ESP) +[0-9A-F:\[].* [A-Z_-]+) +(\d+)((?: sip \S+)? *)$")
+});
 /// A line of a listing whose order is that of a random hash, the time masked.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:  \| )?(?:TCP|UDP|SCTP|IP|AH|ESP) .*MM:SS"));
 /// The beginning of a service.
@@ -198,6 +199,17 @@ fn only_what_is_random_is_masked() {
     );
     for (from, to) in [("ttl=64", "ttl=63"), ("a>b", "a>c"), ("seq=0", "seq=1"), ("eth0", "eth1")] {
         assert_ne!(plain(line), plain(&line.replace(from, to)), "{from}");
+    }
+}
+
+#[test]
+fn the_time_of_a_template_is_masked_and_its_call_is_not() {
+    let line = "UDP CB007106 0000 C000020B 01BB C6336412 01BB NONE            100 sip b@x";
+    for (name, line) in [("proc_ip_vs_conn.txt", line.to_owned()), ("trace.txt", format!("  | {line}"))] {
+        let plain = |text: &str| Plain::of(name, text);
+        assert_eq!(plain(&line).times, [100.0], "{name}");
+        assert_eq!(plain(&line).lines, plain(&line.replace("100", " 99")).lines, "{name}");
+        assert_ne!(plain(&line).lines, plain(&line.replace("b@x", "a@x")).lines, "{name}");
     }
 }
 
