@@ -71,7 +71,8 @@ impl Shared {
         if slot.service.version != service.version {
             self.ease(&slot.service, service);
             if slot.service.scheduler == service.scheduler {
-                let candidates = Candidates { destinations: &service.destinations, loads: &self.loads };
+                let candidates =
+                    Candidates { destinations: &service.destinations, loads: &self.loads, v6: service.key.v6() };
                 slot.scheduler.inner_mut().update(&slot.service.destinations, &candidates, service.flags);
                 slot.service = Arc::clone(service);
             } else {
@@ -94,7 +95,7 @@ impl Shared {
     }
 
     fn start(&self, service: &Arc<Service>) -> Slot {
-        let candidates = Candidates { destinations: &service.destinations, loads: &self.loads };
+        let candidates = Candidates { destinations: &service.destinations, loads: &self.loads, v6: service.key.v6() };
         let start = WorkerStart { index: self.worker.0, count: self.workers.max(1) };
         let scheduler = AnyScheduler::new(service.scheduler, service.flags, &candidates, start);
         Slot { service: Arc::clone(service), scheduler }

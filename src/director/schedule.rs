@@ -115,7 +115,8 @@ impl<'s, A: Family> Lane<'s, A> {
     /// Asks the service's scheduler.
     pub(super) fn pick(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
         let slot = self.shared.schedulers.get_mut(service.id.index())?.as_mut()?;
-        let candidates = Candidates { destinations: &service.destinations, loads: &self.shared.loads };
+        let candidates =
+            Candidates { destinations: &service.destinations, loads: &self.shared.loads, v6: service.key.v6() };
         let flow = Flow {
             source: packet.src.ip(),
             destination: packet.dst.ip(),

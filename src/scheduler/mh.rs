@@ -50,14 +50,14 @@ impl Maglev {
     }
 
     /// Destinations in list order take so many free entries of their own permutation in turn, until all are taken.
-    fn fill(&mut self, destinations: &[Arc<Destination>]) {
+    fn fill(&mut self, destinations: &[Arc<Destination>], v6: bool) {
         let turns = turns(&self.weights);
         self.table.clear();
         if turns.iter().all(|t| *t == 0) {
             return;
         }
         self.table.resize(ENTRIES as usize, FREE);
-        let mut rows: Vec<_> = destinations.iter().map(|d| Row::new(d)).collect();
+        let mut rows: Vec<_> = destinations.iter().map(|d| Row::new(d, v6)).collect();
         let turn = |(place, turns): (u32, &u32)| (0..*turns).map(move |_| place);
         let places = (0_u32..).zip(&turns).cycle().flat_map(turn).take(ENTRIES as usize);
         for place in places {
@@ -81,7 +81,7 @@ impl Scheduler for Maglev {
     fn update(&mut self, _before: &[Arc<Destination>], candidates: &Candidates<'_>, flags: ServiceFlags) {
         (self.fallback, self.port) = (flags.sched1, flags.sched2);
         self.remember(candidates.destinations);
-        self.fill(candidates.destinations);
+        self.fill(candidates.destinations, candidates.v6);
     }
 }
 
@@ -101,8 +101,8 @@ struct Row {
 }
 
 impl Row {
-    fn new(destination: &Destination) -> Self {
-        let hash = |key| hash(key, destination.address, destination.port, 0);
+    fn new(destination: &Destination, v6: bool) -> Self {
+        let hash = |key| hash(key, seen_as(destination.address, v6), destination.port, 0);
         Self { entry: hash(LOOKUP_KEY) % ENTRIES, skip: hash(SKIP_KEY) % (ENTRIES - 1) + 1 }
     }
 
@@ -116,6 +116,17 @@ impl Row {
                 return;
             }
         }
+    }
+}
+
+/// A destination's address as the kernel hashes it, by the family of the service: of an IPv6 one in a service of IPv4 the first word.
+fn seen_as(address: IpAddr, v6: bool) -> IpAddr {
+    match address {
+        IpAddr::V6(address) if !v6 => {
+            let [a, b, c, d, ..] = address.octets();
+            IpAddr::from([a, b, c, d])
+        }
+        address => address,
     }
 }
 

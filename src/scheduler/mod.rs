@@ -87,6 +87,8 @@ pub struct Candidates<'a> {
     pub destinations: &'a [Arc<Destination>],
     /// By [`DestId`].
     pub loads: &'a [Load],
+    /// Is it a service of IPv6? Through tunnels its destinations may be of the other family.
+    pub v6: bool,
 }
 
 impl Candidates<'_> {

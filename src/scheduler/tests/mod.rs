@@ -19,7 +19,7 @@ struct World {
 
 impl World {
     fn new(name: SchedulerName, flags: ServiceFlags, worker: WorkerStart) -> Self {
-        let nobody = Candidates { destinations: &[], loads: &[] };
+        let nobody = Candidates { destinations: &[], loads: &[], v6: true };
         let mut scheduler = AnyScheduler::new(name, flags, &nobody, worker);
         scheduler.inner_mut().tune(&Settings::default());
         Self { destinations: Vec::new(), loads: Vec::new(), flags, scheduler, now: Tick(0) }
@@ -28,7 +28,7 @@ impl World {
     fn change(&mut self, change: impl FnOnce(&mut Vec<Arc<Destination>>)) {
         let before = self.destinations.clone();
         change(&mut self.destinations);
-        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads };
+        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, v6: true };
         self.scheduler.inner_mut().update(&before, &candidates, self.flags);
     }
 
@@ -51,7 +51,7 @@ impl World {
 
     /// Picks, and counts the new connection as an active one.
     fn pick(&mut self, flow: &Flow) -> Option<DestId> {
-        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads };
+        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, v6: true };
         let pick = self.scheduler.inner_mut().schedule(&candidates, flow, self.now)?;
         self.loads[pick.index()].active += 1;
         Some(pick)
