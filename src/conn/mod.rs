@@ -95,8 +95,8 @@ impl ConnFlags {
     pub const SUPERSEDED: Self = Self(1 << 12);
     /// Took the replies or the client's packets of an older connection.
     pub const SUPERSEDES: Self = Self(1 << 13);
-    /// Another connection, newer and with the same client and virtual address, gets the client's packets: this one ends at the next tick,
-    /// unless the server says something before.
+    /// Another connection, newer and with the same client and virtual address, gets the client's packets. If it is a reuse, this
+    /// one ends at the next tick, unless the server says something before.
     pub const RETIRED: Self = Self(1 << 14);
     /// An application helper reads its data (an FTP control connection).
     pub const HELPED: Self = Self(1 << 15);
