@@ -283,7 +283,7 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// Answers a packet of a connection. Under DR and TUN the error, which has the virtual address as its source, counts as a packet
-    /// from the server.
+    /// from the server; under NAT too, if such a connection was just replaced and has not ended yet.
     #[cold]
     fn refuse_bound<F: Frame>(
         &mut self,
@@ -294,9 +294,9 @@ impl<'s, A: Family> Lane<'s, A> {
         reason: DropReason,
     ) -> Verdict {
         let verdict = self.refuse(frame, packet, fault, reason);
-        if let (Some(dest), false, Verdict::Transmit(_) | Verdict::Hold(..)) =
-            (bound.dest, bound.flags.contains(ConnFlags::NAT), verdict)
-        {
+        let nat = bound.flags.contains(ConnFlags::NAT);
+        let dest = if nat { self.replaced(packet.hash, &request_key(&packet)) } else { bound.dest };
+        if let (Some(dest), Verdict::Transmit(_) | Verdict::Hold(..)) = (dest, verdict) {
             self.count_out(dest, frame.bytes().len().saturating_sub(packet.at.l3));
         }
         verdict

@@ -4,6 +4,7 @@
 //! by a new one and has not ended yet, or to whom another server made a call.
 
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
+use crate::destination::DestId;
 use crate::director::Lane;
 use crate::director::family::Family;
 
@@ -32,6 +33,16 @@ impl<A: Family> Lane<'_, A> {
         if let Some(new) = new.and_then(|id| self.tables.connections.get_mut(id)) {
             new.flags.insert(ConnFlags::SUPERSEDES);
         }
+    }
+
+    /// The destination, if it is still there, of the connection under DR or TUN that the client's one under NAT replaces.
+    pub(super) fn replaced(&self, hash: u64, key: &RequestKey<A>) -> Option<DestId> {
+        let is_old = |c: &Connection<A>| {
+            let freed = Connection { flags: c.flags.without(ConnFlags::RETIRED), ..*c };
+            !c.flags.contains(ConnFlags::NAT) && key.matches(&freed)
+        };
+        let old = self.tables.connections.find(hash, is_old).and_then(|id| self.tables.connections.get(id))?;
+        Some(old.dest).filter(|dest| self.snapshot.paths.get(dest.index()).is_some_and(|path| path.available))
     }
 
     /// Gives what a connection that has ended had taken back to the newest of those that it had taken it from.
