@@ -11,6 +11,7 @@ use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::stats::Traffic;
+use crate::time::Tick;
 
 /// The scheduler of one service, and the service as it last saw it.
 #[derive(Debug)]
@@ -42,6 +43,11 @@ impl Shared {
         }
         let schedulers = self.schedulers.iter_mut().flatten();
         schedulers.for_each(|slot| slot.scheduler.inner_mut().tune(&rules.settings));
+    }
+
+    /// Does a scheduler remember the destination?
+    pub(super) fn remembers(&mut self, uid: u64, now: Tick) -> bool {
+        self.schedulers.iter_mut().flatten().any(|slot| slot.scheduler.inner_mut().remembers(uid, now))
     }
 
     /// Clears what was counted for the destination that had this index before.

@@ -34,7 +34,7 @@ use crate::app::Apps;
 use crate::burst::{Burst, Kind, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
-use crate::destination::DestId;
+use crate::destination::{DestId, Destination};
 use crate::family::Address;
 use crate::forward::{self, ETHERNET, Offsets};
 use crate::frame::Frame;
@@ -338,6 +338,12 @@ impl Director {
     /// Connections of a destination.
     pub fn load(&self, dest: DestId) -> Load {
         self.core.shared.loads.get(dest.index()).copied().unwrap_or_default()
+    }
+
+    /// Does anything here still refer to a destination that was removed: a connection, a template or a scheduler's memory?
+    pub fn refers_to(&mut self, dest: &Destination, now: Instant) -> bool {
+        let load = self.load(dest.id);
+        load.total() + load.persistent > 0 || self.core.shared.remembers(dest.uid, now.tick())
     }
 
     /// Tells how many connections other workers hold to a destination.

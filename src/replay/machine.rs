@@ -343,20 +343,23 @@ impl Machine {
         total
     }
 
-    /// Forgets removed destinations that have been without connections for two minutes (`ip_vs_dest_trash_expire`).
+    /// Forgets removed destinations that nothing has referred to for two minutes, no connection and no scheduler
+    /// (`ip_vs_dest_trash_expire`).
     fn empty_trash(&mut self) {
         self.absorb();
-        let director = &self.director;
+        let now = self.now;
+        let director = &mut self.director;
         let removed: Vec<_> = self
             .store
             .counted()
             .filter(|(d, _)| !d.available)
-            .map(|(d, _)| (d.id, d.uid, director.load(d.id)))
+            .map(|(d, _)| (d.id, d.uid, director.refers_to(d, now)))
             .collect();
+        self.idle.retain(|idle, _| removed.iter().any(|(_, uid, _)| uid == idle));
         let mut gone = Vec::new();
-        for (id, uid, load) in removed {
+        for (id, uid, used) in removed {
             let looks = self.idle.entry(uid).or_default();
-            *looks = if load.total() + load.persistent == 0 { *looks + 1 } else { 0 };
+            *looks = if used { 0 } else { *looks + 1 };
             if *looks >= LOOKS {
                 self.forgotten += self.director.traffic(id);
                 gone.push(id);

@@ -19,6 +19,13 @@ struct Entry<V> {
     value: V,
 }
 
+impl<V> Entry<V> {
+    /// Only what was last used before the check can have been found old by it.
+    fn is_old(&self, check: Tick, expiration: u32) -> bool {
+        self.used.reached(check) && check.since(self.used) >= expiration
+    }
+}
+
 type Set<V> = [Option<Entry<V>>; WAYS];
 
 /// Values by address.
@@ -44,8 +51,7 @@ impl<V> Cache<V> {
         let check = self.last_check(now);
         let expiration = self.expiration;
         let slot = self.set(address).iter_mut().find(|slot| slot.as_ref().is_some_and(|e| e.address == address))?;
-        // Only what was last used before the check can have been found old by it.
-        if slot.as_ref().is_some_and(|e| e.used.reached(check) && check.since(e.used) >= expiration) {
+        if slot.as_ref().is_some_and(|e| e.is_old(check, expiration)) {
             *slot = None;
         }
         let entry = slot.as_mut()?;
@@ -68,6 +74,12 @@ impl<V> Cache<V> {
     /// Every value that is remembered.
     pub(super) fn values(&mut self) -> impl Iterator<Item = &mut V> {
         self.sets.iter_mut().flatten().flatten().map(|entry| &mut entry.value)
+    }
+
+    /// Is there an entry with such a value that no check has forgotten yet?
+    pub(super) fn holds(&mut self, now: Tick, wanted: impl Fn(&V) -> bool) -> bool {
+        let (check, expiration) = (self.last_check(now), self.expiration);
+        self.sets.iter().flatten().flatten().any(|entry| !entry.is_old(check, expiration) && wanted(&entry.value))
     }
 
     fn set(&mut self, address: IpAddr) -> &mut Set<V> {
@@ -101,6 +113,8 @@ mod tests {
         assert_eq!(cache.get(address(1), at(0)), None);
         cache.put(address(1), at(0), 'a');
         assert_eq!(cache.get(address(1), at(1190)), Some(&mut 'a'), "old, but not checked yet");
+        assert!(cache.holds(at(1790), |v| *v == 'a') && !cache.holds(at(1790), |v| *v == 'b'));
+        assert!(!cache.holds(at(1810), |_| true));
         assert_eq!(cache.get(address(1), at(1810)), None, "checked at 1800 s");
         cache.put(address(1), at(3500), 'b');
         assert_eq!(cache.get(address(1), at(5390)), Some(&mut 'b'), "fresh at 3600 s");

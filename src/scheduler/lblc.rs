@@ -35,6 +35,10 @@ impl Scheduler for Locality {
         Some(pick.id)
     }
 
+    fn remembers(&mut self, uid: u64, now: Tick) -> bool {
+        self.cache.holds(now, |known| *known == uid)
+    }
+
     fn tune(&mut self, settings: &Settings) {
         self.cache.expiration = settings.lblc_expiration.max(0).unsigned_abs().saturating_mul(HZ);
     }

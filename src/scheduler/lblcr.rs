@@ -132,6 +132,10 @@ impl Scheduler for Replication {
         self.cache.values().for_each(|set| set.follow(candidates));
     }
 
+    fn remembers(&mut self, uid: u64, now: Tick) -> bool {
+        self.cache.holds(now, |set| set.members().iter().any(|m| m.uid == uid))
+    }
+
     fn tune(&mut self, settings: &Settings) {
         self.cache.expiration = settings.lblcr_expiration.max(0).unsigned_abs().saturating_mul(HZ);
     }

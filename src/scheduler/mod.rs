@@ -135,6 +135,12 @@ pub trait Scheduler {
         let _ = (before, candidates, flags);
     }
 
+    /// Does it still refer to the removed destination of that uid? In the kernel that keeps what the destination has counted.
+    fn remembers(&mut self, uid: u64, now: Tick) -> bool {
+        let _ = (uid, now);
+        false
+    }
+
     /// Takes the sysctls that concern it. To be called after its making and whenever they change.
     fn tune(&mut self, settings: &Settings) {
         let _ = settings;
