@@ -21,8 +21,8 @@ use crate::packet::End;
 use crate::proto::Direction;
 use crate::snapshot::Snapshot;
 use crate::stats::{DropReason, Event};
-use crate::verdict::{Origin, PortId, Verdict};
-use crate::wire::icmpv4;
+use crate::verdict::{Cut, Origin, PortId, Verdict};
+use crate::wire::{icmpv4, ipv4};
 
 /// Where an error comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,7 +149,7 @@ impl<A: Family> Lane<'_, A> {
         self.enter(&flow, mark)
     }
 
-    /// Sends an error on to a connection's server, by the connection's method. Its length is never too much.
+    /// Sends an error on to a connection's server, by the connection's method. One too long is not refused: it leaves in pieces.
     fn relay<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -182,7 +182,12 @@ impl<A: Family> Lane<'_, A> {
         {
             return Verdict::Drop(reason);
         }
-        forward::verdict(forward::send(frame, &hop))
+        let pieces = forward::mtu(&hop).filter(|mtu| may_be_cut(frame, packet.at.l3, *mtu));
+        let exit = forward::send(frame, &hop);
+        match pieces {
+            Some(mtu) => forward::in_pieces(exit, Cut::AtMost(mtu)),
+            None => forward::verdict(exit),
+        }
     }
 
     /// What a server, or a router before it, says of a client's packet goes to the client, as if from the virtual address.
@@ -288,4 +293,16 @@ impl<A: Family> Lane<'_, A> {
             _ => self.count_in(dest, packet.length),
         }
     }
+}
+
+/// Takes DF off a packet of IPv4 that is longer than that, as the kernel does when it relays errors; false for any other.
+#[cold]
+fn may_be_cut<F: Frame>(frame: &mut F, l3: usize, mtu: u16) -> bool {
+    let bytes = frame.bytes_mut().get_mut(l3..).unwrap_or_default();
+    let Ok(mut packet) = ipv4::Packet::new_checked(bytes) else { return false };
+    let long = packet.total_len() > mtu;
+    if long {
+        packet.set_dont_fragment(false);
+    }
+    long
 }

@@ -1,0 +1,7 @@
+ip link set eth1 mtu 1280
+ipvsadm -A -t 192.0.2.10:80 -s rr
+ipvsadm -a -t 192.0.2.10:80 -r 198.51.100.11:80 -m
+ipvsadm -A -t 192.0.2.11:80 -s rr
+ipvsadm -a -t 192.0.2.11:80 -r 198.51.100.11:80 -g
+ipvsadm -A -t 192.0.2.12:80 -s rr
+ipvsadm -a -t 192.0.2.12:80 -r 198.51.100.11:80 -i --tun-type gre
