@@ -24,7 +24,7 @@ use crate::wire::{checksum, ethernet, ipv4, protocol, tcp, udp};
 
 /// Where the transport header begins.
 const L4: usize = ETHERNET + ipv4::HEADER_LEN;
-/// Ethernet, IPv4 and TCP without options. Every Ethernet frame is as long as that, whatever it carries.
+/// Ethernet, IPv4 and TCP without options. A frame off a wire is never shorter, whatever it carries (IEEE 802.3 pads to 60 bytes).
 const HEAD: usize = L4 + tcp::HEADER_LEN;
 /// Ethertype, and IPv4's version and header length, of a packet without options.
 const PLAIN: u64 = (ethernet::ethertype::IPV4 as u64) << 8 | 0x45;
