@@ -192,6 +192,9 @@ pub struct PortConfig {
     /// Name of the kernel twin; empty for none; the port's name unless given.
     #[serde(default)]
     pub twin: Option<String>,
+    /// Does the twin stay, with its addresses and routes, when the director ends?
+    #[serde(default = "value::yes")]
+    pub keep_twin: bool,
     /// Addresses to put on the twin.
     #[serde(default)]
     pub addresses: Vec<value::Cidr>,

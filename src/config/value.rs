@@ -198,6 +198,10 @@ pub(super) fn default_descriptors() -> u16 {
     1024
 }
 
+pub(super) fn yes() -> bool {
+    true
+}
+
 /// Checks that the kernel would take the name for an interface.
 pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
     let fits = (1..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');

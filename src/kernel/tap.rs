@@ -1,5 +1,7 @@
 //! One TAP interface, the kernel's end of a port (Linux `Documentation/networking/tuntap.rst`). No offload is offered on it, so that
-//! the kernel hands over whole frames with finished checksums. It goes when its descriptor is closed, with the process at the latest.
+//! the kernel hands over whole frames with finished checksums. A kept one outlives the process that holds it, without carrier until
+//! the next holds it: addresses and routes stay, and whoever watches the interface (keepalived) sees a link that went and came back
+//! instead of an interface that is another one. Any other goes when its descriptor is closed, with the process at the latest.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -22,9 +24,10 @@ pub enum TapError {
     /// The kernel takes no such name.
     #[error("twin {0:?}: not a name for an interface (empty, '.', '..', or with '/', ':', '%' or white space)")]
     BadName(String),
-    /// There is such an interface.
+    /// There is such an interface, and it cannot be this one's.
     #[error(
-        "twin {0:?}: an interface of that name exists already; name another, or remove it with `ip link delete {0}`"
+        "twin {0:?}: an interface of that name exists already, and it is no TAP that was kept for pollvsd (keep_twin), or another \
+         program holds it; name another, or remove it with `ip link delete {0}`"
     )]
     Taken(String),
     /// No TUN/TAP driver.
@@ -66,19 +69,23 @@ impl std::fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// Makes an interface of that name, MAC and MTU (bytes of IP packet) and brings it up.
+    /// Makes an interface of that name, MAC and MTU (bytes of IP packet) and brings it up. One to `keep` stays when this is dropped,
+    /// and is taken hold of when it is there and nobody holds it.
     ///
     /// # Errors
     /// What is in the way, and what to do about it.
-    pub fn create(name: &str, mac: MacAddr, mtu: u16) -> Result<Self, TapError> {
+    pub fn create(name: &str, mac: MacAddr, mtu: u16, keep: bool) -> Result<Self, TapError> {
         check_name(name)?;
-        // TUNSETIFF would attach to a persistent TAP of that name, with whatever settings it has.
-        if if_nametoindex(name).is_ok() {
+        // What was kept once stays for good, which is not what is asked for.
+        if !keep && if_nametoindex(name).is_ok() {
             return Err(TapError::Taken(name.to_owned()));
         }
         let builder = DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state();
         let device = builder.build_sync().map_err(|e| not_made(name, e))?;
         let refused = |what| move |source| TapError::Refused { name: name.to_owned(), what, source };
+        if keep {
+            device.persist().map_err(refused("persistence"))?;
+        }
         device.set_mac_address(mac.0).map_err(refused("MAC address"))?;
         device.set_mtu(mtu).map_err(refused("MTU"))?;
         device.set_nonblocking(true).map_err(refused("non-blocking mode"))?;
@@ -149,7 +156,7 @@ mod tests {
             ("twin%d", "not a name"),
             ("sixteen-bytes-xx", "16 bytes"),
         ] {
-            let error = Tap::create(name, MacAddr([2, 0, 0, 0, 0, 1]), 1500).unwrap_err().to_string();
+            let error = Tap::create(name, MacAddr([2, 0, 0, 0, 0, 1]), 1500, false).unwrap_err().to_string();
             assert!(error.contains(says), "{name:?}: {error}");
         }
         assert!(check_name("fifteen-bytes-x").is_ok());

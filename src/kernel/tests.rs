@@ -57,6 +57,11 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
+/// What ip(8) prints.
+fn shown(arguments: &str) -> String {
+    String::from_utf8(Command::new("ip").args(arguments.split(' ')).output().unwrap().stdout).unwrap()
+}
+
 /// Runs many commands of ip(8) at once.
 fn ip_batch(lines: &str) {
     let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
@@ -72,7 +77,7 @@ struct World {
 
 /// One port whose twin is called twin0.
 fn world(pool: usize, depth: usize) -> World {
-    let tap = Tap::create("twin0", TWIN, 1500).unwrap();
+    let tap = Tap::create("twin0", TWIN, 1500, false).unwrap();
     let info = PortInfo { name: "outside".into(), mac: TWIN, mtu: 1500, twin: true };
     let ports = vec![Port { info, twin: Some(tap.index()) }];
     let (twin, mut ends) = Twin::start(vec![(PORT, tap)], Pool(pool), 1, depth).unwrap();
@@ -286,7 +291,7 @@ fn ipv6_is_followed_as_well() {
 fn a_multipath_route_that_loses_its_first_hop_goes_by_the_second() {
     in_namespace(|| {
         let world = world(1000, 64);
-        let _other = Tap::create("other", PEER, 1500).unwrap();
+        let _other = Tap::create("other", PEER, 1500, false).unwrap();
         ip("addr add 198.18.0.1/24 dev other");
         ip("addr add 192.0.2.1/24 dev twin0");
         ip("route add default nexthop via 198.18.0.2 nexthop via 192.0.2.9");
@@ -350,8 +355,7 @@ fn a_neighbour_that_the_operator_fixed_stays_fixed() {
             watcher.keep_fresh(vec![OTHER.into()]);
             watcher.resolve(PORT, OTHER.into());
         });
-        let shown = Command::new("ip").args(["neigh", "show", "dev", "twin0"]).output().unwrap();
-        let shown = String::from_utf8(shown.stdout).unwrap();
+        let shown = shown("neigh show dev twin0");
         assert!(shown.contains("192.0.2.9 lladdr 02:00:00:00:00:09 PERMANENT"), "{shown}");
     });
 }
@@ -385,10 +389,39 @@ fn changes_that_overrun_the_socket_are_not_lost() {
 fn a_name_is_taken_once_and_free_when_the_twin_is_gone() {
     in_namespace(|| {
         let first = world(10, 8);
-        let error = Tap::create("twin0", TWIN, 1500).unwrap_err();
+        let error = Tap::create("twin0", TWIN, 1500, false).unwrap_err();
         assert!(matches!(error, TapError::Taken(_)), "{error}");
         drop(first);
-        assert!(Tap::create("twin0", TWIN, 9000).is_ok());
+        assert!(Tap::create("twin0", TWIN, 9000, false).is_ok());
+    });
+}
+
+/// What keepalived or the operator put on the twin must be there when pollvsd is back, whatever it died of.
+#[test]
+fn a_kept_twin_outlives_its_holder_with_its_addresses_and_without_carrier() {
+    in_namespace(|| {
+        let first = Tap::create("twin0", TWIN, 1500, true).unwrap();
+        ip("addr add 192.0.2.1/24 dev twin0");
+        ip("route add 198.51.100.0/24 via 192.0.2.9");
+        let error = Tap::create("twin0", TWIN, 1500, true).unwrap_err();
+        assert!(matches!(error, TapError::Taken(_)), "two hold one twin: {error}");
+        let index = first.index();
+        drop(first);
+        assert!(shown("link show twin0").contains("NO-CARRIER"));
+        let second = Tap::create("twin0", PEER, 1400, true).unwrap();
+        assert_eq!(second.index(), index);
+        let link = shown("link show twin0");
+        assert!(link.contains("LOWER_UP") && link.contains("mtu 1400") && link.contains(&PEER.to_string()), "{link}");
+        assert!(shown("addr show twin0").contains("192.0.2.1/24") && shown("route").contains("198.51.100.0/24"));
+    });
+}
+
+#[test]
+fn an_interface_that_is_no_tap_is_left_alone() {
+    in_namespace(|| {
+        ip("link add twin0 type veth peer name other");
+        let error = Tap::create("twin0", TWIN, 1500, true).unwrap_err();
+        assert!(matches!(error, TapError::Taken(_)), "{error}");
     });
 }
 

@@ -97,10 +97,8 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
         let id = PortId(u16::try_from(index).context("more ports than a port number holds")?);
         if let Some(name) = port.twin_name() {
             let mtu = port.mtu.unwrap_or(open.mtu());
-            taps.push((
-                id,
-                Tap::create(name, open.mac(), mtu).with_context(|| format!("twin of port {:?}", port.name))?,
-            ));
+            let tap = Tap::create(name, open.mac(), mtu, port.keep_twin);
+            taps.push((id, tap.with_context(|| format!("twin of port {:?}", port.name))?));
         }
         let finishing = if open.verifies_checksums() { ", checksums finished in software" } else { "" };
         let (mac, driver) = (open.mac(), open.driver());
