@@ -21,7 +21,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_(get_port_by_name|info_get|configure|start|stop|close|get_mtu|socket_id)",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_[rt]x_queue_setup",
-    "rte_eth_(macaddr_get|promiscuous_enable|link_get_nowait|stats_get)",
+    "rte_eth_(macaddr_get|promiscuous_enable|allmulticast_enable|link_get_nowait|stats_get)",
 ];
 const TYPES: &[&str] = &["rte_eth_(conf|dev_info|stats|link)", "rte_mbuf", "rte_ether_addr"];
 const CONSTANTS: &[&str] =

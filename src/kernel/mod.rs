@@ -1,6 +1,7 @@
 //! The kernel as the control plane's friend: a TAP beside each port (the twin), through which the kernel speaks ARP, ND, ICMP, BGP and
 //! ssh on the port's wire, and rtnetlink, by which the addresses, routes and neighbours that it knows reach the data path.
 
+mod carrier;
 mod fresh;
 mod rtnetlink;
 mod sysctl;
@@ -12,6 +13,7 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
+pub use carrier::interface_behind;
 pub use sysctl::check_sysctls;
 pub use tap::{Tap, TapError};
 pub use twin::{Twin, TwinCounters, TwinEnd};

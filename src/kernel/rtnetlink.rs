@@ -144,6 +144,14 @@ impl Requests {
         }
     }
 
+    /// Gives an interface carrier, or takes it. The kernel lets that be done to a TAP since Linux 5.0.
+    pub(super) fn set_carrier(&mut self, interface: u32, up: bool) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = interface;
+        message.attributes.push(LinkAttribute::Carrier(up.into()));
+        self.call(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
     fn call(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(request, flags | NLM_F_ACK)?;
         self.answers(&mut Vec::new()).map(drop)
@@ -287,7 +295,9 @@ fn is_whole(message: &LinkMessage) -> bool {
 }
 
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link { mac: MacAddr::default(), mtu: 0, up: message.header.flags.contains(LinkFlags::Up) };
+    let flags = message.header.flags;
+    let (up, carrier) = (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::LowerUp));
+    let mut link = Link { mac: MacAddr::default(), mtu: 0, up, carrier };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,

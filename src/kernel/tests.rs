@@ -79,7 +79,7 @@ struct World {
 fn world(pool: usize, depth: usize) -> World {
     let tap = Tap::create("twin0", TWIN, 1500, false).unwrap();
     let info = PortInfo { name: "outside".into(), mac: TWIN, mtu: 1500, twin: true };
-    let ports = vec![Port { info, twin: Some(tap.index()) }];
+    let ports = vec![Port { info, twin: Some(tap.index()), behind: None }];
     let (twin, mut ends) = Twin::start(vec![(PORT, tap)], Pool(pool), 1, depth).unwrap();
     World { twin, end: ends.remove(0), ports }
 }
@@ -413,6 +413,47 @@ fn a_kept_twin_outlives_its_holder_with_its_addresses_and_without_carrier() {
         let link = shown("link show twin0");
         assert!(link.contains("LOWER_UP") && link.contains("mtu 1400") && link.contains(&PEER.to_string()), "{link}");
         assert!(shown("addr show twin0").contains("192.0.2.1/24") && shown("route").contains("198.51.100.0/24"));
+    });
+}
+
+#[test]
+fn a_twin_shows_the_carrier_of_its_wire() {
+    in_namespace(|| {
+        let mut world = world(1000, 64);
+        ip("link add card type veth peer name cable");
+        ip("link set card up");
+        ip("link set cable up");
+        world.ports[0].behind = interface_behind("net_af_packet0,iface=card");
+        let carrier = || shown("link show twin0").contains("LOWER_UP");
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            for (command, expected) in
+                [("link set cable down", false), ("link set cable up", true), ("link del card", false)]
+            {
+                assert_eq!(carrier(), !expected, "before {command}");
+                ip(command);
+                let changed = async {
+                    while carrier() != expected {
+                        let _ = tokio::time::timeout(Duration::from_millis(20), watcher.next_network()).await;
+                    }
+                };
+                assert!(tokio::time::timeout(SECONDS, changed).await.is_ok(), "not after {command}");
+            }
+        });
+    });
+}
+
+#[test]
+fn a_twin_shows_the_link_of_its_device() {
+    in_namespace(|| {
+        let world = world(1000, 64);
+        block_on(async {
+            let mut watcher = Watcher::new(world.ports.clone()).unwrap();
+            watcher.device_link(PORT, false);
+            assert!(shown("link show twin0").contains("NO-CARRIER"));
+            watcher.device_link(PORT, true);
+            assert!(shown("link show twin0").contains("LOWER_UP"));
+        });
     });
 }
 

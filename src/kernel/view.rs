@@ -19,6 +19,8 @@ pub struct Port {
     pub info: PortInfo,
     /// The interface index of its twin, if it has one.
     pub twin: Option<u32>,
+    /// The index of the kernel interface that its device takes its frames from, if there is one.
+    pub behind: Option<u32>,
 }
 
 /// An interface.
@@ -30,6 +32,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up. A link that goes down takes its routes with it, which are then read anew.
     pub up: bool,
+    /// Has it carrier?
+    pub carrier: bool,
 }
 
 /// An address on an interface.
@@ -236,6 +240,11 @@ impl View {
         changed
     }
 
+    /// Is the interface there, up, and with carrier?
+    pub fn has_carrier(&self, interface: u32) -> bool {
+        self.links.get(&interface).is_some_and(|link| link.up && link.carrier)
+    }
+
     /// The neighbour of that key.
     pub fn neighbour(&self, key: &Key) -> Option<&Neighbour> {
         self.neighbours.get(key)
@@ -385,6 +394,7 @@ mod tests {
         let port = |name: &str, last, twin| Port {
             info: PortInfo { name: name.into(), mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1500, twin: false },
             twin,
+            behind: None,
         };
         vec![port("outside", 1, Some(TWIN)), port("inside", 2, Some(SECOND)), port("bare", 3, None)]
     }
@@ -403,7 +413,7 @@ mod tests {
     }
 
     fn link(mtu: u32, last: u8) -> Event {
-        Event::Link(TWIN, Link { mac: MacAddr([2, 0, 0, 0, 0, last]), mtu, up: true })
+        Event::Link(TWIN, Link { mac: MacAddr([2, 0, 0, 0, 0, last]), mtu, up: true, carrier: true })
     }
 
     fn view(events: impl IntoIterator<Item = Event>, routes: Vec<KernelRoute>) -> View {

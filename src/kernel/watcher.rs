@@ -10,6 +10,7 @@ use netlink_sys::TokioSocket;
 use nix::errno::Errno;
 use rustc_hash::FxHashSet;
 
+use super::carrier::Wires;
 use super::fresh::Fresh;
 use super::rtnetlink::{self, Requests};
 use super::view::{Effect, Event, Key, Port, Reach, View};
@@ -43,6 +44,7 @@ pub struct Watcher {
     network: Arc<Network>,
     destinations: Vec<IpAddr>,
     fresh: Fresh,
+    wires: Wires,
     pending: Pending,
     due: Option<Instant>,
     cost: Duration,
@@ -70,6 +72,7 @@ impl Watcher {
             events,
             requests,
             view,
+            wires: Wires::new(ports.len()),
             ports,
             network,
             destinations: Vec::new(),
@@ -80,6 +83,7 @@ impl Watcher {
             overruns: 0,
         };
         watcher.choose_fresh(Instant::now());
+        watcher.show_wires();
         Ok(watcher)
     }
 
@@ -135,6 +139,13 @@ impl Watcher {
         self.probe_due(now);
     }
 
+    /// Takes in whether a port's device has a link, and shows it on the twin.
+    pub fn device_link(&mut self, port: PortId, up: bool) {
+        if self.wires.device(port, up) {
+            self.show_wires();
+        }
+    }
+
     /// Puts an address on the twin of a port; it is no error when it is there.
     ///
     /// # Errors
@@ -150,6 +161,17 @@ impl Watcher {
 
     fn is_twin(&self, interface: u32) -> bool {
         self.ports.iter().any(|p| p.twin == Some(interface))
+    }
+
+    /// Gives every twin the carrier of its wire.
+    fn show_wires(&mut self) {
+        for (twin, up) in self.wires.changes(&self.view, &self.ports) {
+            let port = self.ports.iter().find(|p| p.twin == Some(twin)).map_or("", |p| p.info.name.as_str());
+            match self.requests.set_carrier(twin, up) {
+                Ok(()) => tracing::info!("port {port}: link {}", state(up)),
+                Err(error) => tracing::warn!("port {port}: link {}, which its twin does not show: {error}", state(up)),
+            }
+        }
     }
 
     fn wake(&self) -> Instant {
@@ -187,7 +209,11 @@ impl Watcher {
         }
         // Of a link that is no twin only its routes matter, and they are compared when they have been read.
         let other_link = matches!(event, Event::Link(index, _) if !self.is_twin(index));
+        let link = matches!(event, Event::Link(..) | Event::LinkGone(_));
         let Effect { network, routes } = self.view.apply(event);
+        if link {
+            self.show_wires();
+        }
         self.pending.network |= network && !other_link;
         self.pending.routes |= routes;
         if network || routes {
@@ -224,6 +250,7 @@ impl Watcher {
     fn reread(&mut self) -> io::Result<bool> {
         if self.pending.everything {
             self.view = self.requests.view()?;
+            self.show_wires();
             return Ok(true);
         }
         let routes = self.pending.routes && self.requests.replace_routes(&mut self.view)?;
@@ -254,6 +281,10 @@ impl Watcher {
             tracing::debug!(neighbour = %key.1, %error, "the kernel does not resolve it");
         }
     }
+}
+
+fn state(up: bool) -> &'static str {
+    if up { "up" } else { "down" }
 }
 
 /// The neighbour that an event says is no longer sure.

@@ -45,7 +45,6 @@ pub(crate) struct Prepared {
     queues: Vec<Vec<Queue>>,
     pool: MbufPool,
     taps: Vec<(PortId, Tap)>,
-    names: Vec<String>,
 }
 
 /// The data path at work.
@@ -54,6 +53,7 @@ pub(crate) struct DataPlane {
     threads: Vec<JoinHandle<()>>,
     /// What the workers want resolved.
     pub(crate) questions: mpsc::Receiver<Question>,
+    ports: Vec<Arc<Port>>,
 }
 
 /// Makes the mailboxes of all workers.
@@ -111,8 +111,7 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
         ports.push(Arc::new(open));
         queues.push(its_queues);
     }
-    let names = config.ports.iter().map(|p| p.name.clone()).collect();
-    Ok(Prepared { ports, queues, pool, taps, names })
+    Ok(Prepared { ports, queues, pool, taps })
 }
 
 fn start_eal(config: &Config) -> anyhow::Result<Eal> {
@@ -158,13 +157,14 @@ fn settings(config: &Config, port: &PortConfig) -> PortSettings {
 
 impl Prepared {
     /// The ports as the kernel's view of the network is read for them.
-    pub(crate) fn kernel_ports(&self) -> Vec<kernel::Port> {
+    pub(crate) fn kernel_ports(&self, config: &Config) -> Vec<kernel::Port> {
         let twin = |id: u16| self.taps.iter().find(|(port, _)| port.0 == id).map(|(_, tap)| tap.index());
-        let port = |(id, (port, name)): (u16, (&Arc<Port>, &String))| kernel::Port {
-            info: PortInfo { name: name.clone(), mac: port.mac(), mtu: port.mtu(), twin: twin(id).is_some() },
+        let port = |(id, (port, settings)): (u16, (&Arc<Port>, &PortConfig))| kernel::Port {
+            info: PortInfo { name: settings.name.clone(), mac: port.mac(), mtu: port.mtu(), twin: twin(id).is_some() },
             twin: twin(id),
+            behind: kernel::interface_behind(&settings.device),
         };
-        (0..).zip(self.ports.iter().zip(&self.names)).map(port).collect()
+        (0..).zip(self.ports.iter().zip(&config.ports)).map(port).collect()
     }
 
     /// Names of the twins in the kernel.
@@ -229,7 +229,7 @@ impl Prepared {
             };
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts)?);
         }
-        Ok(DataPlane { twin, threads, questions })
+        Ok(DataPlane { twin, threads, questions, ports: self.ports })
     }
 }
 
@@ -281,6 +281,11 @@ impl FrameSource for Source {
 }
 
 impl DataPlane {
+    /// Whether each port's device has a link.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (PortId, bool)> {
+        (0..).map(PortId).zip(self.ports.iter().map(|port| port.link_is_up()))
+    }
+
     /// Waits for the workers, which have been told to stop, then closes ports and twins.
     pub(crate) fn join(self) {
         for thread in self.threads {
@@ -288,6 +293,6 @@ impl DataPlane {
                 tracing::error!("a worker has ended by a fault of the program");
             }
         }
-        drop(self.twin);
+        drop((self.twin, self.ports));
     }
 }

@@ -26,6 +26,8 @@ use dataplane::{DataPlane, Question};
 
 /// How often the destinations in use are told to the part that keeps their neighbours resolved.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How often the devices are asked whether they have a link: what watches the twin learns of a lost one within this time.
+const LINKS: Duration = Duration::from_millis(100);
 
 /// Forwards packets to real servers as IPVS does, on DPDK ports.
 #[derive(Parser, Debug)]
@@ -92,7 +94,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     // First of all, so that a second director ends before it touches a device; clients wait for their greeting meanwhile.
     let server = control::server::Server::bind(&config.director.socket)?;
     let prepared = dataplane::prepare(&config)?;
-    let mut watcher = Watcher::new(prepared.kernel_ports()).context("cannot read the kernel's network")?;
+    let mut watcher = Watcher::new(prepared.kernel_ports(&config)).context("cannot read the kernel's network")?;
     assign(&mut watcher, &config)?;
     let twins = prepared.twin_names();
     check_sysctls(&twins.iter().map(String::as_str).collect::<Vec<_>>()).iter().for_each(|w| tracing::warn!("{w}"));
@@ -137,10 +139,12 @@ fn assign(watcher: &mut Watcher, config: &Config) -> anyhow::Result<()> {
 /// Carries the kernel's network to the workers, and their questions to the kernel. Never returns.
 async fn follow(control: &Control, watcher: &mut Watcher, plane: &mut DataPlane) {
     let mut refresh = tokio::time::interval(REFRESH);
+    let mut links = tokio::time::interval(LINKS);
     loop {
         tokio::select! {
             network = watcher.next_network() => publish(control, network).await,
             question = plane.questions.recv() => ask(watcher, question),
+            _ = links.tick() => plane.links().for_each(|(port, up)| watcher.device_link(port, up)),
             _ = refresh.tick() => watcher.keep_fresh(control.destination_addresses().await),
         }
     }

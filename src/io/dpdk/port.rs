@@ -84,6 +84,8 @@ impl Port {
         if settings.promiscuous {
             device.enable_promiscuous()?;
         }
+        // Neighbour discovery, VRRP and other directors' synchronisation come by multicast.
+        device.enable_multicast()?;
         device.start()?;
         let driver = driver_name(&info);
         device.set_verify_checksums(settings.verify_checksums.unwrap_or_else(|| leaves_checksums(&driver)));

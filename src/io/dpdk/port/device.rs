@@ -126,6 +126,15 @@ impl Device {
         self.check("switching to promiscuous mode", unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) })
     }
 
+    /// Has the device take the frames for all multicast addresses. One that cannot be told so (a kernel interface, say) is left as it is.
+    pub(super) fn enable_multicast(&self) -> Result<(), PortError> {
+        // SAFETY: no condition.
+        match unsafe { dpdk_sys::rte_eth_allmulticast_enable(self.id) } {
+            result if result == -ENOTSUP => Ok(()),
+            result => self.check("switching to taking multicast", result),
+        }
+    }
+
     pub(super) fn start(&self) -> Result<(), PortError> {
         // SAFETY: configured, and its queues are set up.
         self.check("starting", unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
@@ -139,12 +148,13 @@ impl Device {
         Ok(MacAddr(address.addr_bytes))
     }
 
+    /// A device that cannot tell has one.
     pub(super) fn link_is_up(&self) -> bool {
         // SAFETY: numbers, filled in by the call.
         let mut link: dpdk_sys::rte_eth_link = unsafe { zeroed() };
         // SAFETY: `link` is writable.
         let result = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.id, &mut link) };
-        result == 0 && u32::from(link.link_status()) == dpdk_sys::RTE_ETH_LINK_UP
+        result != 0 || u32::from(link.link_status()) == dpdk_sys::RTE_ETH_LINK_UP
     }
 
     pub(super) fn counters(&self) -> PortCounters {
@@ -193,6 +203,7 @@ impl Drop for Device {
 const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
 const EEXIST: i32 = 17;
+const ENOTSUP: i32 = 95;
 
 /// Is it a PCI address, with or without its domain?
 pub(super) fn is_pci(device: &str) -> bool {
