@@ -12,7 +12,7 @@ BUILD=(
 )
 NETWORK=(
     ip=iproute2 ethtool=ethtool nft=nftables nginx=nginx-light ab=apache2-utils curl=curl ping=iputils-ping
-    python3=python3 vsftpd=vsftpd
+    python3=python3 vsftpd=vsftpd keepalived=keepalived
 )
 LINT=(shellcheck=shellcheck)
 FUZZ=("c++=g++")
@@ -46,7 +46,7 @@ install_packages() {
     rm -f "$log"
 }
 
-# Web and FTP servers are wanted as programs, not as services of this machine.
+# Web and FTP servers, and keepalived, are wanted as programs, not as services of this machine.
 without_starting_services() {
     local policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
@@ -60,6 +60,7 @@ without_starting_services() {
     if [[ -d /run/systemd/system ]]; then
         [[ " $* " != *" nginx-light "* ]] || systemctl disable --quiet nginx
         [[ " $* " != *" vsftpd "* ]] || systemctl disable --quiet vsftpd
+        [[ " $* " != *" keepalived "* ]] || systemctl disable --quiet keepalived
     fi
 }
 

@@ -16,12 +16,13 @@
 # lives on their twins and never sees a frame of the two themselves.
 #
 # Source it and call the functions, or let it hold a network for another program:
-#   testbed.sh hold                     make it, print "ready NAME FOLDER", undo it at the end of stdin
+#   testbed.sh hold [pair]              make it (with a second director, `standby`), print "ready NAME FOLDER", undo it at the end of stdin
 #   testbed.sh config FOLDER [WORKERS]  print pollvsd's configuration for it; socket and state are in FOLDER
 #   testbed.sh addresses NAME           put the director's addresses on its twins, once pollvsd has made them
 set -euo pipefail
 
 TESTBED_ROLES=(lan client director rs1 rs2 rs3)
+TESTBED_DIRECTORS=(director)
 TESTBED_CLIENTS=(192.0.2.100 192.0.2.101 192.0.2.102 2001:db8:1::100 2001:db8:1::101 2001:db8:1::102)
 TESTBED_VIPS=(192.0.2.10 192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.14 2001:db8:1::10 2001:db8:1::11)
 TESTBED_DIRECT_VIPS=(192.0.2.11 192.0.2.12 2001:db8:1::11)
@@ -56,7 +57,9 @@ testbed_up() {
     done
     lan_up
     client_up
-    director_up
+    for role in "${TESTBED_DIRECTORS[@]}"; do
+        director_up "$role"
+    done
     for role in rs1 rs2 rs3; do
         real_server_up "$role" "${role#rs}"
     done
@@ -142,17 +145,17 @@ client_up() {
     ip -n "$TESTBED-client" link set outside up
 }
 
-# The director's two ports. AF_PACKET only copies frames, so the kernel's own stack is kept off them: no address, no
+# A director's two ports: director_up ROLE. AF_PACKET only copies frames, so the kernel's own stack is kept off them: no address, no
 # ARP, and a drop right after the packet sockets have had their copy.
 director_up() {
-    local lan
-    inside director bash "$TESTBED_HERE/sysctl.sh" net/ipv4/ip_forward=1 net/ipv6/conf/all/forwarding=1
+    local role=$1 lan
+    inside "$role" bash "$TESTBED_HERE/sysctl.sh" net/ipv4/ip_forward=1 net/ipv6/conf/all/forwarding=1
     for lan in outside inside; do
-        plug director "$lan"
-        inside director bash "$TESTBED_HERE/sysctl.sh" "net/ipv6/conf/$lan/disable_ipv6=1"
-        ip -n "$TESTBED-director" link set "$lan" arp off multicast off addrgenmode none
-        ip -n "$TESTBED-director" link set "$lan" up
-        inside director nft "table netdev pollvs { chain $lan {
+        plug "$role" "$lan"
+        inside "$role" bash "$TESTBED_HERE/sysctl.sh" "net/ipv6/conf/$lan/disable_ipv6=1"
+        ip -n "$TESTBED-$role" link set "$lan" arp off multicast off addrgenmode none
+        ip -n "$TESTBED-$role" link set "$lan" up
+        inside "$role" nft "table netdev pollvs { chain $lan {
             type filter hook ingress device $lan priority -500; policy drop; }; }"
     done
 }
@@ -271,14 +274,20 @@ testbed_hold() {
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
     case ${1-} in
-    hold) testbed_hold ;;
+    hold)
+        if [[ ${2-} == pair ]]; then
+            TESTBED_DIRECTORS+=(standby)
+            TESTBED_ROLES+=(standby)
+        fi
+        testbed_hold
+        ;;
     config) director_config "${2:?config needs a folder}" "${3:-1}" ;;
     addresses)
         TESTBED=${2:?addresses needs the name of a test bed}
         director_addresses
         ;;
     *)
-        echo "usage: testbed.sh hold | config FOLDER [WORKERS] | addresses NAME" >&2
+        echo "usage: testbed.sh hold [pair] | config FOLDER [WORKERS] | addresses NAME" >&2
         exit 2
         ;;
     esac

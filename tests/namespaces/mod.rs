@@ -2,8 +2,12 @@
 //! in front of it. Skipped, with a word why, without root or without DPDK; `make test` sets `POLLVS_NAMESPACE_TESTS=required`,
 //! and then a test that cannot run fails.
 mod demo;
+mod director;
 mod ftp;
+mod network;
+mod pair;
 mod restart;
 mod rules;
 mod testbed;
 mod traffic;
+mod vrrp;

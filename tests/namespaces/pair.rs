@@ -1,0 +1,227 @@
+//! Two directors, each with pollvsd and keepalived, on the same networks: config/keepalived as it is shipped.
+use super::director::Director;
+use super::network::{Network, signal, within};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/keepalived/keepalived.conf");
+const POLLVS: &str = env!("CARGO_BIN_EXE_pollvs");
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/");
+
+/// The virtual address that says who is master.
+pub(super) const VIP: &str = "192.0.2.10";
+/// Long enough for an election on a busy machine, which takes up to 4 s (three advertisements of 1 s, and the skew).
+pub(super) const ELECTION: Duration = Duration::from_secs(15);
+
+/// keepalived as a program of a test.
+struct Keepalived {
+    child: Child,
+}
+
+/// A director and its keepalived.
+pub(super) struct Member {
+    /// pollvsd.
+    pub(super) director: Director,
+    keepalived: Option<Keepalived>,
+    config: PathBuf,
+    id: &'static str,
+}
+
+/// The pair.
+pub(super) struct Pair {
+    /// Dropped first, for its end is everybody's.
+    network: Option<Network>,
+    /// `director1` and `director2` of the example.
+    pub(super) members: [Member; 2],
+}
+
+impl Pair {
+    /// Makes the network and starts both; `None` where that is impossible. `change` is made to the example of keepalived's
+    /// configuration.
+    pub(super) fn start(change: impl Fn(String) -> String) -> Option<Self> {
+        let network = Network::hold(&["pair"])?;
+        let member = |(role, id): (&'static str, &'static str), number: usize| {
+            let folder = network.folder().join(id);
+            std::fs::create_dir(&folder).unwrap();
+            let director = Director::new(role, &folder, &pollvsd_config(&folder, number));
+            let config = folder.join("keepalived.conf");
+            std::fs::write(&config, change(keepalived_config(&director))).unwrap();
+            Member { director, keepalived: None, config, id }
+        };
+        let members = [member(("director", "director1"), 0), member(("standby", "director2"), 1)];
+        let mut pair = Self { network: Some(network), members };
+        for at in [0, 1] {
+            pair.start_director(at);
+            pair.start_keepalived(at);
+        }
+        Some(pair)
+    }
+
+    pub(super) fn network(&self) -> &Network {
+        self.network.as_ref().expect("it is there until the end")
+    }
+
+    /// Starts pollvsd of a member and waits until it forwards.
+    pub(super) fn start_director(&mut self, at: usize) {
+        let network = self.network.as_ref().expect("it is there until the end");
+        self.members[at].director.start(network);
+    }
+
+    /// Starts keepalived of a member.
+    pub(super) fn start_keepalived(&mut self, at: usize) {
+        let network = self.network.as_ref().expect("it is there until the end");
+        self.members[at].start_keepalived(network);
+    }
+
+    /// A command in the namespace of a role.
+    pub(super) fn inside(&self, role: &str, words: &[&str]) -> Command {
+        self.network().inside(role, words)
+    }
+
+    /// What a command in the namespace of a member prints.
+    pub(super) fn run(&self, at: usize, words: &[&str]) -> String {
+        self.network().run(self.members[at].director.role, words)
+    }
+
+    /// Has the member the virtual addresses?
+    pub(super) fn has_addresses(&self, at: usize) -> bool {
+        let addresses = self.run(at, &["ip", "-brief", "address", "show"]);
+        let on = |twin: &str, address: &str| {
+            let line = addresses.lines().find(|line| line.starts_with(twin)).unwrap_or_default();
+            line.split_whitespace().any(|word| word == address)
+        };
+        on("twin-outside", &format!("{VIP}/32")) && on("twin-inside", "198.51.100.1/24")
+    }
+
+    /// Waits until one member has the virtual addresses and the other has none, and a client is answered.
+    pub(super) fn await_master(&self, master: usize) {
+        let done = || self.has_addresses(master) && !self.has_addresses(1 - master) && self.answers();
+        assert!(
+            within(ELECTION, done),
+            "{} does not become the only master\n{}",
+            self.members[master].id,
+            self.words()
+        );
+    }
+
+    /// Does the virtual address answer a client?
+    pub(super) fn answers(&self) -> bool {
+        let url = format!("http://{VIP}/");
+        self.inside("client", &["curl", "-s", "-o", "/dev/null", "--max-time", "1", &url]).status().unwrap().success()
+    }
+
+    /// The MAC address that the client sends frames for the virtual address to.
+    pub(super) fn mac_for_client(&self) -> String {
+        let shown = self.network().run("client", &["ip", "neighbour", "show", VIP]);
+        shown.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap_or_default().to_owned()
+    }
+
+    /// The MAC address of a member's outside port.
+    pub(super) fn mac_of(&self, at: usize) -> String {
+        self.run(at, &["cat", "/sys/class/net/outside/address"]).trim().to_owned()
+    }
+
+    /// Starts a script of this folder at the client; it runs until its stdin ends.
+    pub(super) fn client_script(&self, script: &str, words: &[&str]) -> Script {
+        let path = format!("{HERE}{script}");
+        let words: Vec<_> = ["python3", &path].iter().chain(words).copied().collect();
+        let mut command = self.inside("client", &words);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take();
+        Script { child, stdin }
+    }
+
+    /// What all programs have logged.
+    pub(super) fn words(&self) -> String {
+        let mut words = String::new();
+        for member in &self.members {
+            let keepalived = std::fs::read_to_string(member.log()).unwrap_or_default();
+            let _ =
+                writeln!(words, "--- {}: pollvsd\n{}--- keepalived\n{keepalived}", member.id, member.director.words());
+        }
+        words
+    }
+}
+
+impl Member {
+    /// keepalived in the foreground, with its own files; the words of its processes go to a log.
+    fn start_keepalived(&mut self, network: &Network) {
+        let log = std::fs::File::options().append(true).create(true).open(self.log()).unwrap();
+        let file = |name: &str| self.config.with_file_name(name).display().to_string();
+        let (config, pid, vrrp, checkers) =
+            (file("keepalived.conf"), file("keepalived.pid"), file("vrrp.pid"), file("checkers.pid"));
+        let words = ["keepalived", "--dont-fork", "--log-console", "--log-detail", "--config-id", self.id];
+        let files = ["-f", &config, "-p", &pid, "-r", &vrrp, "-c", &checkers];
+        let words: Vec<_> = words.iter().chain(&files).copied().collect();
+        let mut command = network.inside(self.director.role, &words);
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.keepalived = Some(Keepalived { child });
+    }
+
+    fn log(&self) -> PathBuf {
+        self.config.with_file_name("keepalived.log")
+    }
+
+    /// Kills every process of keepalived with SIGKILL. The parent is stopped first, for it would start the others anew, and its
+    /// death would let them take leave.
+    pub(super) fn kill_keepalived(&mut self) {
+        let mut keepalived = self.keepalived.take().unwrap();
+        assert!(signal("STOP", keepalived.child.id()));
+        for name in ["vrrp.pid", "checkers.pid"] {
+            let id = std::fs::read_to_string(self.config.with_file_name(name)).ok();
+            id.and_then(|id| id.trim().parse().ok()).map(|id| signal("KILL", id));
+        }
+        keepalived.child.kill().unwrap();
+        keepalived.child.wait().unwrap();
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.words());
+        }
+        self.network = None;
+        for member in &mut self.members {
+            member.director.end();
+            member.keepalived.take().map(|mut keepalived| keepalived.child.wait());
+        }
+    }
+}
+
+/// A program that says something when its stdin ends.
+pub(super) struct Script {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Script {
+    /// Ends its stdin and returns what it says.
+    pub(super) fn finish(mut self) -> String {
+        drop(self.stdin.take());
+        String::from_utf8(self.child.wait_with_output().unwrap().stdout).unwrap()
+    }
+}
+
+/// The test bed's configuration with a core and addresses of the director's own.
+fn pollvsd_config(folder: &Path, number: usize) -> String {
+    let text = Network::config(folder, 1).replace("[director]\n", &format!("[director]\ncpus = [{number}]\n"));
+    let host = number + 2;
+    let own = |text: String, twin: &str, addresses: [String; 2]| {
+        let line = format!("twin = \"{twin}\"\n");
+        assert!(text.contains(&line), "{text}");
+        text.replace(&line, &format!("{line}addresses = {addresses:?}\n"))
+    };
+    let text = own(text, "twin-outside", [format!("192.0.2.{host}/24"), format!("2001:db8:1::{host}/64")]);
+    own(text, "twin-inside", [format!("198.51.100.{host}/24"), format!("2001:db8:2::{host}/64")])
+}
+
+/// The example, which names pollvs where `make install` puts it.
+fn keepalived_config(director: &Director) -> String {
+    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let installed = "/usr/local/sbin/pollvs";
+    assert!(text.contains(installed));
+    text.replace(installed, &format!("{POLLVS} --socket {}", director.socket().display()))
+}
