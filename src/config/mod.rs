@@ -95,6 +95,8 @@ pub struct DirectorConfig {
     pub drain_secs: u32,
     /// Path of the control socket.
     pub socket: PathBuf,
+    /// Path of the netlink-compatible socket, from the control socket's folder on; empty: there is none.
+    pub ipvs_socket: PathBuf,
     /// Path of the state file; empty: nothing is persisted.
     pub state: PathBuf,
 }
@@ -114,13 +116,22 @@ impl Default for DirectorConfig {
             templates6: 1 << 15,
             ftp_connections: 16_384,
             call_ids: 16_384,
-            services: 4096,
-            destinations: 16_384,
+            services: 65_536,
+            destinations: 65_536,
             seed: Auto::Auto,
             drain_secs: 0,
             socket: "/run/pollvs/control.sock".into(),
+            ipvs_socket: "ipvs.sock".into(),
             state: "/var/lib/pollvs/state.json".into(),
         }
+    }
+}
+
+impl DirectorConfig {
+    /// Where the netlink-compatible socket is, if there is to be one.
+    pub fn ipvs_path(&self) -> Option<PathBuf> {
+        let folder = self.socket.parent().unwrap_or(std::path::Path::new(""));
+        (!self.ipvs_socket.as_os_str().is_empty()).then(|| folder.join(&self.ipvs_socket))
     }
 }
 

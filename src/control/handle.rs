@@ -76,7 +76,7 @@ impl Inner {
     }
 
     /// Requests on the rules.
-    async fn rules(&mut self, request: Request) -> Result<Reply, Failure> {
+    pub(super) async fn rules(&mut self, request: Request) -> Result<Reply, Failure> {
         if let Request::StartDaemon(spec) = request {
             self.start_daemon(&spec).await?;
         } else if request.is_edit() {

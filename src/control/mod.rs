@@ -9,6 +9,7 @@ pub mod client;
 pub mod daemon;
 pub mod edit;
 mod handle;
+pub mod ipvs;
 pub mod key;
 mod listing;
 pub mod reply;
@@ -246,7 +247,8 @@ impl From<Silent> for Failure {
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
-        Self::new(ErrorCode::NotPersisted, error.to_string())
+        let code = if error.is_for_want_of_room() { ErrorCode::DiskFull } else { ErrorCode::NotPersisted };
+        Self::new(code, error.to_string())
     }
 }
 

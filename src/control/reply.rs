@@ -156,6 +156,8 @@ pub enum ErrorCode {
     BadRules,
     /// The state file could not be written; the change is taken back.
     NotPersisted,
+    /// There is no room on the state file's disk; the change is taken back.
+    DiskFull,
     /// A worker does not answer.
     WorkerSilent,
     /// No room for more (services, destinations).

@@ -42,11 +42,18 @@ const CLIENTS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Somebody answers there.
-    #[error("another pollvsd is listening on {0}; stop it, or set another [director] socket")]
-    Taken(PathBuf),
+    #[error("another pollvsd is listening on {path}; stop it, or set another [director] {key}")]
+    Taken {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The socket.
+        path: PathBuf,
+    },
     /// The system refuses.
-    #[error("the control socket {path} cannot be opened: {reason}; check [director] socket and its folder")]
+    #[error("the socket {path} cannot be opened: {reason}; check [director] {key} and its folder")]
     Unopenable {
+        /// The key of the configuration.
+        key: &'static str,
         /// The socket.
         path: PathBuf,
         /// What the system says.
@@ -74,11 +81,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        let unopenable = |reason| ServerError::Unopenable { path: path.to_owned(), reason };
-        if is_taken(path).map_err(unopenable)? {
-            return Err(ServerError::Taken(path.to_owned()));
-        }
-        let listener = open(path).map_err(unopenable)?;
+        let listener = replace_socket("socket", path, |beside| UnixListener::bind(beside))?;
         Ok(Self { listener, path: path.to_owned(), patience: Patience::default() })
     }
 
@@ -113,6 +116,19 @@ impl Server {
     }
 }
 
+/// Opens a socket, in place of one that a dead director has left behind. `key` is where the configuration names it.
+pub(super) fn replace_socket<T>(
+    key: &'static str,
+    path: &Path,
+    bind: impl FnOnce(&Path) -> io::Result<T>,
+) -> Result<T, ServerError> {
+    let unopenable = |reason| ServerError::Unopenable { key, path: path.to_owned(), reason };
+    if is_taken(path).map_err(unopenable)? {
+        return Err(ServerError::Taken { key, path: path.to_owned() });
+    }
+    open(path, bind).map_err(unopenable)
+}
+
 /// Does somebody answer there? An error for what is no socket, which must not be replaced.
 fn is_taken(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
@@ -124,12 +140,14 @@ fn is_taken(path: &Path) -> io::Result<bool> {
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        // Somebody listens, for packets and not for a stream.
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EPROTOTYPE as i32) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
 /// Binds beside the path and moves the socket there, so that it never is there with other rights than 0600.
-fn open(path: &Path) -> io::Result<UnixListener> {
+fn open<T>(path: &Path, bind: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
         fs::create_dir_all(folder)?;
     }
@@ -141,7 +159,7 @@ fn open(path: &Path) -> io::Result<UnixListener> {
     {
         return Err(error);
     }
-    let listener = UnixListener::bind(&beside)?;
+    let listener = bind(&beside)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
     fs::rename(&beside, path)?;
     Ok(listener)

@@ -79,6 +79,14 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// Is it the disk that is full?
+    pub fn is_for_want_of_room(&self) -> bool {
+        let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, Self::Unwritable { reason, .. } if full(reason.kind()))
+    }
+}
+
 /// Reads the file; `None` when there is none yet.
 ///
 /// # Errors

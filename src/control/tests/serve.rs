@@ -82,7 +82,7 @@ fn the_socket_is_for_its_owner_alone_and_for_one_director() {
     let path = served.path();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read_dir(served.folder.path()).unwrap().count(), 1);
-    assert!(matches!(Server::bind(&path), Err(ServerError::Taken(_))));
+    assert!(matches!(Server::bind(&path), Err(ServerError::Taken { .. })));
     served.is_well();
 }
 

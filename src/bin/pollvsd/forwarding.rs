@@ -1,0 +1,115 @@
+//! The director with its data path: brings everything up, forwards until it is told to stop, and takes everything down.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use pollvs::config::{Config, Sizes};
+use pollvs::conn::Table;
+use pollvs::control::{Control, Setup, server};
+use pollvs::io::dpdk::MbufPool;
+use pollvs::kernel::{Watcher, check_sysctls};
+use pollvs::network::Network;
+use pollvs::verdict::PortId;
+
+use crate::cores::Cores;
+use crate::dataplane::{self, DataPlane, Question};
+use crate::service::serve;
+
+/// How often the destinations in use are told to the part that keeps their neighbours resolved.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How often the devices are asked whether they have a link: what watches the twin learns of a lost one within this time.
+const LINKS: Duration = Duration::from_millis(100);
+
+/// Says what a configuration would start.
+pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let (v4, v6) = (|n| bytes(Table::<u32>::bytes_for(n)), |n| bytes(Table::<u128>::bytes_for(n)));
+    let frames = |n| MbufPool::memory(n, dataplane::data_room(&config));
+    let sizes = Sizes { connections: &v4, connections6: &v6, templates: &v4, templates6: &v6, frames: &frames };
+    print!("{}", config.check_report(&sizes));
+    Cores::assign(&config.director).map(drop)
+}
+
+/// Runs until it is told to stop.
+pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Result<()> {
+    let cores = Cores::assign(&config.director)?;
+    if let Some(remark) = cores.settle_control() {
+        tracing::info!("{remark}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(direct(config, config_path, &cores));
+    // Nothing that is still under way on the control side may hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> anyhow::Result<()> {
+    // First of all, so that a second director ends before it touches a device; clients wait for their greeting meanwhile.
+    let server = server::Server::bind(&config.director.socket)?;
+    let prepared = dataplane::prepare(&config)?;
+    let mut watcher = Watcher::new(prepared.kernel_ports(&config)).context("cannot read the kernel's network")?;
+    assign(&mut watcher, &config)?;
+    let twins = prepared.twin_names();
+    check_sysctls(&twins.iter().map(String::as_str).collect::<Vec<_>>()).iter().for_each(|w| tracing::warn!("{w}"));
+    let (workers, mailboxes) = dataplane::mailboxes(&config, cores);
+    let setup = Setup {
+        config: config.clone(),
+        config_path,
+        network: watcher.read().context("cannot read the kernel's network")?,
+        workers: workers.clone(),
+        ports: prepared.views(&config),
+    };
+    let (control, snapshot) = Control::new(setup)?;
+    let mut plane = prepared.start(&config, cores, mailboxes, &snapshot)?;
+    drop(snapshot);
+    tracing::info!("forwarding; control socket {}", config.director.socket.display());
+    let outcome = tokio::select! {
+        outcome = serve(&control, &server, &config.director) => outcome,
+        () = follow(&control, &mut watcher, &mut plane) => Ok(()),
+    };
+    let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
+    plane.join();
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Puts the addresses of the configuration on the twins.
+fn assign(watcher: &mut Watcher, config: &Config) -> anyhow::Result<()> {
+    for (id, port) in (0..).map(PortId).zip(&config.ports) {
+        for cidr in &port.addresses {
+            watcher
+                .assign(id, cidr.address, cidr.prefix)
+                .with_context(|| format!("cannot put {cidr} on the twin of port {:?}", port.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Carries the kernel's network to the workers, and their questions to the kernel. Never returns.
+async fn follow(control: &Control, watcher: &mut Watcher, plane: &mut DataPlane) {
+    let mut refresh = tokio::time::interval(REFRESH);
+    let mut links = tokio::time::interval(LINKS);
+    loop {
+        tokio::select! {
+            network = watcher.next_network() => publish(control, network).await,
+            question = plane.questions.recv() => ask(watcher, question),
+            _ = links.tick() => plane.links().for_each(|(port, up)| watcher.device_link(port, up)),
+            _ = refresh.tick() => watcher.keep_fresh(control.destination_addresses().await),
+        }
+    }
+}
+
+async fn publish(control: &Control, network: Arc<Network>) {
+    if let Err(silent) = control.set_network(network).await {
+        tracing::error!("{silent}");
+    }
+}
+
+fn ask(watcher: &mut Watcher, question: Option<Question>) {
+    if let Some((port, neighbour)) = question {
+        watcher.resolve(port, neighbour);
+    }
+}

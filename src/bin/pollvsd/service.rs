@@ -1,0 +1,57 @@
+//! What a director does once its rules are in force: it listens on its sockets and to signals.
+
+use pollvs::config::DirectorConfig;
+use pollvs::control::{Applied, Control, ipvs, server};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves clients until somebody wants the end.
+pub(crate) async fn serve(control: &Control, server: &server::Server, config: &DirectorConfig) -> anyhow::Result<()> {
+    // Opened when the rules are back and in force, so that nobody who looks for it finds an empty director.
+    let ipvs = config.ipvs_path().map(|path| ipvs::server::Server::bind(&path)).transpose()?;
+    sd_notify::notify(false, &[sd_notify::NotifyState::Ready]).unwrap_or_else(|e| tracing::debug!("no systemd: {e}"));
+    tokio::select! {
+        () = server.run(control) => Ok(()),
+        () = control.keep_house() => Ok(()),
+        () = run_ipvs(ipvs, control) => Ok(()),
+        outcome = signals(control, config.drain_secs) => outcome,
+        () = control.stopped() => Ok(()),
+    }
+}
+
+async fn run_ipvs(server: Option<ipvs::server::Server>, control: &Control) {
+    match server {
+        Some(mut server) => server.run(control).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// SIGHUP reloads; SIGTERM drains and stops, a second one and SIGINT stop at once.
+async fn signals(control: &Control, drain_secs: u32) -> anyhow::Result<()> {
+    let (mut hangup, mut term) = (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => match control.reload().await {
+                Ok(applied) => report(&applied),
+                Err(failure) => tracing::error!("not reloaded, nothing has changed: {failure}"),
+            },
+            _ = term.recv() => break,
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+    if drain_secs > 0 {
+        tracing::info!("draining for up to {drain_secs} s");
+    }
+    tokio::select! {
+        () = control.shut_down(drain_secs) => {}
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn report(applied: &Applied) {
+    tracing::info!("reloaded, {} changes", applied.changes.len());
+    applied.changes.iter().for_each(|change| tracing::info!("{change}"));
+    applied.restart.iter().for_each(|key| tracing::warn!("{key} has changed too, and takes effect at the next start"));
+}
