@@ -36,6 +36,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod stats;
 pub mod steering;
+pub mod sync;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -3,6 +3,7 @@
 
 use crate::settings::Timeouts;
 use crate::time::HZ;
+use crate::wire::protocol;
 
 pub mod sctp;
 pub mod segment;
@@ -72,6 +73,20 @@ states! {
     SctpClosed 13 "CLOSED" 61 false,
 }
 
+impl State {
+    /// The state of that number, within a protocol that is balanced.
+    pub fn from_number(protocol: u8, number: u16) -> Option<Self> {
+        let of = match protocol {
+            protocol::TCP => Self::None as usize..Self::Udp as usize,
+            protocol::UDP => Self::Udp as usize..Self::Assured as usize,
+            protocol::SCTP if number > 0 => Self::SctpInit1 as usize..Self::ALL.len(),
+            protocol::SCTP => Self::None as usize..Self::Established as usize,
+            _ => return None,
+        };
+        Self::ALL.get(of)?.iter().copied().find(|state| u16::from(state.number()) == number)
+    }
+}
+
 /// Which way a packet goes, and what is known of the other way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -117,6 +132,23 @@ impl Default for TimeoutTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_states_number_finds_it_within_its_protocol() {
+        for state in State::ALL {
+            let protocol = match state {
+                State::Udp => protocol::UDP,
+                State::Assured => continue,
+                sctp if format!("{sctp:?}").starts_with("Sctp") => protocol::SCTP,
+                _ => protocol::TCP,
+            };
+            assert_eq!(State::from_number(protocol, state.number().into()), Some(*state));
+        }
+        assert_eq!(State::from_number(protocol::SCTP, 0), Some(State::None));
+        for (protocol, number) in [(protocol::TCP, 11), (protocol::UDP, 1), (protocol::SCTP, 14), (50, 0)] {
+            assert_eq!(State::from_number(protocol, number), None, "{protocol} {number}");
+        }
+    }
 
     #[test]
     fn a_set_changes_three_time_outs_and_no_other() {

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["proto"],
     &["conn"],
     &["app"],
+    &["sync"],
     &["burst"],
     &["forward"],
     &["fragments"],
