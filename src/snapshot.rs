@@ -40,6 +40,7 @@ pub struct Rules {
     /// Has IPv4 a service, has IPv6?
     served: [bool; 2],
     standby: bool,
+    tells: bool,
     removals: u64,
     /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
@@ -74,6 +75,7 @@ impl Rules {
             vips6,
             served,
             standby: false,
+            tells: false,
             removals: 0,
             servers,
             masqueraded,
@@ -104,6 +106,17 @@ impl Rules {
             (self.vips4, self.vips6, self.by_mark) = Default::default();
         }
         self
+    }
+
+    /// With `on`, a master of the synchronisation runs: connections are told of.
+    #[must_use]
+    pub fn telling(self, on: bool) -> Self {
+        Self { tells: on, ..self }
+    }
+
+    /// Does a master of the synchronisation run?
+    pub fn tells(&self) -> bool {
+        self.tells
     }
 
     /// With the number of destinations that were removed while `expire_nodest_conn` was on.

@@ -91,6 +91,10 @@ counters! {
         IcmpSent "icmp_sent" "ICMP errors made by the director",
         IcmpRelayed "icmp_relayed" "ICMP errors that belong to a connection, relayed",
         FragmentsPassed "fragments_passed" "fragments that are no service's, left to the kernel",
+        SyncTold "sync_told" "connections and templates that other directors were to be told of",
+        SyncLost "sync_lost" "the same, lost because there was no room for what is to be told",
+        SyncAccepted "sync_accepted" "connections and templates taken over from another director",
+        SyncNoRoom "sync_no_room" "the same, lost because a table was full",
         NoService "no_service" "packets to a virtual address that are no service's, left to the kernel",
         NoConnection "no_connection" "packets to a service that start no connection, left to the kernel",
     }

@@ -81,11 +81,12 @@ impl Store {
         let removals = self.removals;
         let former = self.removed.keys().map(|(key, _)| *key);
         let standby = settings.backup_only && self.daemons.iter().any(|d| d.role == Role::Backup);
+        let tells = self.daemons.iter().any(|d| d.role == Role::Master);
         let chains = self.chains.clone();
         let build = || {
             let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
             let rules = Rules::new(services.clone(), destinations, settings).with_former(former).with_marks(chains);
-            Arc::new(rules.standby(standby).with_removals(removals))
+            Arc::new(rules.standby(standby).telling(tells).with_removals(removals))
         };
         self.rules.get_or_insert_with(build).clone()
     }

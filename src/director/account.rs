@@ -61,6 +61,7 @@ impl Shared {
             defence: Default::default(),
             walks: [Walk::DONE; 2],
             removals: 0,
+            announcer: Default::default(),
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,
             workers,

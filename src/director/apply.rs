@@ -25,6 +25,7 @@ impl Shared {
     pub(super) fn apply(&mut self, snapshot: &Snapshot) {
         let rules = &snapshot.rules;
         self.timeouts = TimeoutTable::new(&rules.settings.timeouts);
+        self.announcer.set_up(rules.tells(), &rules.settings);
         if rules.removals() != self.removals {
             self.removals = rules.removals();
             self.walks = [Walk::default(); 2];

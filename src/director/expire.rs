@@ -6,6 +6,7 @@ use crate::director::Lane;
 use crate::director::family::Family;
 use crate::proto::State;
 use crate::stats::Event;
+use crate::sync::Memo;
 use crate::time::{HZ, Tick};
 
 /// What a template, or a control connection, that still controls connections is given; a template for good.
@@ -36,6 +37,9 @@ impl<A: Family> Lane<'_, A> {
     #[cold]
     fn hold_connection(&mut self, id: ConnId, now: Tick) {
         hold(&mut self.tables.connections, id, now);
+        if self.shared.announcer.on {
+            self.announce_held(id, false, now);
+        }
         // In the kernel the shift is netfilter's, whose own entry of a connection that is not open any more ends about now.
         if let Some(closed) = self.tables.connections.get_mut(id).filter(|c| c.state != State::Established) {
             self.shared.apps.ftp.give_back(std::mem::take(&mut closed.side));
@@ -47,6 +51,9 @@ impl<A: Family> Lane<'_, A> {
         if let Some(connection) = self.tables.connections.remove(id) {
             self.unbind(&connection);
             self.give_back(&connection);
+            if self.shared.announcer.remembers {
+                self.tables.told.set(id, Memo::default());
+            }
         }
     }
 
@@ -68,6 +75,9 @@ impl<A: Family> Lane<'_, A> {
     fn end_template(&mut self, id: ConnId, now: Tick) {
         if self.tables.templates.get(id).is_some_and(|template| template.controlled > 0) {
             hold(&mut self.tables.templates, id, now);
+            if self.shared.announcer.on {
+                self.announce_held(id, true, now);
+            }
         } else {
             self.forget(id);
         }
@@ -78,6 +88,9 @@ impl<A: Family> Lane<'_, A> {
             self.shared.event(Event::TemplateExpired);
             self.shared.apps.calls.give_back(template.side);
             self.load_mut(template.dest, |load| load.persistent = load.persistent.saturating_sub(1));
+            if self.shared.announcer.remembers {
+                self.tables.told_templates.set(id, Memo::default());
+            }
         }
     }
 }

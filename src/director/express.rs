@@ -143,12 +143,18 @@ pub(super) fn leave<F: Frame>(burst: &mut Burst<F>) -> bool {
     true
 }
 
-/// Stage 3 for one packet. False when it needs a second thought, and nothing was done.
+/// Stage 3 for one packet. False when it needs a second thought, and nothing was done. With `TELLS` a master of the synchronisation
+/// runs.
 #[inline(always)]
-pub(super) fn judge<F: Frame>(core: &mut Core, snapshot: &Snapshot, slot: &mut Slot<F>, now: Tick) -> bool {
+pub(super) fn judge<F: Frame, const TELLS: bool>(
+    core: &mut Core,
+    snapshot: &Snapshot,
+    slot: &mut Slot<F>,
+    now: Tick,
+) -> bool {
     let Slot { frame: Some(frame), meta, verdict, .. } = slot else { return false };
     let port = match meta.kind {
-        Kind::PlainRequest4 => request(core, snapshot, frame, meta, now),
+        Kind::PlainRequest4 => request::<F, TELLS>(core, snapshot, frame, meta, now),
         Kind::PlainReply4 => reply(core, snapshot, frame, meta, now),
         _ => None,
     };
@@ -159,8 +165,14 @@ pub(super) fn judge<F: Frame>(core: &mut Core, snapshot: &Snapshot, slot: &mut S
 
 /// A client's packet to its server.
 #[inline(always)]
-fn request<F: Frame>(core: &mut Core, snapshot: &Snapshot, frame: &mut F, meta: &Meta, now: Tick) -> Option<PortId> {
-    let Core { v4, shared: Shared { traffic, learnt, timeouts, counters, ident, .. }, .. } = core;
+fn request<F: Frame, const TELLS: bool>(
+    core: &mut Core,
+    snapshot: &Snapshot,
+    frame: &mut F,
+    meta: &Meta,
+    now: Tick,
+) -> Option<PortId> {
+    let Core { v4, shared: Shared { traffic, learnt, timeouts, counters, ident, announcer, .. }, .. } = core;
     let connection = v4.connections.entry_mut(meta.candidate)?;
     let bytes = frame.bytes_mut();
     let padded = bytes.len() > ETHERNET + usize::from(meta.length);
@@ -170,6 +182,11 @@ fn request<F: Frame>(core: &mut Core, snapshot: &Snapshot, frame: &mut F, meta: 
         || !is_settled(connection, meta, timeouts)
         || (meta.segment != Segment::Udp && !is_assured(connection))
     {
+        return None;
+    }
+    // One whose packet may have to be told of goes the general way.
+    let next = connection.packets.wrapping_add(1);
+    if TELLS && (connection.template.is_some() || announcer.pace.may_tell(next)) {
         return None;
     }
     let ready = snapshot.ready.get(connection.dest.index())?;
@@ -190,7 +207,7 @@ fn request<F: Frame>(core: &mut Core, snapshot: &Snapshot, frame: &mut F, meta: 
             return None;
         }
     }
-    connection.packets = connection.packets.wrapping_add(1);
+    connection.packets = next;
     connection.expires = now.plus(connection.timeout);
     traffic.in_packets += 1;
     traffic.in_bytes += u64::from(meta.length);

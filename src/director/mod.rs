@@ -5,7 +5,9 @@
 //! tag and prefetch the entry; decide, change state, rewrite, count. [`Director::process`] runs them in turn; a worker may run stage
 //! k of one burst beside stage k-1 of the next.
 
+mod accept;
 mod account;
+mod announce;
 mod apply;
 mod call;
 mod defence;
@@ -48,6 +50,7 @@ use crate::steering::Steering;
 use crate::time::{Instant, Tick};
 use crate::verdict::{Origin, PortId, Verdict, WorkerId};
 
+pub use accept::Accepted;
 pub use listing::{ConnectionInfo, Listing};
 
 use family::Family;
@@ -77,7 +80,9 @@ impl Limits {
         let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
         let destination = size_of::<Load>() + size_of::<Traffic>() + 2 * size_of::<u64>();
         let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
-        tables + destination * self.destinations as usize + Apps::bytes_for(self.ftp, self.calls)
+        let entries = [self.connections, self.connections6, self.templates, self.templates6];
+        let memos: usize = entries.map(announce::Memos::bytes_for).iter().sum();
+        tables + memos + destination * self.destinations as usize + Apps::bytes_for(self.ftp, self.calls)
     }
 }
 
@@ -88,11 +93,20 @@ pub(crate) struct Tables<A> {
     pub(crate) templates: Table<A>,
     /// Connections whose client's port is not known yet.
     portless: u32,
+    /// What the synchronisation remembers of the connections, and of the templates.
+    told: announce::Memos,
+    told_templates: announce::Memos,
 }
 
 impl<A: Address> Tables<A> {
     fn new(connections: u32, templates: u32, key: HashKey) -> Self {
-        Self { connections: Table::new(connections, key), templates: Table::new(templates, key), portless: 0 }
+        Self {
+            connections: Table::new(connections, key),
+            templates: Table::new(templates, key),
+            portless: 0,
+            told: announce::Memos::new(connections),
+            told_templates: announce::Memos::new(templates),
+        }
     }
 }
 
@@ -125,6 +139,7 @@ struct Shared {
     walks: [sweep::Walk; 2],
     /// The last removal of a destination that was walked for.
     removals: u64,
+    announcer: announce::Announcer,
     worker: WorkerId,
     workers: u16,
 }
@@ -232,9 +247,18 @@ impl Director {
 
     /// Stage 3: state, counters, rewriting, verdict.
     pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
-        let now = now.tick();
+        if self.core.shared.announcer.on {
+            self.decide_all::<F, true>(burst, now.tick());
+        } else {
+            self.decide_all::<F, false>(burst, now.tick());
+        }
+    }
+
+    /// Asked once a burst whether a master of the synchronisation runs, so that without one nobody asks.
+    #[inline(always)]
+    fn decide_all<F: Frame, const TELLS: bool>(&mut self, burst: &mut Burst<F>, now: Tick) {
         for slot in burst.slots_mut() {
-            if !express::judge(&mut self.core, &self.snapshot, slot, now) {
+            if !express::judge::<F, TELLS>(&mut self.core, &self.snapshot, slot, now) {
                 self.decide_one(slot, now);
             }
         }

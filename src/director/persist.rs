@@ -51,6 +51,7 @@ impl<'s, A: Family> Lane<'s, A> {
         let vport = if own_port { packet.dport } else { 0 };
         let wanted = self.wanted(protocol, packet.src.masked(persistence.prefix), (vaddr, vport), call);
         let found = self.find_template(&wanted);
+        found.into_iter().for_each(|id| self.bind_template(id));
         let (dest, template) = match found.and_then(|id| self.still_valid(id, packet.now, None)) {
             Some(found) => found,
             None => {
@@ -79,6 +80,11 @@ impl<'s, A: Family> Lane<'s, A> {
             Some((_, template)) => template,
             None => self.establish(&wanted, dest, dport, persistence, flow.now),
         }
+    }
+
+    /// The template of a client's network and a virtual end.
+    pub(super) fn template_of(&self, protocol: u8, network: A, virtual_end: (A, u16), call: &[u8]) -> Option<ConnId> {
+        self.find_template(&self.wanted(protocol, network, virtual_end, call))
     }
 
     fn wanted<'c>(&self, protocol: u8, network: A, (vaddr, vport): (A, u16), call: &'c [u8]) -> Wanted<'c, A> {

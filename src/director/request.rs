@@ -75,6 +75,9 @@ impl<'s, A: Family> Lane<'s, A> {
             return Err(aside(verdict));
         }
         self.advance(id, packet, Direction::Input);
+        if self.shared.announcer.on {
+            self.announce(id, packet.now);
+        }
         self.deliver(frame, packet, bound)
     }
 
@@ -91,6 +94,10 @@ impl<'s, A: Family> Lane<'s, A> {
     fn gone<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, id: ConnId, flags: ConnFlags) -> Option<Verdict> {
         if flags.contains(ConnFlags::BYPASS) {
             return None;
+        }
+        if self.bind_later(id) {
+            let bound = self.bound(self.tables.connections.get(id)?);
+            return Some(forward::verdict(self.known(frame, &packet, id, &bound)));
         }
         if self.snapshot.rules.settings.expire_nodest_conn {
             return Some(self.anew(frame, packet, id));

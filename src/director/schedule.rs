@@ -139,6 +139,9 @@ impl<'s, A: Family> Lane<'s, A> {
         if one_packet {
             self.count_scheduled(service.id, dest);
             self.count_in(dest.id, packet.length);
+            if self.shared.announcer.on {
+                self.announce_controller(choice.template, packet.now);
+            }
             return forward::verdict(self.deliver(frame, packet, &bound));
         }
         self.supersede(packet.hash, &mut connection);
@@ -147,6 +150,9 @@ impl<'s, A: Family> Lane<'s, A> {
                 self.count_scheduled(service.id, dest);
                 self.bind(dest.id, dest.upper, choice.template);
                 self.advance(id, packet, Direction::Input);
+                if self.shared.announcer.on {
+                    self.announce(id, packet.now);
+                }
                 forward::verdict(self.deliver(frame, packet, &bound))
             }
             Err(full) => {

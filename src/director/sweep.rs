@@ -2,6 +2,7 @@
 //! (`ip_vs_expire_nodest_conn_flush`). Both tables are walked once, a bounded piece at a time.
 
 use crate::conn::{ConnFlags, ConnId, Connection};
+use crate::destination::DestId;
 use crate::director::Lane;
 use crate::director::family::Family;
 
@@ -60,6 +61,10 @@ impl<A: Family> Lane<'_, A> {
 
     /// Has its destination been removed, with nothing that holds on to it?
     fn is_stranded(&self, entry: &Connection<A>) -> bool {
-        entry.controlled == 0 && !entry.flags.contains(ConnFlags::BYPASS) && !self.snapshot.path(entry.dest).available
+        let removed = entry.dest != DestId::NONE;
+        removed
+            && entry.controlled == 0
+            && !entry.flags.contains(ConnFlags::BYPASS)
+            && !self.snapshot.path(entry.dest).available
     }
 }

@@ -10,7 +10,7 @@ use crate::verdict::Cut;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::ethernet::ethertype;
 use crate::wire::tcp::Repr as Tcp;
-use crate::wire::{arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, protocol, tcp};
+use crate::wire::{arp, ethernet, icmpv4, icmpv6, ipv4, ipv6, protocol, tcp, udp};
 
 const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 
@@ -59,6 +59,28 @@ impl V4 {
         packet.extend_from_slice(payload);
         packet
     }
+}
+
+impl V4 {
+    /// A datagram of UDP, its checksum filled in, of another TTL than the usual one.
+    pub(super) fn datagram(&self, ttl: u8, datagram: &mut [u8]) -> Vec<u8> {
+        let size = length(datagram);
+        let mut udp = udp::Packet::new_unchecked(&mut *datagram);
+        udp.fill_checksum(checksum::pseudo_ipv4(self.src, self.dst, protocol::UDP, size));
+        let mut packet = self.packet(datagram);
+        let mut header = ipv4::Packet::new_unchecked(&mut packet[..]);
+        header.set_ttl(ttl);
+        header.fill_checksum();
+        packet
+    }
+}
+
+/// The same over IPv6.
+pub(super) fn datagram6(src: Ipv6Addr, dst: Ipv6Addr, hop_limit: u8, datagram: &mut [u8]) -> Vec<u8> {
+    let size = length(datagram);
+    let mut udp = udp::Packet::new_unchecked(&mut *datagram);
+    udp.fill_checksum(checksum::pseudo_ipv6(src, dst, protocol::UDP, size.into()));
+    v6(src, dst, protocol::UDP, hop_limit, datagram)
 }
 
 fn length(payload: &[u8]) -> u16 {

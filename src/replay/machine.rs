@@ -17,6 +17,7 @@ use crate::network::{Hop, Network};
 use crate::replay::build;
 use crate::replay::policy;
 use crate::replay::standin::{Act, StandIn};
+use crate::replay::sync::Master;
 use crate::replay::sysctl::Sysctls;
 use crate::replay::topology::Topology;
 use crate::settings::Settings;
@@ -60,13 +61,15 @@ pub(crate) struct Machine {
     pub(super) director: Director,
     pub(super) topology: Topology,
     pub(super) sysctls: Sysctls,
+    /// The synchronisation's master, if one runs.
+    pub(super) master: Option<Master>,
     network: Arc<Network>,
     stack: StandIn,
     fragments: Fragments<VecFrame>,
     /// Those that were passed to the stack.
     passed: Fragments<VecFrame>,
     version: u64,
-    sent: Vec<(PortId, Vec<u8>)>,
+    pub(super) sent: Vec<(PortId, Vec<u8>)>,
     pub(super) statistics: Statistics,
     /// Everything together.
     pub(super) all: Meter,
@@ -97,6 +100,7 @@ impl Machine {
             director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default()).with_kernel_timers(),
             topology,
             sysctls: Sysctls::default(),
+            master: None,
             network: Arc::default(),
             stack: StandIn::default(),
             fragments: Fragments::new(SEED).with_kernel_timers(),
@@ -117,6 +121,7 @@ impl Machine {
         self.version += 1;
         let snapshot = Snapshot::new(self.version, self.store.rules(), Arc::clone(&self.network));
         drop(self.director.apply(Arc::new(snapshot)));
+        self.master_changed();
     }
 
     /// Puts the network in force.
@@ -129,6 +134,7 @@ impl Machine {
     pub(crate) fn inject(&mut self, frame: &[u8]) -> PortId {
         let port = self.topology.port_of(frame.get(..6).unwrap_or_default());
         self.run(VecDeque::from([(port, frame.to_vec(), Origin::Wire)]));
+        self.gather();
         port
     }
 
@@ -174,6 +180,7 @@ impl Machine {
 
     /// Gives a frame to the stack, which puts fragments together, be they for itself or, with IPVS in it, to be forwarded.
     fn pass_up(&mut self, frame: VecFrame, port: PortId) -> Vec<Act> {
+        self.hear(frame.bytes(), port);
         if !fragments::is_fragment(frame.bytes()) || self.stack.refuses(frame.bytes(), &self.network) {
             return self.carry_out(&frame, &[], Verdict::Pass(port));
         }
@@ -283,6 +290,7 @@ impl Machine {
 
     fn tick(&mut self) {
         self.director.expire(self.now, u32::MAX);
+        self.send_messages();
         self.give_up_fragments();
         let acts = self.stack.tick(&self.network, self.now);
         if !acts.is_empty() {

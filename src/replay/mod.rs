@@ -10,6 +10,7 @@ mod policy;
 mod record;
 mod shell;
 mod standin;
+mod sync;
 mod sysctl;
 mod topology;
 

@@ -86,6 +86,14 @@ impl Topology {
         if name == "lo" { Some(65_536) } else { link }
     }
 
+    /// The port of an interface, its MAC, and the address that it sends to groups from.
+    pub(crate) fn multicasts(&self, name: &str, v6: bool) -> Option<(PortId, MacAddr, IpAddr)> {
+        let port = self.port(name).ok()?;
+        let mac = self.links.get(usize::from(port.0))?.mac;
+        let own = |(address, _, at): &&(IpAddr, u8, PortId)| *at == port && address.is_ipv6() == v6;
+        Some((port, mac, self.addresses.iter().find(own)?.0))
+    }
+
     fn port(&self, name: &str) -> Result<PortId, String> {
         let at = self.links.iter().position(|l| l.name == name);
         at.map(port_id).ok_or_else(|| format!("there is no interface {name} here"))

@@ -74,6 +74,19 @@ fn replies(flags: &str) -> Vec<Sample> {
 }
 
 #[test]
+fn telling_other_directors_of_connections_allocates_nothing() {
+    let mut world = service("-m", "-p 60");
+    world.ipvsadm("--start-daemon master --mcast-interface lo");
+    world.sysctl(|s| s.sync_threshold = [0, 1]);
+    world.director.take_told(Vec::with_capacity(300));
+    for flags in ["S", "A", "PA", "FA"] {
+        all(&quietly(&mut world, &requests(flags)), "server 11: ");
+    }
+    let told = world.director.take_told(Vec::new());
+    assert_eq!((told.len(), told.capacity()), (300, 300), "full, and not grown");
+}
+
+#[test]
 fn new_established_and_closing_connections_of_every_method_allocate_nothing() {
     for method in ["-m", "-g", "-i"] {
         let mut world = service(method, "");

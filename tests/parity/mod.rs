@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Scenarios whose result differs from the kernel's, and why.
-const DIFFERENT: &[(&str, &str)] = &[("sync-master", "needs the synchronisation daemon")];
+const DIFFERENT: &[(&str, &str)] = &[];
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/scenarios");

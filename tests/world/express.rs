@@ -123,11 +123,20 @@ fn seen(world: &World) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn the_common_packets_way_is_the_general_way(steps in prop::collection::vec(step(), 1..40)) {
+    fn the_common_packets_way_is_the_general_way(
+        steps in prop::collection::vec(step(), 1..40),
+        tells in prop::option::of((0_i32..4, 0_i32..6)),
+    ) {
         let mut express = World::new(&RULES);
         let mut general = World::new(&RULES);
         general.director = Director::new(&ROOMY, 7, WorkerId(0), Steering::default()).without_express();
         general.apply();
+        for world in [&mut express, &mut general] {
+            let Some((threshold, period)) = tells.filter(|(a, b)| a < b || *b == 0) else { continue };
+            world.ipvsadm("--start-daemon master --mcast-interface lo");
+            world.sysctl(|s| s.sync_threshold = [threshold, period]);
+            world.director.take_told(Vec::with_capacity(4096));
+        }
         for step in steps {
             for world in [&mut express, &mut general] {
                 match &step {
@@ -141,6 +150,8 @@ proptest! {
                 prop_assert_eq!(express.burst(frames.clone()), general.burst(frames));
             }
             prop_assert_eq!(seen(&express), seen(&general));
+            let told = |world: &mut World| world.director.take_told(Vec::with_capacity(4096));
+            prop_assert_eq!(told(&mut express), told(&mut general));
         }
     }
 }

@@ -11,6 +11,7 @@ fn main() -> io::Result<()> {
     write(&corpus.join("process"), pollvs_fuzz::seeds::conversations())?;
     write(&corpus.join("replay"), pollvs_fuzz::seeds::scenarios())?;
     write(&corpus.join("fragments"), pollvs_fuzz::seeds::fragments())?;
+    write(&corpus.join("sync"), pollvs_fuzz::seeds::messages())?;
     write(&corpus.join("request"), pollvs_fuzz::seeds::requests())?;
     write(&corpus.join("mark"), pollvs_fuzz::seeds::marks())?;
     write(&corpus.join("config"), pollvs_fuzz::seeds::configurations())

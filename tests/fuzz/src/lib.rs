@@ -7,4 +7,5 @@ pub mod pcap;
 pub mod process;
 pub mod replay;
 pub mod seeds;
+pub mod sync;
 pub mod wire;

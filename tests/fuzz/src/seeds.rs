@@ -73,6 +73,19 @@ pub fn fragments() -> Vec<Vec<u8>> {
     vec![v4, v6, both]
 }
 
+/// Returns the messages of the synchronisation that the kernel was given, and those that it sent.
+pub fn messages() -> Vec<Vec<u8>> {
+    let captures = [
+        &include_bytes!("../../parity/scenarios/sync-backup/input.pcap")[..],
+        include_bytes!("../../parity/scenarios/sync-backup-v0/input.pcap"),
+        include_bytes!("../../parity/scenarios/sync-master-sip/expected/output.pcap"),
+        include_bytes!("../../parity/scenarios/sync-master-ipv6/expected/output.pcap"),
+    ];
+    let frames = |capture| pcap::read(capture).expect("a recording is a capture").into_iter().map(|r| r.frame);
+    let multicast = |frame: &Vec<u8>| frame.starts_with(&[1, 0, 0x5e]);
+    captures.into_iter().flat_map(frames).filter(multicast).map(|f| f.get(42..).unwrap_or_default().to_vec()).collect()
+}
+
 /// Returns the lines of the protocol's documentation.
 pub fn requests() -> Vec<Vec<u8>> {
     let lines = include_str!("../../../docs/control.md").lines();

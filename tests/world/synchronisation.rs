@@ -1,0 +1,201 @@
+//! Two directors: what one tells, through the bytes of the protocol, lets the other go on.
+use pollvs::director::{Accepted, Limits, Listing};
+use pollvs::stats::Event;
+use pollvs::sync::message::Pushed;
+use pollvs::sync::{Builder, Entry, Flags, Message, Version};
+use pollvs::wire::sample::{at, tcp, udp};
+
+use super::{ROOMY, World, is};
+
+const MASTER: &str = "--start-daemon master --mcast-interface lo";
+const RULES: [&str; 10] = [
+    "-A -t 192.0.2.10:80 -s rr -p 60",
+    "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m",
+    "-a -t 192.0.2.10:80 -r 198.51.100.12:8080 -m",
+    "-A -t 192.0.2.10:21 -s rr",
+    "-a -t 192.0.2.10:21 -r 198.51.100.11:21 -m",
+    "-A -u 192.0.2.11:53 -s rr",
+    "-a -u 192.0.2.11:53 -r 198.51.100.13:53 -g",
+    "-a -u 192.0.2.11:53 -r 198.51.100.14:53 -i",
+    "-A -t [2001:db8:1::10]:80 -s rr",
+    "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::12]:80 -m",
+];
+
+/// A master that tells of every packet, with the same rules as a backup.
+fn pair() -> (World, World) {
+    let mut master = World::new(&RULES);
+    master.ipvsadm(MASTER);
+    master.sysctl(|s| s.sync_threshold = [0, 1]);
+    master.director.take_told(Vec::with_capacity(64));
+    (master, World::new(&RULES))
+}
+
+/// Carries what the master has told to the backup, as bytes.
+fn carry(master: &mut World, backup: &mut World) -> Vec<Entry> {
+    let told = master.director.take_told(Vec::with_capacity(64));
+    let mut builder = Builder::new(Version::V1, 0, 65_000);
+    told.iter().for_each(|entry| assert_eq!(builder.push(entry), Ok(Pushed::In)));
+    let bytes = builder.finish();
+    let entries: Vec<Entry> = Message::read(&bytes).unwrap().entries().map(Result::unwrap).collect();
+    for entry in &entries {
+        assert!(matches!(backup.director.accept(entry, backup.now), Accepted::Made | Accepted::Updated), "{entry:?}");
+    }
+    entries
+}
+
+fn established(world: &mut World, client: &str, vip: &str, server: &str) -> u8 {
+    let server_of = world.client(&tcp(at(client), at(vip))).server();
+    world.server(&tcp(at(server), at(client)).letters("SA"));
+    world.client(&tcp(at(client), at(vip)).letters("A"));
+    server_of
+}
+
+#[test]
+fn a_connection_goes_on_through_the_other_director_both_ways_and_its_client_stays_with_its_server() {
+    let (mut master, mut backup) = pair();
+    established(&mut master, "203.0.113.4:999", "192.0.2.10:80", "198.51.100.12:8080");
+    let server = established(&mut master, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.11:80");
+    assert_eq!(server, 11);
+    carry(&mut master, &mut backup);
+    assert_eq!(backup.connections(), master.connections());
+    assert_eq!(backup.templates(), master.templates());
+    let next = tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("PA").data([1]);
+    assert_eq!(backup.client(&next), master.client(&next));
+    let reply = tcp(at("198.51.100.11:80"), at("203.0.113.5:1000")).letters("A");
+    is(&backup.server(&reply), &master.server(&reply).to_string());
+    let again = tcp(at("203.0.113.5:1001"), at("192.0.2.10:80"));
+    assert_eq!(backup.client(&again).server(), 11, "the template keeps the client");
+    assert_eq!(backup.load("tcp:192.0.2.10:80", "198.51.100.11:80"), "2/0");
+    backup.sleep(1000);
+    assert_eq!((backup.connections().len(), backup.templates().len()), (0, 0));
+    assert_eq!(backup.load("tcp:192.0.2.10:80", "198.51.100.11:80"), "0/0");
+}
+
+#[test]
+fn ipv6_and_datagrams_by_direct_routing_and_tunnels_go_on() {
+    let (mut master, mut backup) = pair();
+    let six = tcp(at("[2001:db8:9::5]:1000"), at("[2001:db8:1::10]:80"));
+    master.client(&six);
+    master.client(&six.clone().letters("A"));
+    let datagrams = ["203.0.113.5:2000", "203.0.113.6:2000"].map(|c| udp(at(c), at("192.0.2.11:53")).data([1]));
+    datagrams.iter().for_each(|d| drop(master.client(d)));
+    carry(&mut master, &mut backup);
+    assert_eq!(backup.connections(), master.connections());
+    for sample in datagrams.iter().chain([&six.letters("A")]) {
+        assert_eq!(backup.client(sample).server(), master.client(sample).server());
+    }
+    assert_eq!(backup.event(Event::NoConnection), 0);
+}
+
+#[test]
+fn shifted_sequence_numbers_of_ftp_go_on() {
+    let (mut master, mut backup) = pair();
+    let (client, vip, server) = ("203.0.113.5:1000", "192.0.2.10:21", "198.51.100.11:21");
+    established(&mut master, client, vip, server);
+    let said = |flags: &str, text: &str| tcp(at(client), at(vip)).letters(flags).data(text.as_bytes());
+    let answered = |flags: &str, text: &str| tcp(at(server), at(client)).letters(flags).data(text.as_bytes());
+    master.client(&said("PA", "PASV\r\n"));
+    master.server(&answered("PA", "227 Entering Passive Mode (198,51,100,11,156,64).\r\n"));
+    master.client(&said("A", ""));
+    let told = carry(&mut master, &mut backup);
+    assert!(told.iter().any(|e| e.sequences.is_some() && e.flags.contains(Flags::OUT_SEQ)));
+    let (next, reply) = (said("PA", "NOOP\r\n"), answered("PA", "200 OK\r\n"));
+    assert_eq!(backup.client(&next), master.client(&next));
+    assert_eq!(backup.server(&reply), master.server(&reply));
+}
+
+#[test]
+fn what_has_no_destination_yet_is_bound_by_the_next_packet() {
+    let (mut master, mut backup) = pair();
+    let late = "-a -t 192.0.2.10:80 -r 198.51.100.18:80 -m";
+    backup.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.11:80");
+    backup.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.12:8080");
+    master.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.11:80");
+    master.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.12:8080");
+    master.ipvsadm(late);
+    established(&mut master, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.18:80");
+    carry(&mut master, &mut backup);
+    let next = tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("A");
+    is(&backup.client(&next), "destination_gone");
+    backup.ipvsadm(late);
+    assert_eq!(backup.client(&next).server(), 18);
+    assert_eq!(backup.load("tcp:192.0.2.10:80", "198.51.100.18:80"), "1/0");
+    assert_eq!(backup.client(&tcp(at("203.0.113.5:1001"), at("192.0.2.10:80"))).server(), 18);
+    assert_eq!(backup.templates().len(), 1, "the template was bound, too");
+}
+
+#[test]
+fn a_connection_of_the_same_ends_to_another_server_replaces_the_one_that_is_known() {
+    let (mut master, mut backup) = pair();
+    established(&mut master, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.12:8080");
+    let told = carry(&mut master, &mut backup);
+    let connection = told.iter().find(|e| !e.is_template()).unwrap();
+    let moved = Entry { dest: "198.51.100.11".parse().unwrap(), dport: 80, ..*connection };
+    let late = Entry { flags: Flags::INACTIVE, ..moved };
+    assert_eq!(backup.director.accept(&late, backup.now), Accepted::Outdated);
+    assert_eq!(backup.director.accept(&moved, backup.now), Accepted::Made);
+    let next = tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("A");
+    assert_eq!(backup.client(&next).server(), 11);
+    backup.sleep(1);
+    assert_eq!(backup.connections().len(), 1);
+    assert_eq!(backup.load("tcp:192.0.2.10:80", "198.51.100.12:8080"), "0/0");
+}
+
+#[test]
+fn full_tables_and_full_buffers_are_counted_and_hold_up_nothing() {
+    let (mut master, _) = pair();
+    let mut small = World::with(&Limits { connections: 1, templates: 0, ..ROOMY }, &RULES);
+    master.director.take_told(Vec::with_capacity(3));
+    for port in 1000..1003 {
+        let client = format!("203.0.113.5:{port}");
+        established(&mut master, &client, "192.0.2.10:80", "198.51.100.12:8080");
+    }
+    let told = master.director.take_told(Vec::new());
+    assert_eq!((told.len(), master.event(Event::SyncTold)), (3, 3));
+    assert_eq!(master.event(Event::SyncLost), 6, "a template and a connection of each, but for SYN_RECV");
+    let mut all = Vec::new();
+    let connections = Listing { v6: false, templates: false };
+    assert_eq!(master.director.tell_all(connections, 0, 1000, |entry| all.push(entry)), None);
+    assert_eq!(all.len(), 3);
+    all.extend(told);
+    all.iter().for_each(|entry| _ = small.director.accept(entry, small.now));
+    assert_eq!(small.connections().len(), 1);
+    assert!(small.event(Event::SyncNoRoom) >= 3);
+}
+
+#[test]
+fn a_director_that_joins_is_told_of_all_that_a_master_would_tell() {
+    let (mut master, mut backup) = pair();
+    for host in 1..9 {
+        let client = format!("203.0.113.{host}:1000");
+        established(&mut master, &client, "192.0.2.10:80", "198.51.100.12:8080");
+    }
+    master.client(&tcp(at("203.0.113.99:1"), at("192.0.2.10:80")));
+    for templates in [false, true] {
+        let (mut cursor, mut pages) = (Some(0), 0);
+        while let Some(from) = cursor {
+            let mut page = Vec::new();
+            let which = Listing { v6: false, templates };
+            cursor = master.director.tell_all(which, from, 3, |entry| page.push(entry));
+            page.iter().for_each(|entry| _ = backup.director.accept(entry, backup.now));
+            pages += 1;
+        }
+        assert!(pages >= 3);
+    }
+    assert_eq!(backup.connections().len(), 8, "half-open ones are not told of");
+    assert_eq!(backup.templates(), master.templates());
+}
+
+#[test]
+fn nothing_is_told_without_a_master_and_nothing_after_it_has_stopped() {
+    let mut world = World::new(&RULES);
+    world.director.take_told(Vec::with_capacity(64));
+    established(&mut world, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.12:8080");
+    assert_eq!(world.director.take_told(Vec::with_capacity(64)), []);
+    world.ipvsadm(MASTER);
+    world.client(&tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("FA"));
+    assert_eq!(world.director.take_told(Vec::with_capacity(64)).len(), 2);
+    world.ipvsadm("--stop-daemon master");
+    world.client(&tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("RA"));
+    assert_eq!(world.director.take_told(Vec::new()), []);
+}
