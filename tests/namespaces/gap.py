@@ -20,7 +20,6 @@ def ask(address):
 def main():
     address = (sys.argv[1], int(sys.argv[2]))
     answered, failed, longest, last = 0, 0, 0.0, time.monotonic()
-    print("asking", flush=True)
     while not select.select([sys.stdin], [], [], 0.01)[0]:
         try:
             success = ask(address)

@@ -35,12 +35,14 @@ pub(super) struct Pair {
     network: Option<Network>,
     /// `director1` and `director2` of the example.
     pub(super) members: [Member; 2],
+    /// Servers that a test has started.
+    servers: Vec<Child>,
 }
 
 impl Pair {
-    /// Makes the network and starts both; `None` where that is impossible. `change` is made to the example of keepalived's
-    /// configuration.
-    pub(super) fn start(change: impl Fn(String) -> String) -> Option<Self> {
+    /// Makes the network and starts the first `count` members; `None` where that is impossible. `change` is made to the example of
+    /// keepalived's configuration.
+    pub(super) fn start(count: usize, change: impl Fn(String) -> String) -> Option<Self> {
         let network = Network::hold(&["pair"])?;
         let member = |(role, id): (&'static str, &'static str), number: usize| {
             let folder = network.folder().join(id);
@@ -51,8 +53,8 @@ impl Pair {
             Member { director, keepalived: None, config, id }
         };
         let members = [member(("director", "director1"), 0), member(("standby", "director2"), 1)];
-        let mut pair = Self { network: Some(network), members };
-        for at in [0, 1] {
+        let mut pair = Self { network: Some(network), members, servers: Vec::new() };
+        for at in 0..count {
             pair.start_director(at);
             pair.start_keepalived(at);
         }
@@ -73,6 +75,12 @@ impl Pair {
     pub(super) fn start_keepalived(&mut self, at: usize) {
         let network = self.network.as_ref().expect("it is there until the end");
         self.members[at].start_keepalived(network);
+    }
+
+    /// A member's machine dies: pollvsd and keepalived are killed, and nothing is left of the twins.
+    pub(super) fn die(&mut self, at: usize) {
+        let network = self.network.as_ref().expect("it is there until the end");
+        self.members[at].die(network);
     }
 
     /// A command in the namespace of a role.
@@ -133,6 +141,17 @@ impl Pair {
         Script { child, stdin }
     }
 
+    /// Starts a program in the namespace of a role; it ends with the network.
+    pub(super) fn serve(&mut self, role: &str, words: &[&str]) {
+        let server = self.inside(role, words).stderr(Stdio::null()).spawn().unwrap();
+        self.servers.push(server);
+    }
+
+    /// Has keepalived of a member said that so many times?
+    pub(super) fn has_logged(&self, at: usize, words: &str, times: usize) -> bool {
+        std::fs::read_to_string(self.members[at].log()).unwrap_or_default().matches(words).count() >= times
+    }
+
     /// What all programs have logged.
     pub(super) fn words(&self) -> String {
         let mut words = String::new();
@@ -154,7 +173,10 @@ impl Member {
             (file("keepalived.conf"), file("keepalived.pid"), file("vrrp.pid"), file("checkers.pid"));
         let words = ["keepalived", "--dont-fork", "--log-console", "--log-detail", "--config-id", self.id];
         let files = ["-f", &config, "-p", &pid, "-r", &vrrp, "-c", &checkers];
-        let words: Vec<_> = words.iter().chain(&files).copied().collect();
+        let preload = format!("LD_PRELOAD={}", library().display());
+        let socket = format!("POLLVS_IPVS_SOCKET={}", file("ipvs.sock"));
+        let environment = ["env", &preload, &socket, "POLLVS_IPVS_STRICT=1"];
+        let words: Vec<_> = environment.iter().chain(&words).chain(&files).copied().collect();
         let mut command = network.inside(self.director.role, &words);
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.keepalived = Some(Keepalived { child });
@@ -164,9 +186,18 @@ impl Member {
         self.config.with_file_name("keepalived.log")
     }
 
+    /// As when its machine dies.
+    fn die(&mut self, network: &Network) {
+        self.director.kill();
+        self.kill_keepalived();
+        for twin in ["twin-outside", "twin-inside"] {
+            network.run(self.director.role, &["ip", "link", "delete", twin]);
+        }
+    }
+
     /// Kills every process of keepalived with SIGKILL. The parent is stopped first, for it would start the others anew, and its
     /// death would let them take leave.
-    pub(super) fn kill_keepalived(&mut self) {
+    fn kill_keepalived(&mut self) {
         let mut keepalived = self.keepalived.take().unwrap();
         assert!(signal("STOP", keepalived.child.id()));
         for name in ["vrrp.pid", "checkers.pid"] {
@@ -184,6 +215,7 @@ impl Drop for Pair {
             eprintln!("{}", self.words());
         }
         self.network = None;
+        self.servers.iter_mut().for_each(|server| drop(server.wait()));
         for member in &mut self.members {
             member.director.end();
             member.keepalived.take().map(|mut keepalived| keepalived.child.wait());
@@ -203,6 +235,13 @@ impl Script {
         drop(self.stdin.take());
         String::from_utf8(self.child.wait_with_output().unwrap().stdout).unwrap()
     }
+}
+
+/// The preload library, which cargo builds beside this test.
+fn library() -> PathBuf {
+    let library = std::env::current_exe().unwrap().with_file_name("libpollvs_ipvs.so");
+    assert!(library.exists(), "{} is not there", library.display());
+    library
 }
 
 /// The test bed's configuration with a core and addresses of the director's own.

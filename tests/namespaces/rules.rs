@@ -66,7 +66,7 @@ fn ten_thousand_requests_succeed_while_rules_change_under_two_workers() {
 }
 
 /// What ab's report says after `what:`.
-fn ab_says<'a>(report: &'a str, what: &str) -> Option<&'a str> {
+pub(super) fn ab_says<'a>(report: &'a str, what: &str) -> Option<&'a str> {
     let rest = report.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'))?;
     rest.split_whitespace().next()
 }

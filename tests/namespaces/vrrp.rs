@@ -37,7 +37,7 @@ fn moves(pair: &mut Pair, from: usize, what: &str, failure: impl FnOnce(&mut Pai
 
 #[test]
 fn addresses_and_requests_move_when_a_director_dies() {
-    let Some(mut pair) = Pair::start(only_vrrp) else { return };
+    let Some(mut pair) = Pair::start(2, only_vrrp) else { return };
     for member in &pair.members {
         member.director.rules(&RULES);
     }
@@ -46,12 +46,7 @@ fn addresses_and_requests_move_when_a_director_dies() {
     pair.start_director(0);
     sleep(Duration::from_secs(2));
     assert!(pair.has_addresses(1) && !pair.has_addresses(0), "who comes back stays backup");
-    moves(&mut pair, 1, "the machine dies", |pair| {
-        pair.members[1].kill_keepalived();
-        pair.members[1].director.kill();
-        pair.run(1, &["ip", "link", "delete", "twin-outside"]);
-        pair.run(1, &["ip", "link", "delete", "twin-inside"]);
-    });
+    moves(&mut pair, 1, "the machine dies", |pair| pair.die(1));
     pair.start_director(1);
     pair.start_keepalived(1);
     sleep(Duration::from_secs(2));
