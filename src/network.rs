@@ -222,6 +222,8 @@ pub struct FamilyNetwork<A> {
     pub neighbours: FxHashMap<(PortId, A), MacAddr>,
     /// Rules of policy routing for marked packets, in their order.
     pub policies: Vec<Policy<A>>,
+    /// Addresses that mean everybody on a link of the director's (IPv4 only).
+    pub broadcasts: AddressSet<A>,
 }
 
 impl<A: Address> FamilyNetwork<A> {
@@ -233,13 +235,22 @@ impl<A: Address> FamilyNetwork<A> {
     ) -> Self {
         let mut map = HashMap::with_hasher(FxBuildHasher);
         map.extend(neighbours.into_iter().map(|(port, address, mac)| ((port, address), mac)));
-        Self { local: AddressSet::new(local), fib: Fib::new(routes), neighbours: map, policies: Vec::new() }
+        let (local, fib) = (AddressSet::new(local), Fib::new(routes));
+        Self { local, fib, neighbours: map, policies: Vec::new(), broadcasts: AddressSet::default() }
     }
 
     /// The same with rules of policy routing.
     #[must_use]
     pub fn with_policies(self, policies: Vec<Policy<A>>) -> Self {
         Self { policies, ..self }
+    }
+
+    /// The same with the broadcast addresses of the director's own addresses, each with its prefix length: those of IPv4 with a network
+    /// of more than two (RFC 3021).
+    #[must_use]
+    pub fn with_broadcasts_of(self, addresses: impl IntoIterator<Item = (A, u8)>) -> Self {
+        let shared = addresses.into_iter().filter(|(_, prefix)| !A::V6 && *prefix < 31);
+        Self { broadcasts: AddressSet::new(shared.map(|(address, prefix)| address.last(prefix))), ..self }
     }
 
     /// Is a packet to this address for the director itself, whatever its mark?

@@ -136,6 +136,7 @@ impl Control {
 
     fn begin(mut inner: Inner) -> Result<(Self, Arc<Snapshot>), StartError> {
         inner.persist(None)?;
+        inner.store.set_broadcasts(inner.network.v4.broadcasts.clone());
         let snapshot = inner.next_snapshot();
         let workers = inner.workers.clone();
         Ok((Self { inner: Arc::new(Mutex::new(inner)), workers, stop: watch::Sender::new(None) }, snapshot))
@@ -147,6 +148,7 @@ impl Control {
     /// [`Silent`]; the others work by the new network then.
     pub async fn set_network(&self, network: Arc<Network>) -> Result<(), Silent> {
         let mut inner = self.inner.lock().await;
+        inner.store.set_broadcasts(network.v4.broadcasts.clone());
         inner.network = network;
         inner.publish().await
     }

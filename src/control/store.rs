@@ -3,7 +3,7 @@
 //! A removed destination stays, unavailable, until no worker refers to it ([`Store::forget_unused`]); added again to a service of
 //! the same key while it is there, it gets its connections and its counters back, as it does in the kernel.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -16,6 +16,7 @@ use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
 use crate::destination::{DestId, Destination, Method};
 use crate::mark::{MarkRules, Marks};
+use crate::network::AddressSet;
 use crate::service::{Service, ServiceId, ServiceKey};
 use crate::settings::{MAX_TIMEOUT_SECS, Settings, Timeouts};
 use crate::snapshot::Rules;
@@ -62,6 +63,8 @@ pub struct Store {
     chains: Arc<Marks>,
     /// Destinations removed while `expire_nodest_conn` was on.
     removals: u64,
+    /// Addresses that mean everybody on a link.
+    broadcasts: AddressSet<u32>,
     /// A destination was brought back since somebody last asked.
     revived: bool,
     /// The last uid or version given out.
@@ -89,6 +92,11 @@ impl Store {
             Arc::new(rules.standby(standby).telling(tells).with_removals(removals))
         };
         self.rules.get_or_insert_with(build).clone()
+    }
+
+    /// Which addresses mean everybody on a link; those of destinations that are there already stay.
+    pub fn set_broadcasts(&mut self, broadcasts: AddressSet<u32>) {
+        self.broadcasts = broadcasts;
     }
 
     /// The services, in order of creation.
@@ -238,6 +246,7 @@ impl Store {
             return Err(Failure::new(ErrorCode::DestinationExists, text));
         }
         check::address(key, spec)?;
+        self.check_broadcast(spec)?;
         let (id, uid) = self.identity(key, address)?;
         let destination = filled(id, uid, &service, address, spec);
         let destination = self.put_destination(destination, service.uid);
@@ -255,6 +264,17 @@ impl Store {
         let text =
             format!("{} is of another family than the service, which synchronisation cannot carry", spec.address);
         Err(Failure::new(ErrorCode::InvalidArgument, text))
+    }
+
+    /// A destination is one host.
+    fn check_broadcast(&self, spec: &DestinationSpec) -> Result<(), Failure> {
+        match spec.address.ip() {
+            IpAddr::V4(address) if self.broadcasts.contains(address.to_bits()) => {
+                let text = format!("{address} is the broadcast address of a link of the director's");
+                Err(Failure::new(ErrorCode::InvalidArgument, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Index and uid of a destination to be added: its former ones while it is remembered.

@@ -9,7 +9,7 @@ use crate::director::sweep::Walk;
 use crate::proto::TimeoutTable;
 use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Rules;
 use crate::stats::Traffic;
 use crate::time::Tick;
 
@@ -22,8 +22,7 @@ pub(super) struct Slot {
 
 impl Shared {
     /// Makes counters and schedulers fit the rules.
-    pub(super) fn apply(&mut self, snapshot: &Snapshot) {
-        let rules = &snapshot.rules;
+    pub(super) fn apply(&mut self, before: &Rules, rules: &Rules) {
         self.timeouts = TimeoutTable::new(&rules.settings.timeouts);
         self.announcer.set_up(rules.tells(), &rules.settings);
         if rules.removals() != self.removals {
@@ -36,7 +35,10 @@ impl Shared {
         self.lent.resize(most, 0);
         self.owners.resize(most, 0);
         self.learnt.resize(most, Learnt::default());
-        rules.destinations.iter().flatten().for_each(|dest| self.adopt(dest));
+        for dest in rules.destinations.iter().flatten() {
+            self.adopt(dest);
+            self.limit(before, dest);
+        }
         self.schedulers.resize_with(rules.services.len().max(self.schedulers.len()), || None);
         for index in 0..self.schedulers.len() {
             let service = rules.services.get(index).and_then(Option::as_ref);
@@ -76,7 +78,6 @@ impl Shared {
 
     fn update(&mut self, index: usize, mut slot: Slot, service: &Arc<Service>) {
         if slot.service.version != service.version {
-            self.ease(&slot.service, service);
             if slot.service.scheduler == service.scheduler {
                 let candidates =
                     Candidates { destinations: &service.destinations, loads: &self.loads, v6: service.key.v6() };
@@ -89,15 +90,12 @@ impl Shared {
         self.schedulers[index] = Some(slot);
     }
 
-    /// A raised or removed upper threshold ends the overload at once, as the kernel has it.
-    fn ease(&mut self, before: &Service, after: &Service) {
-        for dest in &after.destinations {
-            let old = before.destinations.iter().find(|d| d.id == dest.id);
-            if old.is_some_and(|old| dest.upper == 0 || dest.upper > old.upper)
-                && let Some(load) = self.loads.get_mut(dest.id.index())
-            {
-                load.overloaded = false;
-            }
+    /// New thresholds are held against the connections that there are (`__ip_vs_dest_update_overload`).
+    fn limit(&mut self, before: &Rules, dest: &Destination) {
+        let old = before.destination(dest.id).filter(|old| old.uid == dest.uid);
+        let changed = old.is_some_and(|old| (old.upper, old.lower) != (dest.upper, dest.lower));
+        if changed && let Some(load) = self.loads.get_mut(dest.id.index()) {
+            load.limit(dest.upper, dest.lower);
         }
     }
 

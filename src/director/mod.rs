@@ -308,7 +308,7 @@ impl Director {
 
     /// Takes new rules and a new network, between bursts; gives the old ones back to be freed elsewhere.
     pub fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.core.shared.apply(&snapshot);
+        self.core.shared.apply(&self.snapshot.rules, &snapshot.rules);
         self.core.told(&snapshot.rules.settings);
         std::mem::replace(&mut self.snapshot, snapshot)
     }

@@ -280,6 +280,7 @@ impl View {
     fn family<A: Address>(&self, ids: &FxHashMap<u32, PortId>) -> FamilyNetwork<A> {
         FamilyNetwork::new(self.local(ids), self.family_routes(ids), self.resolved(ids))
             .with_policies(self.family_policies(ids))
+            .with_broadcasts_of(self.addresses.values().filter_map(|(_, a)| Some((A::from_ip(a.address)?, a.prefix))))
     }
 
     /// The rules of policy routing of one family, each with its table.

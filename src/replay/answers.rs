@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::conn::ConnFlags;
 use crate::control::check;
 use crate::control::reply::{
     ConnectionView, DestinationView, ErrorCode, Failure, HopView, PersistenceView, Reply, ServiceView,
@@ -150,6 +151,23 @@ impl Machine {
 
     fn connections(&self, templates: bool) -> Reply {
         Reply::Connections { connections: self.connection_views(templates), more: false }
+    }
+
+    /// Connections and templates, for the texts of `/proc`.
+    pub(crate) fn all_connections(&self) -> Vec<ConnectionView> {
+        let mut all = self.connection_views(false);
+        all.extend(self.connection_views(true));
+        all
+    }
+
+    /// Connections that an application helper reads.
+    pub(crate) fn helped(&self) -> usize {
+        let mut helped = 0;
+        for v6 in [false, true] {
+            let count = |info: ConnectionInfo| helped += usize::from(info.flags.contains(ConnFlags::HELPED));
+            self.director.list(Listing { v6, templates: false }, 0, usize::MAX, self.now, count);
+        }
+        helped
     }
 
     /// Connections, or templates, in the order of the tables.

@@ -86,13 +86,10 @@ impl System for Console<'_> {
         let all = self.machine.all;
         match path.strip_prefix("/proc/net/")? {
             "ip_vs" => Some(proc::services(&self.machine.service_views())),
-            "ip_vs_conn" => {
-                let mut all = self.machine.connection_views(false);
-                all.extend(self.machine.connection_views(true));
-                Some(proc::connections(&all))
-            }
+            "ip_vs_conn" => Some(proc::connections(&self.machine.all_connections())),
+            "ip_vs_conn_sync" => Some(proc::connection_origins(&self.machine.all_connections())),
             "ip_vs_stats" => Some(proc::stats(&all.sampled(), &all.rates())),
-            "ip_vs_app" => Some("prot port    usecnt name\nTCP  21      0      ftp              \n".to_owned()),
+            "ip_vs_app" => Some(proc::helpers(self.machine.helped())),
             "ip_vs_stats_percpu" => Some(proc::stats_percpu(&[self.machine.total()], &all.sampled(), &all.rates())),
             _ => None,
         }

@@ -127,6 +127,7 @@ impl Machine {
     /// Puts the network in force.
     pub(crate) fn network_changed(&mut self) {
         self.network = Arc::new(self.topology.network_now());
+        self.store.set_broadcasts(self.network.v4.broadcasts.clone());
         self.rules_changed();
     }
 

@@ -345,7 +345,12 @@ impl Work<'_> {
             protocol::TCP => {
                 self.refuse_tcp(packet.src().into(), packet.dst().into(), packet.traffic_class(), payload);
             }
-            protocol::UDP => self.error6(bytes, (1, 4), 0, Some(packet.dst())),
+            protocol::UDP => {
+                let pseudo = |u: &udp::Packet<&[u8]>| packet.pseudo_header(protocol::UDP, u.length().into());
+                if udp::Packet::new_checked(payload).is_ok_and(|u| u.is_intact(pseudo(&u))) {
+                    self.error6(bytes, (1, 4), 0, Some(packet.dst()));
+                }
+            }
             _ => self.error6(bytes, (4, 1), 6, Some(packet.dst())),
         }
     }

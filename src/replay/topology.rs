@@ -263,6 +263,7 @@ impl Topology {
         let neighbours = self.neighbours.iter().filter_map(|n| Some((n.0, A::from_ip(n.1)?, n.2)));
         FamilyNetwork::new(local, connected.chain(added).collect(), neighbours)
             .with_policies(self.policies.of(|table| self.table(table)))
+            .with_broadcasts_of(self.addresses.iter().filter_map(|a| Some((A::from_ip(a.0)?, a.1))))
     }
 
     /// A table that only policy routing looks at.

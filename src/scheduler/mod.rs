@@ -75,9 +75,20 @@ impl Load {
     /// it stays what it was.
     #[inline]
     pub fn relieve(&mut self, upper: u32, lower: u32) {
-        let low = if lower == 0 { upper - upper / 4 } else { lower };
-        self.overloaded &= upper != 0 && self.total() >= low;
+        self.overloaded &= upper != 0 && self.total() >= low(upper, lower);
     }
+
+    /// The thresholds were changed: at the upper one it is overloaded, below the lower one it is not, in between it stays what it was.
+    pub fn limit(&mut self, upper: u32, lower: u32) {
+        self.relieve(upper, lower);
+        self.burden(upper);
+    }
+}
+
+/// The lower threshold that counts: three quarters of the upper one, unless there is one.
+#[inline]
+fn low(upper: u32, lower: u32) -> u32 {
+    if lower == 0 { upper - upper / 4 } else { lower }
 }
 
 /// What a scheduler may see.

@@ -30,6 +30,12 @@ SCTP_LIVES = [
 ]
 CHUNKS = {"DATA": 0, "INIT": 1, "INIT-ACK": 2, "SACK": 3, "ABORT": 6, "SHUTDOWN": 7, "SHUTDOWN-ACK": 8, "ERROR": 9,
           "COOKIE": 10, "COOKIE-ACK": 11, "SHUTDOWN-COMPLETE": 14, "HEARTBEAT": 4, "ASCONF": 193}
+# Options of IPv4: none, record route (empty, in use, full), time stamps (alone, with addresses, prespecified), router alert, source
+# routes (loose, strict, used up), security, two of them, none that is known, and one too long.
+OPTIONS = [bytes.fromhex(text) for text in [
+    "01010100", "070b04000000000000000000", "070b08c00002fe0000000000", "070b0cc00002fec00002fd00", "44080500" + "00000000",
+    "440c0501" + "0000000000000000", "440c0503" + "c000020a00000000", "94040000", "830704c0000263" + "00", "890704c0000263" + "00",
+    "830708c0000263" + "00", "820b00000000000000000000" , "94040000" + "070b04000000000000000000", "9f040000", "07140400" + "00000000"]]
 UDP_LIVES = ["c s", "c", "c c", "c s c s c s", "c c s", "c s s c"]
 
 
@@ -79,6 +85,8 @@ class Flow:
             fields["df"] = False
         if rng.random() < 0.1:
             fields["flow"] = rng.randint(1, 0xFFFFF)
+        if "options" in self.switches and self.family.version == 4 and rng.random() < 0.03:
+            fields["opts"] = rng.choice(OPTIONS)
         return fields
 
     def from_client(self, what):
@@ -95,7 +103,7 @@ class Flow:
         if "frag" not in self.switches or self.family.version == 6 or len(body) < 64 or self.rng.random() > 0.1:
             return [self.family.packet(src, dst, self.protocol, body, **fields)]
         cut = self.rng.randrange(48, len(body) - 7, 8)
-        whole = {k: v for k, v in fields.items() if k not in ("df", "flow")}
+        whole = {k: v for k, v in fields.items() if k not in ("df", "flow", "opts")}
         first = ip4(src, dst, self.protocol, body[:cut], df=False, mf=True, **whole)
         last = ip4(src, dst, self.protocol, body[cut:], df=False, frag=cut, **whole)
         return self.rng.choice([[first, last], [last, first]])

@@ -78,7 +78,7 @@ class Service:
     def mark_rules(self):
         rule = "iptables -t mangle -A PREROUTING -d %s -p %s -m %s -j MARK --set-mark %d"
         if self.marks and self.marks[0][1].startswith("198.18"):
-            return ["ip route add local 198.18.0.0/24 dev lo", rule % ("198.18.0.0/24", "tcp", "tcp --dport 80", self.mark)]
+            return ["ip route replace local 198.18.0.0/24 dev lo", rule % ("198.18.0.0/24", "tcp", "tcp --dport 80", self.mark)]
         name = {6: "tcp", 17: "udp"}
         ports = {(p, vip): "multiport --dports " + ",".join(str(port) for q, v, port in self.marks if (q, v) == (p, vip))
                  for p, vip, _ in self.marks}

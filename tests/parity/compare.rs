@@ -55,7 +55,7 @@ static LEFT: LazyLock<Regex> =
 static LEFT_PROC: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m) +(\d+)((?: sip \S+)? *)$"));
 /// The same where a step shows it.
 static LEFT_STEP: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?m)^(  \| (?:TCP|UDP|SCTP|IP|AH|ESP) +[0-9A-F:\[].* [A-Z_-]+) +(\d+)((?: sip \S+)? *)$")
+    pattern(r"(?m)^(  \| (?:TCP|UDP|SCTP|IP|AH|ESP) +[0-9A-Fa-f:\[].* [A-Z_-]+) +(\d+)((?: sip \S+)? *)$")
 });
 /// A line of a listing whose order is that of a random hash, the time masked.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:  \| )?(?:TCP|UDP|SCTP|IP|AH|ESP) .*MM:SS"));

@@ -73,9 +73,26 @@ pub fn connections(connections: &[ConnectionView]) -> String {
 }
 
 fn connection(c: &ConnectionView) -> String {
-    let [client, vip, dest] = [c.client, c.vip, c.destination].map(|a| format!("{} {:04X}", address(a.ip()), a.port()));
     let engine = c.pe.map(|engine| format!(" {} {}", engine.name(), c.pe_data)).unwrap_or_default();
-    format!("{:<3} {client} {vip} {dest} {:<11} {:>7}{engine}\n", c.protocol, c.state, c.expires_ticks / HZ)
+    format!("{} {:>7}{engine}\n", flow(c), c.expires_ticks / HZ)
+}
+
+/// `/proc/net/ip_vs_conn_sync`: connections with their origin.
+pub fn connection_origins(connections: &[ConnectionView]) -> String {
+    let mut text = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n".to_owned();
+    text.extend(connections.iter().map(|c| format!("{} LOCAL  {:>7}\n", flow(c), c.expires_ticks / HZ)));
+    text
+}
+
+/// `/proc/net/ip_vs_app`: the one application helper, and the connections that it reads.
+pub fn helpers(ftp: usize) -> String {
+    format!("prot port    usecnt name\nTCP  {:<7} {ftp:<6} {:<17}\n", 21, "ftp")
+}
+
+/// Protocol, the three ends and the state.
+fn flow(c: &ConnectionView) -> String {
+    let [client, vip, dest] = [c.client, c.vip, c.destination].map(|a| format!("{} {:04X}", address(a.ip()), a.port()));
+    format!("{:<3} {client} {vip} {dest} {:<11}", c.protocol, c.state)
 }
 
 fn row(t: &Traffic) -> String {

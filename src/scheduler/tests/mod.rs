@@ -80,6 +80,26 @@ fn flow_from(source: IpAddr, source_port: u16) -> Flow {
 }
 
 #[test]
+fn changed_thresholds_set_and_clear_the_overload_flag_at_once() {
+    let limit = |overloaded, upper, lower| {
+        let mut load = Load { active: 2, inactive: 3, overloaded, ..Load::default() };
+        load.limit(upper, lower);
+        load.overloaded
+    };
+    for (before, upper, lower, after) in [
+        (false, 5, 2, true),
+        (false, 6, 2, false),
+        (true, 6, 5, true),
+        (true, 7, 6, false),
+        (true, 6, 0, true),
+        (true, 8, 0, false),
+        (true, 0, 0, false),
+    ] {
+        assert_eq!(limit(before, upper, lower), after, "{before} {upper} {lower}");
+    }
+}
+
+#[test]
 fn the_overload_flag_is_set_at_the_upper_and_cleared_below_the_lower_threshold() {
     let flags = |upper, lower, totals: &[u32]| {
         let mut load = Load::default();
