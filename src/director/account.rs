@@ -155,7 +155,7 @@ impl<A: Family> Lane<'_, A> {
 
     /// Counts a client's packet that no connection remembers.
     pub(super) fn count_in(&mut self, dest: DestId, length: u16) {
-        if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
+        if let Some(traffic) = self.traffic_of(dest) {
             traffic.in_packets += 1;
             traffic.in_bytes += u64::from(length);
         }
@@ -163,10 +163,15 @@ impl<A: Family> Lane<'_, A> {
 
     /// Counts an answer of the director's own, in bytes from the IP header on, as the server's.
     pub(super) fn count_out(&mut self, dest: DestId, length: usize) {
-        if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
+        if let Some(traffic) = self.traffic_of(dest) {
             traffic.out_packets += 1;
             traffic.out_bytes += length as u64;
         }
+    }
+
+    /// The counters of a destination, unless it was removed.
+    fn traffic_of(&mut self, dest: DestId) -> Option<&mut Traffic> {
+        self.shared.traffic.get_mut(dest.index()).filter(|_| self.snapshot.path(dest).available)
     }
 
     #[inline]

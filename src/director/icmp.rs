@@ -285,9 +285,6 @@ impl<A: Family> Lane<'_, A> {
     /// Counts an error among the packets of the connection's destination.
     fn count_error(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction) {
         let Some(dest) = self.tables.connections.get(id).map(|c| c.dest) else { return };
-        if !self.snapshot.paths.get(dest.index()).is_some_and(|path| path.available) {
-            return;
-        }
         match direction {
             Direction::Output => self.count_out(dest, packet.length.into()),
             _ => self.count_in(dest, packet.length),

@@ -1,13 +1,16 @@
 //! The network around the director, kept as `ip` (iproute2) changes it: links, addresses, routes, neighbours; and the snapshot that the
 //! data path takes of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::addr::MacAddr;
 use crate::family::Address;
 use crate::network::{FamilyNetwork, Fib, Network, PortInfo, Route, Target};
 use crate::replay::policy::{self, Policies};
 use crate::verdict::PortId;
+
+/// The address of the loopback, on which there is no port.
+const LOOPBACK: (IpAddr, u8) = (IpAddr::V4(Ipv4Addr::LOCALHOST), 8);
 
 /// The network that a scenario starts from, as `ip` commands: clients behind 192.0.2.254 on eth0, real servers on eth1.
 const BASE: &str = include_str!("base.ip");
@@ -261,9 +264,10 @@ impl Topology {
             self.addresses.iter().filter_map(|&(address, prefix, port)| self.connected(address, prefix, port));
         let added = self.routes.iter().filter(|r| r.table.is_none()).filter_map(|r| self.added(r));
         let neighbours = self.neighbours.iter().filter_map(|n| Some((n.0, A::from_ip(n.1)?, n.2)));
+        let on_links = self.addresses.iter().map(|a| (a.0, a.1));
         FamilyNetwork::new(local, connected.chain(added).collect(), neighbours)
             .with_policies(self.policies.of(|table| self.table(table)))
-            .with_broadcasts_of(self.addresses.iter().filter_map(|a| Some((A::from_ip(a.0)?, a.1))))
+            .with_broadcasts_of(on_links.chain([LOOPBACK]).filter_map(|(a, prefix)| Some((A::from_ip(a)?, prefix))))
     }
 
     /// A table that only policy routing looks at.
