@@ -62,6 +62,7 @@ impl Shared {
             walks: [Walk::DONE; 2],
             removals: 0,
             announcer: Default::default(),
+            routes: None,
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,
             workers,

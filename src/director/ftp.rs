@@ -35,7 +35,7 @@ impl<A: Family> Lane<'_, A> {
         packet: Packet<A>,
         bound: Bound<'_, A>,
     ) -> Verdict {
-        let hop = &bound.path.hop;
+        let hop = &self.shared_hop(&bound, packet.dst);
         let lives = *hop == Hop::Local || A::ttl(frame.bytes(), packet.at.l3) > 1;
         if lives && self.fits(frame, &packet, hop) {
             let id = self.tables.connections.request(packet.hash, packet.candidate, &request_key(&packet));

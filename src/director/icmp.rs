@@ -158,7 +158,7 @@ impl<A: Family> Lane<'_, A> {
         bound: &Bound<'_, A>,
     ) -> Verdict {
         let bypass = bound.flags.contains(ConnFlags::BYPASS);
-        let hop = if bypass { A::hop(self.snapshot, packet.dst) } else { bound.path.hop };
+        let hop = if bypass { A::hop(self.snapshot, packet.dst) } else { self.shared_hop(bound, packet.dst) };
         let local = hop == Hop::Local;
         if !local && forward::mtu(&hop).is_none() {
             return Verdict::Drop(DropReason::NoRoute);

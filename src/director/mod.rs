@@ -27,6 +27,7 @@ mod persist;
 mod reply;
 mod request;
 mod schedule;
+mod shared_route;
 mod supersede;
 mod sweep;
 
@@ -140,6 +141,8 @@ struct Shared {
     /// The last removal of a destination that was walked for.
     removals: u64,
     announcer: announce::Announcer,
+    /// The routes of destinations as the kernel shares them, if that matters.
+    routes: Option<shared_route::SharedRoutes>,
     worker: WorkerId,
     workers: u16,
 }
@@ -208,6 +211,13 @@ impl Director {
         let Core { v4, v6, .. } = &mut self.core;
         [&mut v4.connections, &mut v4.templates].into_iter().for_each(Table::set_edges);
         [&mut v6.connections, &mut v6.templates].into_iter().for_each(Table::set_edges);
+        self
+    }
+
+    /// Lets the connections of a destination share a route as the kernel does, to be compared with recordings.
+    #[must_use]
+    pub fn with_kernel_routes(mut self) -> Self {
+        self.core.shared.routes = Some(Default::default());
         self
     }
 
@@ -307,7 +317,10 @@ impl Director {
     }
 
     /// Takes new rules and a new network, between bursts; gives the old ones back to be freed elsewhere.
-    pub fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+    pub fn apply(&mut self, mut snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        if let Some(routes) = &mut self.core.shared.routes {
+            snapshot = routes.follow(&self.snapshot, &snapshot);
+        }
         self.core.shared.apply(&self.snapshot.rules, &snapshot.rules);
         self.core.told(&snapshot.rules.settings);
         std::mem::replace(&mut self.snapshot, snapshot)

@@ -145,6 +145,10 @@ impl<'s, A: Family> Lane<'s, A> {
         if bound.flags.intersects(ConnFlags::BYPASS | ConnFlags::HELPED) {
             return Err(aside(self.deliver_specially(frame, aside(*packet), aside(*bound))));
         }
+        if self.shared.routes.is_some() {
+            let hop = self.shared_hop(bound, packet.dst);
+            return self.deliver_by(frame, packet, bound, &hop);
+        }
         self.deliver_by(frame, packet, bound, &bound.path.hop)
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::addr::MacAddr;
-use crate::network::{Hop, Network};
+use crate::network::{Hop, Network, Target};
 use crate::replay::build;
 use crate::time::Instant;
 use crate::verdict::{Cut, PortId};
@@ -214,7 +214,8 @@ impl Work<'_> {
         let Some(info) = self.network.ports.get(usize::from(port.0)) else { return };
         let frame = match neighbour {
             IpAddr::V4(to) => {
-                self.network.v4.source(to.to_bits()).map(|from| build::arp_request(info.mac, from.into(), to))
+                let from = self.network.v4.source(to.to_bits()).or_else(|| self.on_link(port));
+                from.map(|from| build::arp_request(info.mac, from.into(), to))
             }
             IpAddr::V6(to) => ipv6::Packet::new_quoted(packet.get(ethernet::HEADER_LEN..).unwrap_or_default())
                 .ok()
@@ -223,6 +224,15 @@ impl Work<'_> {
                 .map(|from| build::neighbour_solicitation(info.mac, from, to)),
         };
         self.acts.extend(frame.map(|frame| Act::Send(port, frame)));
+    }
+
+    /// The director's address on a link.
+    fn on_link(&self, port: PortId) -> Option<u32> {
+        let fib = &self.network.v4.fib;
+        fib.starts().find_map(|start| match fib.lookup(start) {
+            Some(Target::Via { port: at, gateway: None, source, .. }) if *at == port => *source,
+            _ => None,
+        })
     }
 
     fn arp(&mut self, message: &[u8], port: PortId) {

@@ -154,6 +154,8 @@ class Rules:
             return [self.add_destination(service, rng.choice(SERVERS))]
         destination = rng.choice(destinations)
         if kind == "edit":
+            if "methods" in self.switches and destination.family is service.family and rng.random() < 0.1:
+                destination.method = rng.choice(["-m", "-g", "-i"])
             destination.vary(rng)
             return ["ipvsadm -e %s %s" % (service.name(), destination.words())]
         if kind == "delete":
