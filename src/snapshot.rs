@@ -18,6 +18,8 @@ use crate::settings::Settings;
 const FTP: u16 = 21;
 /// FTP's data port.
 const FTP_DATA: u16 = 20;
+/// Stands for every protocol.
+const ANY: u8 = 0;
 /// The first unprivileged port.
 const UNPRIVILEGED: u16 = 1024;
 
@@ -42,7 +44,7 @@ pub struct Rules {
     standby: bool,
     tells: bool,
     removals: u64,
-    /// Protocol, address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
+    /// Protocol ([`ANY`] for marks), address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
     /// Addresses of the NAT destinations, removed ones among them.
     masqueraded: FxHashSet<IpAddr>,
@@ -151,7 +153,8 @@ impl Rules {
 
     /// Is that a server of a NAT service, as far as `nat_icmp_send` asks?
     pub fn is_server(&self, protocol: u8, address: IpAddr, port: u16) -> bool {
-        !self.servers.is_empty() && self.servers.contains(&(protocol, address, port))
+        let is_one = |protocol| self.servers.contains(&(protocol, address, port));
+        !self.servers.is_empty() && (is_one(protocol) || is_one(ANY))
     }
 
     /// Is that the address of a server whose replies are translated?
@@ -230,11 +233,11 @@ impl Rules {
 fn servers(services: &[Option<Arc<Service>>]) -> FxHashSet<(u8, IpAddr, u16)> {
     let of = |service: &Arc<Service>| {
         let protocol = match service.key {
-            ServiceKey::Address { protocol, .. } => Some(protocol.number()),
-            ServiceKey::Mark { .. } => None,
+            ServiceKey::Address { protocol, .. } => protocol.number(),
+            ServiceKey::Mark { .. } => ANY,
         };
-        let nat = service.destinations.iter().filter(|d| d.method == Method::Nat).map(|d| (d.address, d.port));
-        nat.filter_map(|(address, port)| Some((protocol?, address, port))).collect::<Vec<_>>()
+        let nat = service.destinations.iter().filter(|d| d.method == Method::Nat);
+        nat.map(|d| (protocol, d.address, d.port)).collect::<Vec<_>>()
     };
     services.iter().flatten().flat_map(of).collect()
 }

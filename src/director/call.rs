@@ -34,6 +34,10 @@ impl<A: Family> Lane<'_, A> {
     pub(super) fn originate<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Option<Verdict> {
         let (service, dest) = self.snapshot.rules.caller(packet.src.ip(), packet.sport)?;
         let ServiceKey::Address { address, port: vport, .. } = service.key else { return None };
+        // A service of all ports does not say by which one the client knows it, nor a server of all ports who it is.
+        if vport == 0 || packet.sport == 0 {
+            return None;
+        }
         let lives = packet.origin == Origin::Wire && A::ttl(frame.bytes(), packet.at.l3) > 1;
         if !lives || !self.fits(frame, packet, &A::hop(self.snapshot, packet.dst)) {
             return None;

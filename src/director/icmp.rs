@@ -9,7 +9,7 @@ use crate::destination::DestId;
 use crate::director::family::Family;
 use crate::director::mark::is_delivered;
 use crate::director::parse::L3;
-use crate::director::request::{Bound, trim};
+use crate::director::request::{Bound, longest, trim};
 use crate::director::{Director, Lane, Packet};
 use crate::forward::answer::{self, Fault};
 use crate::forward::quote::Quote;
@@ -206,6 +206,12 @@ impl<A: Family> Lane<'_, A> {
         if from_wire && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
             return Some(Verdict::Drop(DropReason::TtlExceeded));
         }
+        // Nobody is told that an error is too long.
+        let hop = A::hop(self.snapshot, packet.dst);
+        let long = forward::mtu(&hop).filter(|mtu| longest(packet, frame.largest_fragment()) > *mtu);
+        if from_wire && long.is_some() && A::dont_fragment(frame.bytes(), packet.at.l3) {
+            return Some(Verdict::Drop(DropReason::TooBig));
+        }
         self.count_error(id, packet, Direction::Output);
         trim(frame, packet.at.end);
         if from_wire {
@@ -213,9 +219,10 @@ impl<A: Family> Lane<'_, A> {
         }
         quote.translate(frame.bytes_mut(), &packet.at, End::Source, vaddr, vport);
         self.shared.event(Event::IcmpRelayed);
-        Some(match A::hop(self.snapshot, packet.dst) {
-            Hop::Local | Hop::Kernel => self.shared.kernels(self.snapshot, packet.port, packet.origin),
-            hop => forward::verdict(forward::send(frame, &hop)),
+        Some(match (hop, long) {
+            (Hop::Local | Hop::Kernel, _) => self.shared.kernels(self.snapshot, packet.port, packet.origin),
+            (hop, Some(mtu)) => forward::in_pieces(forward::send(frame, &hop), Cut::AtMost(mtu)),
+            (hop, None) => forward::verdict(forward::send(frame, &hop)),
         })
     }
 

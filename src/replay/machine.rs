@@ -97,7 +97,9 @@ impl Machine {
         let mut machine = Self {
             now: Instant(BOOT.0 + BEFORE_SETUP),
             store,
-            director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default()).with_kernel_timers().with_kernel_routes(),
+            director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default())
+                .with_kernel_timers()
+                .with_kernel_routes(),
             topology,
             sysctls: Sysctls::default(),
             master: None,

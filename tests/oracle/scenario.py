@@ -4,6 +4,10 @@ import os
 from pkt import write_pcap
 
 MS, SECOND = 10**6, 10**9
+# A tick of the kernel's clock, and the part of it in which frames are sent. The first frame comes less than a millisecond after a tick
+# begins, later by what the commands before it cost; sleeps add to that. The rest of the tick leaves room for it: kernel and replay
+# must agree in which tick a frame comes, since what expires does so at the next.
+TICK, PART = 10 * MS, 5 * MS
 
 
 class Scenario:
@@ -13,6 +17,8 @@ class Scenario:
         self.now = self.slept = 0
 
     def frame(self, frame, gap=MS):
+        if self.now % TICK > PART:
+            self.now += TICK - self.now % TICK
         self.frames.append((self.now - self.slept, frame))
         self.now += gap
 
