@@ -14,7 +14,7 @@ use crate::hash::mum;
 use crate::proto::State;
 use crate::settings::Settings;
 use crate::stats::Event;
-use crate::time::{HZ, Tick};
+use crate::time::{self, HZ, Tick};
 use crate::wire::protocol;
 
 /// A whole table, as `amemthresh` counts.
@@ -33,6 +33,8 @@ pub(super) struct Defence {
     modes: [u8; 3],
     /// When to look next; at once if it has not been looked yet.
     due: Option<Tick>,
+    /// Looks at the edges of the kernel's timer wheel.
+    edges: bool,
     scarce: bool,
     /// One of so many new connections is dropped; 0 for none.
     rate: i32,
@@ -53,6 +55,25 @@ impl Defence {
     #[inline]
     pub(super) fn is_due(&self, now: Tick) -> bool {
         self.due.is_none_or(|due| due.reached(now))
+    }
+
+    /// Looks when a kernel would that started then.
+    pub(super) fn set_edges(&mut self, boot: Tick) {
+        (self.edges, self.due) = (true, Some(time::fires(boot.plus(HZ), HZ)));
+    }
+
+    /// Puts the next look off by a second.
+    fn put_off(&mut self, now: Tick) {
+        let mut due = now.plus(HZ);
+        if self.edges
+            && let Some(last) = self.due
+        {
+            due = last;
+            while due.reached(now) {
+                due = time::fires(due.plus(HZ), HZ);
+            }
+        }
+        self.due = Some(due);
     }
 
     /// Is memory scarce, as it was last seen?
@@ -167,7 +188,7 @@ impl Core {
         let available = self.available();
         let looks = [self.v4.connections.reach(), self.v6.connections.reach()].map(|n| n.div_ceil(SHARE));
         let defence = &mut self.shared.defence;
-        defence.due = Some(now.plus(HZ));
+        defence.put_off(now);
         defence.level(settings, available);
         defence.looks = if defence.drops_entries { looks } else { [0; 2] };
     }

@@ -247,7 +247,7 @@ impl<A: Family> Lane<'_, A> {
         let Quote { src: caddr, sport: cport, dst: vaddr, dport: vport, protocol, .. } = *quote;
         let key = RequestKey { protocol, caddr, cport, vaddr, vport };
         let id = self.tables.connections.request(packet.hash, packet.candidate, &key)?;
-        let dest = self.tables.connections.get(id)?.dest;
+        let (dest, nat) = self.tables.connections.get(id).map(|c| (c.dest, c.flags.contains(ConnFlags::NAT)))?;
         let path = self.snapshot.path(dest);
         if !A::is_intact(frame.bytes(), &packet.at) {
             return Some(Verdict::Drop(DropReason::BadIcmpChecksum));
@@ -255,7 +255,7 @@ impl<A: Family> Lane<'_, A> {
         let header = icmpv4::Packet::new_checked(frame.bytes().get(packet.at.l4..)?).ok()?;
         let (kind, code, mtu) = (header.kind(), header.code(), header.mtu());
         if (kind, code) != (icmpv4::kind::UNREACHABLE, icmpv4::unreachable::FRAGMENTATION_NEEDED) {
-            return Some(self.tell_client(frame, packet, quote, dest, Fault::Told(kind, code)));
+            return Some(self.tell_client(frame, packet, quote, (dest, nat), Fault::Told(kind, code)));
         }
         // As the kernel: told now is what the way took so far; what it takes from now on is told to the next packet that is too long.
         let before = self.tunnel_mtu(Some(dest), forward::mtu(&path.hop)?, packet.now);
@@ -263,16 +263,17 @@ impl<A: Family> Lane<'_, A> {
         let fits =
             before.saturating_sub(u16::try_from(forward::tun::overhead(path.address?, path.tunnel)).unwrap_or(0));
         let asks = A::dont_fragment(frame.bytes(), quote.l3);
-        asks.then(|| self.tell_client(frame, packet, quote, dest, Fault::TooBig(fits)))
+        asks.then(|| self.tell_client(frame, packet, quote, (dest, nat), Fault::TooBig(fits)))
     }
 
-    /// Sends the error about the packet inside. The kernel counts both it and what it quotes as the server's.
+    /// Sends the error about the packet inside. The kernel counts what it quotes as the server's, and the error too unless it is about a
+    /// connection under NAT.
     fn tell_client<F: Frame>(
         &mut self,
         frame: &mut F,
         packet: &Packet<A>,
         quote: &Quote<A>,
-        dest: DestId,
+        (dest, nat): (DestId, bool),
         fault: Fault,
     ) -> Verdict {
         let hop = A::hop(self.snapshot, quote.src);
@@ -284,7 +285,9 @@ impl<A: Family> Lane<'_, A> {
         let turned = if frame.trim_front(front) { answer::turn_into(frame, &at, fault, quote.dst) } else { None };
         let Some(length) = turned else { return Verdict::Drop(DropReason::NoReplyRoom) };
         self.count_out(dest, at.end - L3);
-        self.count_out(dest, length.into());
+        if !nat {
+            self.count_out(dest, length.into());
+        }
         self.shared.event(Event::IcmpRelayed);
         forward::verdict(forward::send(frame, &hop))
     }

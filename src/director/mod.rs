@@ -205,9 +205,11 @@ impl Director {
         self.seed
     }
 
-    /// Lets connections and templates expire as late as on the kernel's timer wheel at 100 Hz, to be compared with recordings.
+    /// Lets connections and templates expire, and the defences be looked at, as late as on the timer wheel at 100 Hz of a kernel that
+    /// started at `boot`, to be compared with recordings.
     #[must_use]
-    pub fn with_kernel_timers(mut self) -> Self {
+    pub fn with_kernel_timers(mut self, boot: Instant) -> Self {
+        self.core.shared.defence.set_edges(boot.tick());
         let Core { v4, v6, .. } = &mut self.core;
         [&mut v4.connections, &mut v4.templates].into_iter().for_each(Table::set_edges);
         [&mut v6.connections, &mut v6.templates].into_iter().for_each(Table::set_edges);

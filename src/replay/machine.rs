@@ -98,7 +98,7 @@ impl Machine {
             now: Instant(BOOT.0 + BEFORE_SETUP),
             store,
             director: Director::new(&LIMITS, SEED, WorkerId(0), Steering::default())
-                .with_kernel_timers()
+                .with_kernel_timers(BOOT)
                 .with_kernel_routes(),
             topology,
             sysctls: Sysctls::default(),
