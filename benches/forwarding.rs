@@ -184,6 +184,7 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
     let dest = Arc::new(Destination {
         id: DestId(0),
         uid: 1,
+        entered: 0,
         service: id,
         address: IpAddr::from([198, 51, 100, 11]),
         port: 80,

@@ -66,6 +66,9 @@ pub struct Destination {
     pub id: DestId,
     /// Never used twice: tells a worker that an index now means another destination.
     pub uid: u64,
+    /// When it was entered among all destinations, counted in changes of rules: when it came, came back, or changed its method or
+    /// tunnel. Of several at one address the kernel finds the last (`ip_vs_rs_hash`).
+    pub entered: u64,
     /// The service it belongs to, or belonged to.
     pub service: ServiceId,
     /// Address of the real server.

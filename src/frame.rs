@@ -18,6 +18,14 @@ pub trait Frame {
     fn largest_fragment(&self) -> Option<u16> {
         None
     }
+    /// Takes note that the kernel needs so many bytes behind the IP header in one piece: what the first fragment lacks it takes out of the
+    /// next (`skb_ensure_writable`).
+    #[inline(always)]
+    fn pull(&mut self, _bytes: usize) {}
+    /// Takes note that the kernel needs the whole packet in one piece, and so forgets where its fragments began and ended
+    /// (`skb_linearize`).
+    #[inline(always)]
+    fn flatten(&mut self) {}
 }
 
 /// Where empty frames come from, for a thread that brings packets in by other ways than a device's queues.

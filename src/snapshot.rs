@@ -51,7 +51,7 @@ pub struct Rules {
     /// Address and port of the UDP servers under NAT; empty unless a persistence engine lets servers begin.
     callers: FxHashMap<(IpAddr, u16), DestId>,
     /// Ends of the tunnels of IP in IP and, marked by true, of GRE.
-    tunnels: FxHashSet<(IpAddr, bool)>,
+    tunnels: FxHashMap<IpAddr, bool>,
 }
 
 impl Rules {
@@ -174,7 +174,7 @@ impl Rules {
 
     /// Is that the end of a tunnel of IP in IP, or with `gre` of GRE?
     pub fn is_tunnel(&self, address: IpAddr, gre: bool) -> bool {
-        self.tunnels.contains(&(address, gre))
+        self.tunnels.get(&address) == Some(&gre)
     }
 
     /// No service of a family at all: the kernel then takes its hooks out of it, and every packet is the local stack's.
@@ -251,19 +251,22 @@ fn callers(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), DestId
     }
     let udp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { protocol: Protocol::Udp, .. });
     let mut servers: Vec<_> = services().filter(udp).flat_map(|s| &s.destinations).collect();
-    servers.sort_by_key(|d| d.uid);
+    servers.sort_by_key(|d| d.entered);
     let servers = servers.into_iter().filter(|d| d.method == Method::Nat);
     servers.map(|d| ((d.address, d.port), d.id)).collect()
 }
 
-fn tunnels(services: &[Option<Arc<Service>>]) -> FxHashSet<(IpAddr, bool)> {
-    let all = services.iter().flatten().flat_map(|s| &s.destinations).filter(|d| d.method == Method::Tun);
+/// The ends of tunnels; of several of one address the one that was entered last is meant, as the kernel finds it.
+fn tunnels(services: &[Option<Arc<Service>>]) -> FxHashMap<IpAddr, bool> {
+    let mut all: Vec<_> =
+        services.iter().flatten().flat_map(|s| &s.destinations).filter(|d| d.method == Method::Tun).collect();
+    all.sort_by_key(|d| d.entered);
     let plain = |d: &Arc<Destination>| match d.tunnel {
         Tunnel::Ipip => Some((d.address, false)),
         Tunnel::Gre { .. } => Some((d.address, true)),
         Tunnel::Gue { .. } => None,
     };
-    all.filter_map(plain).collect()
+    all.into_iter().filter_map(plain).collect()
 }
 
 /// The virtual addresses of these services, by family.

@@ -26,8 +26,13 @@ pub enum Origin {
 pub enum Cut {
     /// Into fragments of at most so many bytes, from their IP header on.
     AtMost(u16),
-    /// As the fragments were cut that it was put together from; what is in front of it now goes with the first.
+    /// As the fragments were cut that it was put together from, DF and all.
     AsItCame,
+    /// As the fragments were cut, as the kernel does it that has put them together to forward them: where what is in front of it now, or
+    /// what has changed, lets one be longer than so many bytes, or end between units, all are of at most so many.
+    Listed(u16),
+    /// The same for what the kernel has put together for itself, and so has joined the first fragments into one.
+    Joined(u16),
 }
 
 /// The director's decision about one frame, which it has rewritten as needed.

@@ -14,7 +14,7 @@ use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
-use crate::destination::{DestId, Destination, Method};
+use crate::destination::{DestId, Destination, Method, Tunnel};
 use crate::mark::{MarkRules, Marks};
 use crate::network::AddressSet;
 use crate::service::{Service, ServiceId, ServiceKey};
@@ -248,7 +248,7 @@ impl Store {
         check::address(key, spec)?;
         self.check_broadcast(spec)?;
         let (id, uid) = self.identity(key, address)?;
-        let destination = filled(id, uid, &service, address, spec);
+        let destination = filled(id, (uid, self.tick()), &service, address, spec);
         let destination = self.put_destination(destination, service.uid);
         let mut service = Service::clone(&service);
         service.destinations.insert(0, destination);
@@ -305,7 +305,8 @@ impl Store {
         check::numbers(spec)?;
         let (at, old) = located(&service, stored_address(key, spec))?;
         check::address(key, spec)?;
-        let destination = filled(old.id, old.uid, &service, stored_address(key, spec), spec);
+        let entered = if is_same_way(old, spec) { old.entered } else { self.tick() };
+        let destination = filled(old.id, (old.uid, entered), &service, stored_address(key, spec), spec);
         let destination = self.put_destination(destination, service.uid);
         let mut service = Service::clone(&service);
         service.destinations[at] = destination;
@@ -434,10 +435,27 @@ fn located(service: &Service, address: SocketAddr) -> Result<(usize, &Arc<Destin
     Ok((at, &service.destinations[at]))
 }
 
-fn filled(id: DestId, uid: u64, service: &Service, address: SocketAddr, spec: &DestinationSpec) -> Destination {
+/// Are method and tunnel the same, but for checksums?
+fn is_same_way(old: &Destination, spec: &DestinationSpec) -> bool {
+    let kind = |tunnel: Tunnel| match tunnel {
+        Tunnel::Ipip => (0, 0),
+        Tunnel::Gre { .. } => (1, 0),
+        Tunnel::Gue { port, .. } => (2, port),
+    };
+    old.method == spec.method && kind(old.tunnel) == kind(spec.tunnel)
+}
+
+fn filled(
+    id: DestId,
+    (uid, entered): (u64, u64),
+    service: &Service,
+    address: SocketAddr,
+    spec: &DestinationSpec,
+) -> Destination {
     Destination {
         id,
         uid,
+        entered,
         service: service.id,
         address: address.ip(),
         port: address.port(),

@@ -16,12 +16,15 @@ use crate::wire::{protocol, udp};
 
 /// The Call-ID that a service wants of a packet; empty for a service that wants none.
 pub(super) fn call_id<'f, A: Family, F: Frame>(
-    frame: &'f F,
+    frame: &'f mut F,
     packet: &Packet<A>,
     service: &Service,
 ) -> Result<&'f [u8], DropReason> {
     if service.engine.is_none() || service.persistence.is_none() {
         return Ok(&[]);
+    }
+    if packet.at.protocol == protocol::UDP {
+        frame.flatten();
     }
     let message = frame.bytes().get(packet.at.l4 + udp::HEADER_LEN..packet.at.end).unwrap_or_default();
     let id = if packet.at.protocol == protocol::UDP { sip::call_id(message) } else { None };

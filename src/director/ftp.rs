@@ -8,7 +8,7 @@
 use crate::app::ftp::{self, Awaited, Command};
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
-use crate::director::request::{Bound, request_key, trim};
+use crate::director::request::{Bound, longest, request_key, trim};
 use crate::director::{Lane, Packet};
 use crate::forward::{self, Offsets, splice};
 use crate::frame::Frame;
@@ -63,12 +63,17 @@ impl<A: Family> Lane<'_, A> {
 
     /// Can the packet go this way, perhaps in fragments?
     pub(super) fn fits<F: Frame>(&self, frame: &F, packet: &Packet<A>, hop: &Hop) -> bool {
-        forward::mtu(hop).is_none_or(|mtu| packet.length <= mtu || !A::dont_fragment(frame.bytes(), packet.at.l3))
+        let longest = longest(packet, frame.largest_fragment());
+        forward::mtu(hop).is_none_or(|mtu| longest <= mtu || !A::dont_fragment(frame.bytes(), packet.at.l3))
     }
 
     fn read_request<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, id: ConnId) -> Result<(), DropReason> {
+        let connection = self.tables.connections.get(id).copied();
+        if connection.is_some_and(|c| c.state == State::Established) {
+            frame.flatten();
+        }
         let data = data::<A>(frame.bytes(), &packet.at)?;
-        let Some(&connection) = self.tables.connections.get(id) else { return Ok(()) };
+        let Some(connection) = connection else { return Ok(()) };
         if connection.state == State::Established {
             match ftp::command::<A>(data) {
                 Some(Command::Passive(awaited)) => self.await_answer(id, awaited)?,
@@ -109,9 +114,12 @@ impl<A: Family> Lane<'_, A> {
         id: ConnId,
         connection: &Connection<A>,
     ) -> Result<Packet<A>, DropReason> {
+        let established = connection.state == State::Established;
+        if established {
+            frame.flatten();
+        }
         let data = data::<A>(frame.bytes(), &packet.at)?;
         let awaited = self.control(id).map(|control| control.awaited).unwrap_or_default();
-        let established = connection.state == State::Established;
         let answer = if established { ftp::answer::<A>(awaited, data) } else { None };
         let mut packet = *packet;
         if let Some(mut announced) = answer {

@@ -9,17 +9,17 @@ use crate::destination::DestId;
 use crate::director::family::Family;
 use crate::director::mark::is_delivered;
 use crate::director::parse::L3;
-use crate::director::request::{Bound, longest, trim};
+use crate::director::request::{Bound, Room, longest, most_of_piece, trim};
 use crate::director::{Director, Lane, Packet};
 use crate::forward::answer::{self, Fault};
 use crate::forward::quote::Quote;
-use crate::forward::{self, Offsets};
+use crate::forward::{self, Offsets, tun};
 use crate::frame::Frame;
 use crate::mark::Header;
 use crate::network::Hop;
 use crate::packet::End;
 use crate::proto::Direction;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Path, Snapshot};
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Cut, Origin, PortId, Verdict};
 use crate::wire::{icmpv4, ipv4};
@@ -110,7 +110,8 @@ impl<A: Family> Lane<'_, A> {
         };
         let connection = self.tables.connections.get(id)?;
         let bound = self.bound(connection);
-        let verdict = if A::is_intact(frame.bytes(), &packet.at) {
+        // Only NAT, which rewrites it, looks at the checksum.
+        let verdict = if !bound.flags.contains(ConnFlags::NAT) || A::is_intact(frame.bytes(), &packet.at) {
             self.count_error(id, packet, Direction::Input);
             self.relay(frame, packet, quote, &bound)
         } else {
@@ -137,8 +138,14 @@ impl<A: Family> Lane<'_, A> {
         {
             return None;
         }
-        let judged = self.clients_error(frame, &of_client, quote);
-        judged.or_else(|| self.servers_error(frame, packet, quote))
+        match self.clients_error(frame, &of_client, quote) {
+            // What it forwards the kernel does not join when it puts it together.
+            Some(Verdict::Fragment(port, to, Cut::Joined(size))) => {
+                Some(Verdict::Fragment(port, to, Cut::Listed(size)))
+            }
+            Some(verdict) => Some(verdict),
+            None => self.servers_error(frame, packet, quote),
+        }
     }
 
     /// A connection for an error about none: the flow is the quoted packet's, reversed.
@@ -149,7 +156,8 @@ impl<A: Family> Lane<'_, A> {
         self.enter(&flow, mark)
     }
 
-    /// Sends an error on to a connection's server, by the connection's method. One too long is not refused: it leaves in pieces.
+    /// Sends an error on to a connection's server, by the connection's method. One too long is not refused, for nobody is told of an error
+    /// about an error: that of IPv4 leaves in pieces, that of IPv6 not at all.
     fn relay<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -166,12 +174,18 @@ impl<A: Family> Lane<'_, A> {
         if !local && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
             return Verdict::Drop(DropReason::TtlExceeded);
         }
+        let (room, tunnel) = self.room(bound, &hop, packet.now);
+        let is_narrow = tunnel.is_some_and(|path| tun::is_too_narrow(path, room.mtu));
+        if !local && (is_narrow || self.is_kept(frame, packet, room, tunnel)) {
+            return Verdict::Drop(DropReason::TooBig);
+        }
         if !local {
             trim(frame, packet.at.end);
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         }
         self.shared.event(Event::IcmpRelayed);
         if bound.flags.contains(ConnFlags::NAT) {
+            frame.pull(quote.reach(&packet.at));
             quote.translate(frame.bytes_mut(), &packet.at, End::Destination, bound.daddr, bound.dport);
         }
         if local {
@@ -182,12 +196,27 @@ impl<A: Family> Lane<'_, A> {
         {
             return Verdict::Drop(reason);
         }
-        let pieces = forward::mtu(&hop).filter(|mtu| may_be_cut(frame, packet.at.l3, *mtu));
+        let cut = room.cut::<A>(packet.length, frame.largest_fragment(), tunnel);
+        if matches!(cut, Some(Cut::AtMost(_))) {
+            take_df_off(frame, packet.at.l3);
+        }
         let exit = forward::send(frame, &hop);
-        match pieces {
-            Some(mtu) => forward::in_pieces(exit, Cut::AtMost(mtu)),
+        match cut {
+            Some(cut) => forward::in_pieces(exit, cut),
             None => forward::verdict(exit),
         }
+    }
+
+    /// Is an error too long to be cut: one of IPv6, or of IPv4 that came in longer fragments with DF?
+    fn is_kept<F: Frame>(&self, frame: &F, packet: &Packet<A>, room: Room, tunnel: Option<&Path>) -> bool {
+        let largest = frame.largest_fragment();
+        if A::V6 {
+            return longest(packet, largest) > room.mtu.saturating_sub(room.overhead);
+        }
+        let obeys = tunnel.is_none_or(|path| {
+            path.address.is_some_and(|address| address.is_ipv4()) && self.snapshot.rules.settings.pmtu_disc
+        });
+        obeys && A::dont_fragment(frame.bytes(), packet.at.l3) && largest.is_some_and(|largest| largest > room.mtu)
     }
 
     /// What a server, or a router before it, says of a client's packet goes to the client, as if from the virtual address.
@@ -206,10 +235,10 @@ impl<A: Family> Lane<'_, A> {
         if from_wire && A::ttl(frame.bytes(), packet.at.l3) <= 1 {
             return Some(Verdict::Drop(DropReason::TtlExceeded));
         }
-        // Nobody is told that an error is too long.
         let hop = A::hop(self.snapshot, packet.dst);
-        let long = forward::mtu(&hop).filter(|mtu| longest(packet, frame.largest_fragment()) > *mtu);
-        if from_wire && long.is_some() && A::dont_fragment(frame.bytes(), packet.at.l3) {
+        let (largest, fixed) = (frame.largest_fragment(), A::dont_fragment(frame.bytes(), packet.at.l3));
+        let is_long = forward::mtu(&hop).is_some_and(|mtu| longest(packet, largest) > mtu);
+        if from_wire && fixed && is_long && (A::V6 || largest.is_none()) {
             return Some(Verdict::Drop(DropReason::TooBig));
         }
         self.count_error(id, packet, Direction::Output);
@@ -217,12 +246,19 @@ impl<A: Family> Lane<'_, A> {
         if from_wire {
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         }
+        frame.pull(quote.reach(&packet.at));
         quote.translate(frame.bytes_mut(), &packet.at, End::Source, vaddr, vport);
         self.shared.event(Event::IcmpRelayed);
-        Some(match (hop, long) {
-            (Hop::Local | Hop::Kernel, _) => self.shared.kernels(self.snapshot, packet.port, packet.origin),
-            (hop, Some(mtu)) => forward::in_pieces(forward::send(frame, &hop), Cut::AtMost(mtu)),
-            (hop, None) => forward::verdict(forward::send(frame, &hop)),
+        let Some(mtu) = forward::mtu(&hop) else {
+            return Some(self.shared.kernels(self.snapshot, packet.port, packet.origin));
+        };
+        let exit = forward::send(frame, &hop);
+        Some(match largest {
+            Some(_) if fixed && !A::V6 => Verdict::Drop(DropReason::TooBig),
+            Some(largest) if A::V6 && packet.length <= largest => forward::verdict(exit),
+            Some(largest) => forward::in_pieces(exit, Cut::Listed(most_of_piece::<A>(largest, mtu))),
+            None if packet.length > mtu => forward::in_pieces(exit, Cut::AtMost(mtu)),
+            None => forward::verdict(exit),
         })
     }
 
@@ -260,8 +296,7 @@ impl<A: Family> Lane<'_, A> {
         // As the kernel: told now is what the way took so far; what it takes from now on is told to the next packet that is too long.
         let before = self.tunnel_mtu(Some(dest), forward::mtu(&path.hop)?, packet.now);
         self.shared.learn_mtu(dest, mtu, packet.now);
-        let fits =
-            before.saturating_sub(u16::try_from(forward::tun::overhead(path.address?, path.tunnel)).unwrap_or(0));
+        let fits = before.saturating_sub(u16::try_from(tun::overhead(path.address?, path.tunnel)).unwrap_or(0));
         let asks = A::dont_fragment(frame.bytes(), quote.l3);
         asks.then(|| self.tell_client(frame, packet, quote, (dest, nat), Fault::TooBig(fits)))
     }
@@ -302,14 +337,11 @@ impl<A: Family> Lane<'_, A> {
     }
 }
 
-/// Takes DF off a packet of IPv4 that is longer than that, as the kernel does when it relays errors; false for any other.
+/// Takes DF off a packet of IPv4, as the kernel does when it relays errors that are too long.
 #[cold]
-fn may_be_cut<F: Frame>(frame: &mut F, l3: usize, mtu: u16) -> bool {
+fn take_df_off<F: Frame>(frame: &mut F, l3: usize) {
     let bytes = frame.bytes_mut().get_mut(l3..).unwrap_or_default();
-    let Ok(mut packet) = ipv4::Packet::new_checked(bytes) else { return false };
-    let long = packet.total_len() > mtu;
-    if long {
+    if let Ok(mut packet) = ipv4::Packet::new_checked(bytes) {
         packet.set_dont_fragment(false);
     }
-    long
 }

@@ -68,11 +68,12 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Turns the packet into an error about it, if the limit on such errors allows one more. Nothing is said about the later fragments of
-    /// a packet, nor about an error, which is the only ICMP that is ever kept.
+    /// a packet, nor about an error.
     fn tell<F: Frame>(&mut self, frame: &mut F, fault: Fault, from: A, now: Tick) -> Option<()> {
-        let (protocol, _) = A::transport(frame.bytes(), L3)?;
+        let (protocol, at) = A::transport(frame.bytes(), L3)?;
+        let is_error = protocol == A::ICMP && A::is_error(*frame.bytes().get(at)?);
         let limit = self.snapshot.rules.settings.icmp_msgs_per_sec;
-        if protocol == A::ICMP || !self.shared.icmp.take(now, limit) {
+        if is_error || !self.shared.icmp.take(now, limit) {
             return None;
         }
         let hop = A::hop(self.snapshot, A::addresses(frame.bytes(), L3).0);

@@ -26,8 +26,8 @@ enum Seen {
     Kernel,
     /// Broken.
     Broken(DropReason),
-    /// A fragment of a datagram of this protocol.
-    Fragment(u8),
+    /// A fragment; its protocol, and where what it carries begins.
+    Fragment(Meta),
 }
 
 impl Director {
@@ -77,7 +77,7 @@ impl Director {
             Seen::Ipsec(packet) => return aside(self.ipsec::<A>(bytes, packet, port, origin, meta)),
             Seen::Flow(_) | Seen::Kernel => return Err(self.core.shared.kernels(&self.snapshot, port, origin)),
             Seen::Broken(reason) => return Err(Verdict::Drop(reason)),
-            Seen::Fragment(protocol) => return Err(aside(self.fragment::<A>(bytes, protocol, port, origin))),
+            Seen::Fragment(fragment) => return aside(self.fragment::<A>(bytes, fragment, port, origin, meta)),
         };
         let (src, dst) = A::addresses(bytes, L3);
         let Meta { protocol, sport, dport, .. } = flow;
@@ -102,22 +102,41 @@ impl Director {
         if owner == self.core.shared.worker { Ok(()) } else { Err(Verdict::Handoff(owner)) }
     }
 
-    /// A fragment has no ports to go by. Those to a virtual address, and those of a masqueraded server, are kept until their datagram is
-    /// whole; the rest is left to the kernel.
+    /// A fragment has no ports to go by. Those to a virtual address, those of a masqueraded server, and those of ICMP, which may be errors
+    /// about either, are kept until their datagram is whole; the rest is left to the kernel. What IPsec protects is forwarded in its
+    /// fragments, which need no ports (`dont_defrag`).
     #[cold]
-    fn fragment<A: Family>(&mut self, bytes: &[u8], protocol: u8, port: PortId, origin: Origin) -> Verdict {
-        let (src, dst) = A::addresses(bytes, L3);
-        let ours = !self.snapshot.rules.is_empty(A::V6) && !matches!(protocol, protocol::ICMP | protocol::ICMPV6);
+    fn fragment<A: Family>(
+        &mut self,
+        bytes: &[u8],
+        fragment: Meta,
+        port: PortId,
+        origin: Origin,
+        meta: &mut Meta,
+    ) -> Result<(), Verdict> {
+        let (protocol, (src, dst)) = (fragment.protocol, A::addresses(bytes, L3));
+        let (ports, ipsec) = (has_ports(protocol), matches!(protocol, protocol::AH | protocol::ESP));
+        let error = protocol == A::ICMP && origin == Origin::Wire;
+        let ours = !self.snapshot.rules.is_empty(A::V6) && (ports || ipsec || error);
         // A rule for marks that names ports does not match a fragment.
         let header = || Header { src, dst, protocol, sport: 0, dport: 0, port };
-        let request = ours && (A::is_vip(&self.snapshot, dst) || self.is_by_mark(header, origin));
-        let reply = ours && self.snapshot.rules.is_masqueraded(src.ip()) && self.passes_whole::<A>(bytes, dst, origin);
+        let request = ours
+            && (A::is_vip(&self.snapshot, dst)
+                || error && A::network(&self.snapshot).is_local(dst)
+                || self.is_by_mark(header, origin));
+        if ours && ipsec && !A::V6 && !request {
+            return self.ipsec::<A>(bytes, fragment, port, origin, meta);
+        }
+        let reply = ours
+            && (error || self.snapshot.rules.is_masqueraded(src.ip()))
+            && self.passes_whole::<A>(bytes, dst, origin);
         if !request && !reply {
             self.core.shared.event(Event::FragmentsPassed);
-            return self.core.shared.kernels(&self.snapshot, port, origin);
+            return Err(self.core.shared.kernels(&self.snapshot, port, origin));
         }
         let client = if request { src } else { dst };
-        self.elsewhere(client).err().unwrap_or(Verdict::Reassemble)
+        self.elsewhere(client)?;
+        Err(Verdict::Reassemble)
     }
 
     /// Would the kernel forward this fragment? What is to be said about one that it would not is said by the kernel behind the twin, and
@@ -147,6 +166,19 @@ impl Director {
             (true, false) => Verdict::Drop(DropReason::TwinOff),
             (false, _) => Verdict::Drop(DropReason::NotForUs),
         })
+    }
+}
+
+fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
+}
+
+/// A fragment; `header` and `length` in bytes from the IP header on.
+#[cold]
+fn fragment(protocol: u8, header: usize, length: usize) -> Seen {
+    match (u16::try_from(L3 + header), u16::try_from(length)) {
+        (Ok(l4), Ok(length)) => Seen::Fragment(Meta { l4, length, protocol, ..Meta::NONE }),
+        _ => Seen::Kernel,
     }
 }
 
@@ -188,7 +220,7 @@ fn judge4<T: AsRef<[u8]>>(bytes: &[u8], ip: ipv4::Packet<T>, header: usize) -> S
         return Seen::Broken(DropReason::BadIpChecksum);
     }
     if ip.is_fragment() {
-        return Seen::Fragment(ip.protocol());
+        return aside(fragment(ip.protocol(), header, usize::from(ip.total_len())));
     }
     transport(bytes, ip.protocol(), header, usize::from(ip.total_len()))
 }
@@ -201,7 +233,7 @@ fn look6(bytes: &[u8]) -> Seen {
         Err(error) => return Seen::Broken(broken(error)),
     };
     match ip.upper() {
-        Ok(upper) if upper.fragment.is_some() => Seen::Fragment(upper.protocol),
+        Ok(upper) if upper.fragment.is_some() => fragment(upper.protocol, upper.offset, ip.total_len()),
         Ok(upper) => transport(bytes, upper.protocol, upper.offset, ip.total_len()),
         Err(error) => Seen::Broken(broken(error)),
     }

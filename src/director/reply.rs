@@ -2,7 +2,7 @@
 
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
-use crate::director::request::{longest, trim};
+use crate::director::request::{longest, most_of_piece, transport_header, trim};
 use crate::director::{Lane, Packet, aside};
 use crate::forward::answer::Fault;
 use crate::forward::{self, Exit, nat};
@@ -143,11 +143,12 @@ impl<A: Family> Lane<'_, A> {
         if fixed && longest(&packet, largest) > mtu {
             return self.tell_server(frame, packet, Fault::TooBig(mtu), DropReason::TooBig);
         }
+        frame.pull(transport_header(packet.at.protocol));
         let exit = self.translate_and_return(frame, &packet, id, virtual_end, hop);
         match largest {
-            Some(largest) if A::V6 && packet.length <= largest.min(mtu) => forward::verdict(exit),
-            Some(largest) if largest <= mtu => forward::in_pieces(exit, Cut::AsItCame),
-            _ => forward::in_pieces(exit, Cut::AtMost(mtu)),
+            Some(largest) if A::V6 && packet.length <= largest => forward::verdict(exit),
+            Some(largest) => forward::in_pieces(exit, Cut::Listed(most_of_piece::<A>(largest, mtu))),
+            None => forward::in_pieces(exit, Cut::AtMost(mtu)),
         }
     }
 

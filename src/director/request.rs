@@ -13,7 +13,9 @@ use crate::packet::End;
 use crate::proto::{Direction, State};
 use crate::snapshot::Path;
 use crate::stats::{DropReason, Event};
+use crate::time::Tick;
 use crate::verdict::{Cut, Verdict};
+use crate::wire::{protocol, sctp, tcp, udp};
 
 /// What forwarding needs of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +30,26 @@ pub(super) struct Bound<'s, A> {
 
 /// What the way out takes, and what of it the method needs, in bytes.
 #[derive(Clone, Copy, Debug)]
-struct Room {
-    mtu: u16,
-    overhead: u16,
+pub(super) struct Room {
+    pub(super) mtu: u16,
+    pub(super) overhead: u16,
+}
+
+impl Room {
+    /// How a client's packet of that length is cut, whose largest fragment was that long, if it came in fragments; through that tunnel, if
+    /// any. `None` when it leaves whole. IPv4 has no fragment that is longer than those that came, in a tunnel neither; IPv6 forgets in a
+    /// tunnel how it came.
+    pub(super) fn cut<A: Family>(self, length: u16, largest: Option<u16>, tunnel: Option<&Path>) -> Option<Cut> {
+        let is_long = length.saturating_add(self.overhead) > self.mtu;
+        let to_v6 = tunnel.map_or(A::V6, |path| path.address.is_some_and(|address| address.is_ipv6()));
+        match largest {
+            None => is_long.then_some(Cut::AtMost(self.mtu)),
+            Some(largest) if !A::V6 && !to_v6 => Some(Cut::Joined(self.mtu.min(largest))),
+            Some(_) if !A::V6 => is_long.then_some(Cut::Joined(self.mtu)),
+            Some(_) if tunnel.is_some() => is_long.then_some(Cut::Listed(self.mtu)),
+            Some(largest) => (length > largest).then_some(Cut::Listed(most_of_piece::<A>(largest, self.mtu))),
+        }
+    }
 }
 
 impl<'s, A: Family> Lane<'s, A> {
@@ -188,6 +207,17 @@ impl<'s, A: Family> Lane<'s, A> {
         self.translate_and_send(frame, packet, bound, hop)
     }
 
+    /// What the way takes, and through which tunnel it leads, if any.
+    pub(super) fn room<'b>(&mut self, bound: &Bound<'b, A>, hop: &Hop, now: Tick) -> (Room, Option<&'b Path>) {
+        let mtu = forward::mtu(hop).unwrap_or(u16::MAX);
+        if !bound.flags.contains(ConnFlags::TUN) {
+            return (Room { mtu, overhead: 0 }, None);
+        }
+        let overhead = bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel));
+        let overhead = u16::try_from(overhead).unwrap_or(u16::MAX);
+        (Room { mtu: self.tunnel_mtu(bound.dest, mtu, now), overhead }, Some(bound.path))
+    }
+
     /// Does to the packet what the connection's method is.
     #[inline(always)]
     fn translate_and_send<F: Frame>(
@@ -279,17 +309,13 @@ impl<'s, A: Family> Lane<'s, A> {
         if longest::<A>(&packet, largest) > fits && A::dont_fragment(frame.bytes(), packet.at.l3) && !heedless {
             return self.refuse_bound(frame, packet, bound, Fault::TooBig(fits), DropReason::TooBig);
         }
-        let to_v6 = if tunnelled { bound.path.address.is_some_and(|a| a.is_ipv6()) } else { A::V6 };
-        let total = packet.length.saturating_add(room.overhead);
+        if bound.flags.contains(ConnFlags::NAT) {
+            frame.pull(transport_header(packet.at.protocol));
+        }
         let exit = self.translate_and_send(frame, &packet, &bound, hop);
-        let Some(largest) = largest else { return forward::in_pieces(exit, Cut::AtMost(room.mtu)) };
-        match (A::V6, to_v6) {
-            (false, false) => forward::in_pieces(exit, Cut::AtMost(room.mtu.min(largest))),
-            (true, true) if total > room.mtu || !tunnelled && packet.length > largest => {
-                forward::in_pieces(exit, Cut::AsItCame)
-            }
-            _ if total > room.mtu => forward::in_pieces(exit, Cut::AtMost(room.mtu)),
-            _ => forward::verdict(exit),
+        match room.cut::<A>(packet.length, largest, tunnelled.then_some(bound.path)) {
+            Some(cut) => forward::in_pieces(exit, cut),
+            None => forward::verdict(exit),
         }
     }
 
@@ -356,6 +382,22 @@ impl<'s, A: Family> Lane<'s, A> {
 /// What must fit the way: of an IPv6 datagram that came in fragments, the largest of them, in bytes.
 pub(super) fn longest<A: Family>(packet: &Packet<A>, largest: Option<u16>) -> u16 {
     largest.filter(|_| A::V6).unwrap_or(packet.length)
+}
+
+/// What the fragments may have that a datagram leaves in: no more than those had that it came in, in bytes. IPv6 cuts nothing smaller
+/// than every way takes.
+pub(super) fn most_of_piece<A: Family>(largest: u16, mtu: u16) -> u16 {
+    if A::V6 { largest.max(tun::LEAST_MTU_V6) } else { largest.min(mtu) }
+}
+
+/// What NAT needs of the transport header, in bytes.
+pub(super) fn transport_header(protocol: u8) -> usize {
+    match protocol {
+        protocol::TCP => tcp::HEADER_LEN,
+        protocol::UDP => udp::HEADER_LEN,
+        protocol::SCTP => sctp::HEADER_LEN,
+        _ => 0,
+    }
 }
 
 #[inline(always)]

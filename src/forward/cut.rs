@@ -1,6 +1,7 @@
 //! Cutting a packet that is too long for its way into fragments (RFC 791, section 3.2; RFC 8200, section 4.5), one after the other into
 //! frames that the caller brings. As the kernel does it: every piece has the whole header of the packet, in all but the first with
-//! no-operations in place of the options that are not to be copied.
+//! no-operations in place of the options that are not to be copied; and what came in fragments leaves in the same, if they still fit
+//! (the fast path of `ip_do_fragment` and `ip6_fragment`).
 
 use crate::forward::ETHERNET;
 use crate::frame::Frame;
@@ -13,6 +14,9 @@ const MOST_EXTENSIONS: usize = 8;
 const FRAGMENT: usize = 8;
 /// The unit of fragment offsets in bytes.
 const UNIT: usize = 8;
+/// Fragments that the kernel joins into one buffer when it puts together what is for itself: the first and as many as a buffer has pages
+/// (`MAX_SKB_FRAGS`, where pages have 4096 bytes).
+const MOST_JOINED: usize = 18;
 
 /// The fragments of one packet that are still to be written.
 #[derive(Clone, Debug)]
@@ -24,14 +28,32 @@ pub struct Pieces<'a> {
     done: usize,
     size: Size<'a>,
     family: Family,
+    /// It is a fragment even if it is the only one.
+    always: bool,
 }
 
 /// How much of the payload each piece carries, in bytes.
 #[derive(Clone, Copy, Debug)]
 enum Size<'a> {
     AtMost(usize),
-    /// These, the first with what they leave over.
-    Parts(&'a [u16]),
+    /// These, the first with what they leave over; whether they keep DF.
+    Parts(&'a [u16], bool),
+}
+
+impl<'a> Size<'a> {
+    /// So many bytes cut into `parts`, the first with what they leave over, if none is longer than `room` and all but the last are whole
+    /// units; else into parts as long as they can be.
+    fn listed(length: usize, parts: &'a [u16], room: usize) -> Self {
+        match first_of(length, parts) {
+            Some(first)
+                if parts.len() > 1
+                    && parts.iter().skip(1).map(|p| usize::from(*p)).chain([first]).all(|p| p <= room) =>
+            {
+                Self::Parts(parts, false)
+            }
+            _ => Self::AtMost(room),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +72,8 @@ impl Family {
 }
 
 impl<'a> Pieces<'a> {
-    /// Fragments of the packet in `frame`, whose fragments carried `parts` when it came, in bytes. IPv6 fragments get `ident`, those of IPv4
-    /// keep the packet's own. `None` for what is no IP packet.
+    /// Fragments of the packet in `frame`, whose fragments carried `parts` when it came, in bytes; none if it came whole, or the kernel
+    /// would not know them any more. IPv6 fragments get `ident`, those of IPv4 keep the packet's own. `None` for what is no IP packet.
     pub fn new(frame: &'a [u8], cut: Cut, parts: &'a [u16], ident: u32) -> Option<Self> {
         let packet = frame.get(ETHERNET..)?;
         let (family, header, length) = match packet.first()? >> 4 {
@@ -67,13 +89,20 @@ impl<'a> Pieces<'a> {
         };
         let (header, payload) = frame.get(..ETHERNET + length)?.split_at_checked(ETHERNET + header)?;
         let taken = header.len() - ETHERNET + family.inserted();
+        let room = |size: u16| usize::from(size).saturating_sub(taken).max(UNIT);
         let size = match cut {
-            Cut::AtMost(size) => Size::AtMost(usize::from(size).saturating_sub(taken).max(UNIT)),
-            Cut::AsItCame if is_in_units(payload.len(), parts) => Size::Parts(parts),
+            Cut::AtMost(size) => Size::AtMost(room(size)),
+            Cut::AsItCame if first_of(payload.len(), parts).is_some() => Size::Parts(parts, true),
             // Its length has changed since: as the largest of them.
             Cut::AsItCame => Size::AtMost(parts.iter().max().map_or(usize::MAX, |part| usize::from(*part).max(UNIT))),
+            Cut::Listed(size) => Size::listed(payload.len(), parts, room(size)),
+            Cut::Joined(size) => {
+                let listed = parts.get(MOST_JOINED - 1..).unwrap_or_default();
+                Size::listed(payload.len(), listed, room(size))
+            }
         };
-        Some(Self { header, payload, done: 0, size, family })
+        let always = matches!((family, cut), (Family::V6 { .. }, Cut::Listed(_) | Cut::Joined(_)));
+        Some(Self { header, payload, done: 0, size, family, always })
     }
 
     /// Are all written?
@@ -85,7 +114,7 @@ impl<'a> Pieces<'a> {
     pub fn write<F: Frame>(&mut self, into: &mut F) -> bool {
         let left = self.payload.get(self.done..).unwrap_or_default();
         let (part, rest) = left.split_at_checked(self.next_size(left.len())).unwrap_or((left, &[]));
-        let is_whole = part.len() == self.payload.len();
+        let is_whole = part.len() == self.payload.len() && !self.always;
         let (header, inserted) = (self.header.len(), if is_whole { 0 } else { self.family.inserted() });
         if !into.resize(header + inserted + part.len()) {
             return false;
@@ -107,7 +136,7 @@ impl<'a> Pieces<'a> {
         match self.size {
             Size::AtMost(room) if left <= room => left,
             Size::AtMost(room) => room / UNIT * UNIT,
-            Size::Parts(parts) => {
+            Size::Parts(parts, _) => {
                 // From the end, since something may have been put in front.
                 let mut after = 0;
                 let sizes = parts.iter().rev().map(|part| usize::from(*part));
@@ -135,6 +164,9 @@ impl<'a> Pieces<'a> {
         }
         let mut ip = ipv4::Packet::new_unchecked(packet);
         ip.set_fragment(base.saturating_add(self.offset()), more);
+        if matches!(self.size, Size::Parts(_, false)) {
+            ip.set_dont_fragment(false);
+        }
         ip.set_total_len(length);
         ip.fill_checksum();
     }
@@ -152,11 +184,10 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Does every part but the last end with a unit, the first carrying what the others leave over?
-fn is_in_units(length: usize, parts: &[u16]) -> bool {
+/// What the first of the parts carries, which takes what the others leave over; `None` when that does not end with a unit.
+fn first_of(length: usize, parts: &[u16]) -> Option<usize> {
     let after: usize = parts.iter().skip(1).map(|part| usize::from(*part)).sum();
-    let first = length.checked_sub(after);
-    first.is_some_and(|first| first > 0 && (after == 0 || first.is_multiple_of(UNIT)))
+    length.checked_sub(after).filter(|first| *first > 0 && (after == 0 || first.is_multiple_of(UNIT)))
 }
 
 fn put<F: Frame>(frame: &mut F, at: usize, bytes: &[u8]) {
@@ -263,6 +294,68 @@ mod tests {
         assert_eq!(lengths(50 - 8, &[40, 16, 44]), [40, 10]);
         assert_eq!(lengths(47 - 8, &[50]), [47]);
         assert_eq!(lengths(47 - 8, &[]), [47]);
+    }
+
+    /// How long what each piece carries is, and where it begins; in IPv6, of a packet that has no fragment header yet.
+    fn places(frame: &[u8], cut: Cut, parts: &[u16]) -> Vec<(usize, usize)> {
+        let mut pieces = Pieces::new(frame, cut, parts, 0).unwrap();
+        let (mut places, mut done) = (Vec::new(), 0);
+        while !pieces.is_done() {
+            let mut piece = VecFrame::new(&[]);
+            assert!(pieces.write(&mut piece));
+            let header = if frame[12] == 8 { 34 } else { 62 };
+            let length = piece.bytes().len() - header;
+            places.push((done, length));
+            done += length;
+        }
+        places
+    }
+
+    #[test]
+    fn what_is_listed_leaves_as_it_came_only_if_every_part_fits() {
+        let frame = v4().data([7; 280]).frame();
+        assert_eq!(places(&frame, Cut::Listed(148), &[80, 80, 128]), [(0, 80), (80, 80), (160, 128)]);
+        assert_eq!(places(&frame, Cut::Listed(147), &[80, 80, 128]), [(0, 120), (120, 120), (240, 48)]);
+        // The first takes what is new, which must be whole units and fit.
+        assert_eq!(places(&frame, Cut::Listed(148), &[60, 80, 128]), [(0, 80), (80, 80), (160, 128)]);
+        assert_eq!(places(&frame, Cut::Listed(148), &[60, 81, 128]), [(0, 128), (128, 128), (256, 32)]);
+        assert_eq!(places(&frame, Cut::Listed(148), &[8, 8, 128]), [(0, 128), (128, 128), (256, 32)]);
+        // Nobody knows how it came.
+        assert_eq!(places(&frame, Cut::Listed(148), &[]), [(0, 128), (128, 128), (256, 32)]);
+        assert_eq!(places(&frame, Cut::Listed(148), &[288]), [(0, 128), (128, 128), (256, 32)]);
+    }
+
+    #[test]
+    fn what_is_joined_has_one_part_of_as_many_as_a_buffer_has_pages() {
+        let frame = v4().data([7; 8 * 20 + 1000 - 8]).frame();
+        let parts: Vec<u16> = std::iter::repeat_n(8, 20).chain([1000]).collect();
+        assert_eq!(places(&frame, Cut::Joined(1020), &parts), [(0, 144), (144, 8), (152, 8), (160, 1000)]);
+        assert_eq!(places(&frame, Cut::Joined(1019), &parts), [(0, 992), (992, 168)]);
+        // All in one: nothing is left of how it came.
+        let parts: Vec<u16> = std::iter::repeat_n(8, 17).chain([1024]).collect();
+        assert_eq!(places(&frame, Cut::Joined(1044), &parts), [(0, 1024), (1024, 136)]);
+    }
+
+    #[test]
+    fn the_fast_path_forgets_df_and_the_slow_one_does_not() {
+        let frame = v4().dont_fragment(true).data([7; 280]).frame();
+        for (cut, parts, fixed) in [
+            (Cut::Listed(228), &[208_u16, 80][..], false),
+            (Cut::Listed(228), &[], true),
+            (Cut::AsItCame, &[208, 80], true),
+        ] {
+            let mut pieces = Pieces::new(&frame, cut, parts, 0).unwrap();
+            let mut piece = VecFrame::new(&[]);
+            assert!(pieces.write(&mut piece));
+            assert_eq!(ipv4::Packet::new_unchecked(&piece.bytes()[14..]).dont_fragment(), fixed, "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn in_ipv6_what_came_in_fragments_and_is_cut_anew_is_a_fragment_even_if_it_is_one() {
+        let frame = v6().data([7; 280]).frame();
+        assert_eq!(places(&frame, Cut::Listed(1280), &[]), [(0, 288)]);
+        assert_eq!(places(&frame, Cut::Listed(1280), &[200, 88]), [(0, 200), (200, 88)]);
     }
 
     #[test]

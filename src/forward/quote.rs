@@ -14,6 +14,8 @@ pub trait Quoting: Header {
     const ICMP: u8;
     /// Does an error of this type follow the connection that it is about?
     fn follows(kind: u8) -> bool;
+    /// Is a message of this type an error, or of a kind that nobody knows?
+    fn is_error(kind: u8) -> bool;
     /// Protocol and offset of the transport header of a packet that may be cut short; `None` when it is not there.
     fn transport(bytes: &[u8], l3: usize) -> Option<(u8, usize)>;
     /// Computes the checksum of an IP header anew, where it has one.
@@ -29,6 +31,12 @@ impl Quoting for u32 {
 
     fn follows(kind: u8) -> bool {
         matches!(kind, icmpv4::kind::UNREACHABLE | icmpv4::kind::SOURCE_QUENCH | icmpv4::kind::TIME_EXCEEDED)
+    }
+
+    /// As the kernel has it (`icmp_pointers`).
+    fn is_error(kind: u8) -> bool {
+        const LAST: u8 = 18;
+        icmpv4::Packet::new_unchecked([kind]).is_error() || kind > LAST
     }
 
     fn transport(bytes: &[u8], l3: usize) -> Option<(u8, usize)> {
@@ -58,6 +66,10 @@ impl Quoting for u128 {
 
     /// Every error does (RFC 4443, section 2.1: the types below 128).
     fn follows(kind: u8) -> bool {
+        kind & icmpv6::kind::INFORMATIONAL == 0
+    }
+
+    fn is_error(kind: u8) -> bool {
         kind & icmpv6::kind::INFORMATIONAL == 0
     }
 
@@ -139,6 +151,12 @@ impl<A: Quoting> Quote<A> {
         let (sport, dport) = (ports.src_port(), ports.dst_port());
         let (src, dst) = A::addresses(bytes, l3);
         Some(Self { protocol, src, sport, dst, dport, l3, l4, through })
+    }
+
+    /// How far into what the error at `at` carries its translation reaches, in bytes.
+    pub fn reach(&self, at: &Offsets) -> usize {
+        const PORTS: usize = 4;
+        (self.l4 + PORTS).saturating_sub(at.l4)
     }
 
     /// Rewrites one end of the error at `at`, and the other end of the packet that it quotes.

@@ -133,14 +133,14 @@ pub fn overhead(address: IpAddr, tunnel: Tunnel) -> usize {
 }
 
 /// What every way must take under IPv6 (RFC 8200, section 5).
-const LEAST_MTU_V6: usize = 1280;
+pub const LEAST_MTU_V6: u16 = 1280;
 
 /// Does a tunnel over IPv6, whose way takes so much, leave less than IPv6 must have? The kernel then drops, without a word, whatever
 /// should go through it.
 #[inline]
 pub fn is_too_narrow(path: &Path, mtu: u16) -> bool {
     match path.address {
-        Some(to @ IpAddr::V6(_)) => usize::from(mtu) < LEAST_MTU_V6 + overhead(to, path.tunnel),
+        Some(to @ IpAddr::V6(_)) => usize::from(mtu) < usize::from(LEAST_MTU_V6) + overhead(to, path.tunnel),
         _ => false,
     }
 }

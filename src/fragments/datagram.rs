@@ -24,18 +24,29 @@ pub struct Datagram {
     parts: Vec<u16>,
     /// It may have been changed since.
     changed: bool,
+    /// The kernel would not know any more where its fragments began and ended.
+    flat: bool,
 }
 
 impl Datagram {
     /// Empty, for up to `parts` fragments.
     pub(super) fn new(parts: usize) -> Self {
         let buffer = vec![0; HEADROOM + LONGEST].into_boxed_slice();
-        Self { buffer, start: HEADROOM, end: HEADROOM, largest: 0, parts: Vec::with_capacity(parts), changed: false }
+        Self {
+            buffer,
+            start: HEADROOM,
+            end: HEADROOM,
+            largest: 0,
+            parts: Vec::with_capacity(parts),
+            changed: false,
+            flat: false,
+        }
     }
 
     /// Begins anew with the header of the first fragment.
     pub(super) fn begin(&mut self, frame: &[u8], piece: &Piece, largest: u16) {
-        (self.start, self.end, self.largest, self.changed) = (HEADROOM, HEADROOM, largest, false);
+        (self.start, self.end, self.largest) = (HEADROOM, HEADROOM, largest);
+        (self.changed, self.flat) = (false, false);
         self.parts.clear();
         self.append(frame.get(..piece.header).unwrap_or_default());
     }
@@ -70,9 +81,13 @@ impl Datagram {
         }
     }
 
-    /// What each of its fragments carried, in bytes, in their order.
-    pub fn parts(&self) -> &[u16] {
-        &self.parts
+    /// What each of its fragments carried, in bytes, in their order, as far as that matters when it is cut so.
+    pub fn parts(&self, cut: Cut) -> &[u16] {
+        match cut {
+            Cut::AtMost(_) => &[],
+            Cut::Listed(_) | Cut::Joined(_) if self.flat => &[],
+            _ => &self.parts,
+        }
     }
 }
 
@@ -143,5 +158,23 @@ impl Frame for Datagram {
 
     fn largest_fragment(&self) -> Option<u16> {
         Some(self.largest)
+    }
+
+    fn pull(&mut self, bytes: usize) {
+        while let [first, second, ..] = self.parts.as_mut_slice() {
+            let missing = bytes.saturating_sub(usize::from(*first));
+            let taken = u16::try_from(missing).unwrap_or(u16::MAX).min(*second);
+            if taken == 0 {
+                return;
+            }
+            (*first, *second) = (first.saturating_add(taken), *second - taken);
+            if *second == 0 {
+                self.parts.remove(1);
+            }
+        }
+    }
+
+    fn flatten(&mut self) {
+        self.flat = true;
     }
 }

@@ -1,5 +1,6 @@
 //! The fragments of one datagram that are held, in the order of their offsets, and whether they are all. The rules are the kernel's
 //! (`inet_fragment.c`): what is there already is dropped, what overlaps in part ends the datagram (RFC 5722; Linux has it for IPv4 too).
+//! What contradicts the length ends a datagram of IPv4, while IPv6 only drops it (`ip_frag_queue`, `nf_ct_frag6_queue`).
 
 use crate::fragments::piece::Piece;
 
@@ -53,8 +54,10 @@ pub(super) enum Place {
     Behind(u32, bool),
     /// It is here already.
     Duplicate,
-    /// It contradicts the others.
+    /// It contradicts the others, and ends the datagram.
     Contradiction,
+    /// It is nowhere in the datagram, which goes on without it.
+    Nowhere,
 }
 
 impl Line {
@@ -80,12 +83,13 @@ impl Line {
         } else {
             beyond && self.ended
         };
-        if contradicts || piece.start == piece.end {
-            return Place::Contradiction;
+        let ending = if piece.key.v6 { Place::Nowhere } else { Place::Contradiction };
+        if contradicts {
+            return ending;
         }
         self.ended |= ends_it;
         self.length = self.length.max(piece.end);
-        self.gap(nodes, piece)
+        if piece.start == piece.end { ending } else { self.gap(nodes, piece) }
     }
 
     /// The gap between two runs that the fragment belongs into.

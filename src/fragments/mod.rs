@@ -137,6 +137,12 @@ impl<F: Frame> Fragments<F> {
                 counters.drop(DropReason::FragmentBad);
                 self.drop_datagram(id, DropReason::FragmentBad, counters);
             }
+            Place::Nowhere => {
+                counters.drop(DropReason::FragmentBad);
+                if slot.line.count == 0 {
+                    self.release(id, drop);
+                }
+            }
             Place::Behind(node, joined) => {
                 let at = self.free_node;
                 self.free_node = self.nodes.get(at as usize)?.next;
@@ -201,9 +207,10 @@ impl<F: Frame> Fragments<F> {
     fn time_out(&mut self, id: u32, counters: &mut Counters, late: &mut Vec<F>) {
         let Some(slot) = self.slots.get(id as usize) else { return };
         let mut told = slot.key.from_twin || !slot.line.has_first(&self.nodes);
-        self.release(id, |frame| {
+        self.release(id, |mut frame| {
             counters.drop(DropReason::FragmentTimeout);
             if !std::mem::replace(&mut told, true) {
+                cut_to_size(&mut frame);
                 late.push(frame);
             }
         });
@@ -342,6 +349,13 @@ impl<F: Frame> Fragments<F> {
             }
             at = slot.next;
         }
+    }
+}
+
+/// Takes off a fragment what does not count: Ethernet's padding, and what is beyond its last unit.
+fn cut_to_size<F: Frame>(frame: &mut F) {
+    if let Some(piece) = Piece::read(frame.bytes(), Origin::Wire).and_then(Piece::in_units) {
+        frame.resize(piece.payload + piece.length() as usize);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::forward::ETHERNET;
 use crate::verdict::Origin;
-use crate::wire::{ipv4, ipv6, protocol, tcp, udp};
+use crate::wire::{icmpv6, ipv4, ipv6, protocol, tcp, udp};
 
 /// What the fragments of one datagram have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,7 +28,7 @@ pub(super) struct Piece {
     pub(super) dont_fragment: bool,
     /// The two bits of explicit congestion notification.
     pub(super) ecn: u8,
-    /// Its length from the IP header on.
+    /// Its length from the IP header on; in IPv4 without what is beyond its last unit.
     pub(super) size: u16,
     /// Where in the frame the unfragmentable part ends.
     pub(super) header: usize,
@@ -99,12 +99,14 @@ impl Piece {
         let least = match self.protocol {
             protocol::TCP => tcp::HEADER_LEN,
             protocol::UDP => udp::HEADER_LEN,
+            protocol::ICMPV6 => icmpv6::HEADER_LEN,
             _ => 1,
         };
         if self.key.v6 && self.start == 0 && (self.length() as usize) < least {
             return None;
         }
         if self.more && !self.end.is_multiple_of(8) {
+            self.size -= u16::try_from(self.end & 7).unwrap_or_default();
             self.end &= !7;
             return (!self.key.v6).then_some(self);
         }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::io::memory::VecFrame;
+use crate::verdict::Cut;
 use crate::wire::sample::{Sample, at, tcp, udp};
 
 /// A store with its counters.
@@ -20,7 +21,7 @@ impl World {
     /// Takes a frame; returns the datagram's frame when it is whole, with what its fragments carried.
     fn take(&mut self, frame: &[u8]) -> Option<(Vec<u8>, Vec<u16>)> {
         let whole = self.store.take(VecFrame::new(frame), Origin::Wire, self.now, &mut self.counters)?;
-        let seen = (whole.bytes().to_vec(), whole.parts().to_vec());
+        let seen = (whole.bytes().to_vec(), whole.parts(Cut::AsItCame).to_vec());
         assert!(whole.largest_fragment().is_some());
         self.store.give_back(whole);
         Some(seen)
@@ -226,6 +227,66 @@ fn what_is_no_fragment_or_too_long_is_refused() {
     let tiny = tcp(at("[2001:db8:ffff::5]:1"), at("[2001:db8:1::10]:80")).data([7; 50]).fragments(16);
     assert!(world.take(&tiny[0]).is_none());
     assert_eq!(world.dropped(DropReason::FragmentBad), 3);
+}
+
+#[test]
+fn what_the_kernel_pulls_into_the_first_part_is_taken_out_of_the_next() {
+    for (bytes, left) in [
+        (0, &[16_u16, 8, 24, 152][..]),
+        (16, &[16, 8, 24, 152]),
+        (20, &[20, 4, 24, 152]),
+        (24, &[24, 24, 152]),
+        (32, &[32, 16, 152]),
+        (500, &[200]),
+    ] {
+        let mut world = World::new();
+        let mut whole = None;
+        for frame in pieces_of(&v4(192), &[2, 1, 3, 19]) {
+            whole = world.store.take(VecFrame::new(&frame), Origin::Wire, world.now, &mut world.counters);
+        }
+        let mut whole = whole.unwrap();
+        whole.pull(bytes);
+        assert_eq!(whole.parts(Cut::Listed(0)), left, "{bytes}");
+        whole.flatten();
+        assert!(whole.parts(Cut::Listed(0)).is_empty());
+        assert_eq!(whole.parts(Cut::AsItCame), left);
+    }
+}
+
+#[test]
+fn a_contradiction_about_the_length_ends_a_datagram_of_ipv4_and_not_of_ipv6() {
+    for (sample, survives) in [(v4(192), false), (v6(192), true)] {
+        let mut world = World::new();
+        let frames = sample.fragments(104);
+        let header = frames[0].len() - 104;
+        assert!(world.take(&frames[1]).is_none());
+        // More is to follow than the end that has come.
+        let mut beyond = frames[1].clone();
+        beyond.extend([7; 8]);
+        assert!(world.take(&finished(beyond, header, true)).is_none());
+        assert_eq!(world.take(&frames[0]).is_some(), survives);
+        assert_eq!(world.dropped(DropReason::FragmentBad), if survives { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn a_fragment_of_ipv6_that_is_nowhere_leaves_no_trace() {
+    let mut world = World::new();
+    let frames = v6(192).fragments(104);
+    let nothing = finished(frames[1][..frames[0].len() - 104].to_vec(), frames[0].len() - 104, false);
+    assert!(world.take(&nothing).is_none());
+    assert_eq!(world.dropped(DropReason::FragmentBad), 1);
+    world.assert_empty();
+}
+
+#[test]
+fn what_is_told_of_is_without_padding_and_in_units() {
+    let mut world = World::new();
+    let mut frame = v4(64).fragments(16).remove(0);
+    frame.extend([0; 10]);
+    assert!(world.take(&frame).is_none());
+    let late = world.pass(Duration::from_secs(31));
+    assert_eq!(late[0].bytes(), &frame[..14 + 20 + 16]);
 }
 
 /// The rules again, slowly: the runs that have come, each a line of fragments that came in a row.

@@ -10,23 +10,23 @@ use crate::control::statistics::{Counted, Meter, Statistics};
 use crate::control::store::{self, Store};
 use crate::destination::Destination;
 use crate::director::{Director, Limits};
-use crate::fragments::{self, Fragments};
+use crate::fragments::{Datagram, Fragments};
 use crate::frame::Frame;
 use crate::io::memory::VecFrame;
-use crate::network::{Hop, Network};
+use crate::network::Network;
 use crate::replay::build;
 use crate::replay::policy;
+use crate::replay::reassembly::Reassembly;
 use crate::replay::standin::{Act, StandIn};
 use crate::replay::sync::Master;
 use crate::replay::sysctl::Sysctls;
 use crate::replay::topology::Topology;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::stats::{Counters, Traffic};
+use crate::stats::Traffic;
 use crate::steering::Steering;
 use crate::time::{Instant, NANOS_PER_TICK};
 use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
-use crate::wire::{ethernet, ipv4, ipv6};
 
 /// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
 const BOOT: Instant = Instant((u32::MAX as u64 + 1 - 30_000) * NANOS_PER_TICK);
@@ -67,7 +67,7 @@ pub(crate) struct Machine {
     stack: StandIn,
     fragments: Fragments<VecFrame>,
     /// Those that were passed to the stack.
-    passed: Fragments<VecFrame>,
+    passed: Reassembly,
     version: u64,
     pub(super) sent: Vec<(PortId, Vec<u8>)>,
     pub(super) statistics: Statistics,
@@ -77,15 +77,6 @@ pub(crate) struct Machine {
     forgotten: Traffic,
     /// Looks at removed destinations without connections, by uid.
     idle: HashMap<u64, u8>,
-}
-
-/// Whom an IP packet is for.
-fn destination(frame: &[u8]) -> Option<IpAddr> {
-    let packet = frame.get(ethernet::HEADER_LEN..)?;
-    match packet.first()? >> 4 {
-        6 => ipv6::Packet::new_quoted(packet).ok().map(|ip| ip.dst().into()),
-        _ => ipv4::Packet::new_quoted(packet).ok().map(|ip| ip.dst().into()),
-    }
 }
 
 impl Machine {
@@ -106,7 +97,7 @@ impl Machine {
             network: Arc::default(),
             stack: StandIn::default(),
             fragments: Fragments::new(SEED).with_kernel_timers(),
-            passed: Fragments::new(SEED).with_kernel_timers(),
+            passed: Reassembly::new(SEED),
             version: 0,
             sent: Vec::new(),
             statistics: Statistics::default(),
@@ -122,6 +113,7 @@ impl Machine {
     pub(crate) fn rules_changed(&mut self) {
         self.version += 1;
         let snapshot = Snapshot::new(self.version, self.store.rules(), Arc::clone(&self.network));
+        self.passed.rules_changed(&snapshot.rules, self.store.counted().map(|(d, _)| d.address));
         drop(self.director.apply(Arc::new(snapshot)));
         self.master_changed();
     }
@@ -177,19 +169,18 @@ impl Machine {
             Verdict::Reassemble => self.reassemble(frame, port, origin),
             Verdict::Pass(_) if self.is_policy_local(port, &frame, origin) => Vec::new(),
             Verdict::Pass(port) => self.pass_up(frame, port),
-            _ => self.carry_out(&frame, &[], verdict),
+            _ => self.carry_out(&frame, verdict),
         }
     }
 
-    /// Gives a frame to the stack, which puts fragments together, be they for itself or, with IPVS in it, to be forwarded.
+    /// Gives a frame to the stack, which puts some fragments together.
     fn pass_up(&mut self, frame: VecFrame, port: PortId) -> Vec<Act> {
         self.hear(frame.bytes(), port);
-        if !fragments::is_fragment(frame.bytes()) || self.stack.refuses(frame.bytes(), &self.network) {
-            return self.carry_out(&frame, &[], Verdict::Pass(port));
+        if !self.passed.wants(frame.bytes(), &self.director.snapshot().rules, &self.network) {
+            return self.carry_out(&frame, Verdict::Pass(port));
         }
-        let taken = self.passed.take(frame, Origin::Wire, self.now, &mut Counters::default());
-        let Some(datagram) = taken else { return Vec::new() };
-        let acts = self.carry_out(&datagram, datagram.parts(), Verdict::Pass(port));
+        let Some(datagram) = self.passed.take(frame, self.now) else { return Vec::new() };
+        let acts = self.stack.receive_whole(&datagram, port, &self.network, self.now);
         self.passed.give_back(datagram);
         acts
     }
@@ -202,33 +193,32 @@ impl Machine {
         drop(burst.push(datagram, port, origin));
         self.director.process(&mut burst, self.now);
         let Some((datagram, verdict, _)) = burst.take(0) else { return Vec::new() };
-        let acts = self.carry_out(&datagram, datagram.parts(), datagram.unless_unchanged(verdict));
+        let acts = self.carry_out_whole(&datagram, datagram.unless_unchanged(verdict));
         self.fragments.give_back(datagram);
         acts
     }
 
-    /// Carries out the verdict on a packet, which came in fragments that carried `parts`, or whole.
-    fn carry_out<F: Frame>(&mut self, frame: &F, parts: &[u16], verdict: Verdict) -> Vec<Act> {
+    /// Carries out the verdict on a packet that came in fragments.
+    fn carry_out_whole(&mut self, datagram: &Datagram, verdict: Verdict) -> Vec<Act> {
+        match verdict {
+            Verdict::Pass(port) => self.stack.receive_whole(datagram, port, &self.network, self.now),
+            Verdict::Fragment(port, to, cut) => self.fragment(datagram.bytes(), cut, datagram.parts(cut), port, to),
+            _ => self.carry_out(datagram, verdict),
+        }
+    }
+
+    /// Carries out the verdict on a packet that came whole.
+    fn carry_out<F: Frame>(&mut self, frame: &F, verdict: Verdict) -> Vec<Act> {
         match verdict {
             Verdict::Transmit(port) => {
                 self.sent.push((port, frame.bytes().to_vec()));
                 Vec::new()
             }
-            Verdict::Pass(port) if self.is_forwarded_in_parts(frame) => {
-                let pieces = build::fragments(frame.bytes(), Cut::AsItCame, parts, self.director.next_ident());
-                pieces.iter().flat_map(|p| self.stack.receive(p, port, &self.network, self.now)).collect()
-            }
             Verdict::Pass(port) => self.stack.receive(frame.bytes(), port, &self.network, self.now),
-            Verdict::Fragment(port, neighbour, cut) => self.fragment(frame.bytes(), cut, parts, port, neighbour),
+            Verdict::Fragment(port, neighbour, cut) => self.fragment(frame.bytes(), cut, &[], port, neighbour),
             Verdict::Hold(port, neighbour) => self.stack.hold(frame.bytes(), port, neighbour, &self.network, self.now),
             Verdict::Drop(_) | Verdict::Reassemble | Verdict::Pending | Verdict::Handoff(_) => Vec::new(),
         }
-    }
-
-    /// Does the stack forward the datagram as it came? What is for itself it takes whole, and cuts anew what is too long.
-    fn is_forwarded_in_parts<F: Frame>(&self, frame: &F) -> bool {
-        let (Some(largest), Some(to)) = (frame.largest_fragment(), destination(frame.bytes())) else { return false };
-        matches!(self.network.hop(to), Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } if largest <= mtu)
     }
 
     /// What the way to an address was found to take, in bytes, and for how many seconds that is believed.
@@ -312,7 +302,7 @@ impl Machine {
 
     fn give_up_fragments(&mut self) {
         let mut late = Vec::new();
-        self.passed.expire(self.now, &mut Counters::default(), &mut late);
+        self.passed.expire(self.now, &mut late);
         self.fragments.expire(self.now, self.director.counters_mut(), &mut late);
         let mut line = VecDeque::new();
         for mut frame in late {

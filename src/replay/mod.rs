@@ -7,6 +7,7 @@ mod build;
 mod commands;
 mod machine;
 mod policy;
+mod reassembly;
 mod record;
 mod shell;
 mod standin;

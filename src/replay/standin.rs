@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::addr::MacAddr;
+use crate::forward::tun;
+use crate::fragments::Datagram;
+use crate::frame::Frame;
 use crate::network::{Hop, Network, Target};
 use crate::replay::build;
 use crate::time::Instant;
@@ -70,16 +73,22 @@ impl StandIn {
         work.acts
     }
 
-    /// Would it not forward this packet of IPv4? Nor does it keep a fragment then.
-    pub(crate) fn refuses(&self, frame: &[u8], network: &Network) -> bool {
-        let Ok(ip) = ipv4::Packet::new_checked(frame.get(ethernet::HEADER_LEN..).unwrap_or_default()) else {
-            return false;
-        };
-        let mtu = match network.hop(ip.dst().into()) {
-            Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } => mtu,
-            Hop::Local | Hop::Kernel | Hop::Unreachable => return false,
-        };
-        ip.ttl() <= 1 || ip.dont_fragment() && ip.total_len() > mtu
+    /// Takes a datagram that was put together: forwards it as `ip_fragment` and `ip6_fragment` would, or keeps it.
+    pub(crate) fn receive_whole(
+        &mut self,
+        whole: &Datagram,
+        port: PortId,
+        network: &Network,
+        now: Instant,
+    ) -> Vec<Act> {
+        let packet = whole.bytes().get(ethernet::HEADER_LEN..).unwrap_or_default();
+        let largest = whole.largest_fragment().unwrap_or_default();
+        let mut work = Work { stack: self, network, now, acts: Vec::new() };
+        match packet.first().map(|byte| byte >> 4) {
+            Some(6) => work.whole6(whole, packet, largest, port),
+            _ => work.whole4(whole, packet, largest, port),
+        }
+        work.acts
     }
 
     /// Takes a frame that waits for a neighbour.
@@ -172,6 +181,47 @@ impl Work<'_> {
                 Some(neighbour) => self.wait(frame, port, neighbour),
                 None => self.acts.push(Act::Send(port, frame)),
             }
+        }
+    }
+
+    // Datagrams that were put together.
+
+    fn whole4(&mut self, whole: &Datagram, bytes: &[u8], largest: u16, port: PortId) {
+        let Ok(packet) = ipv4::Packet::new_checked(bytes) else { return };
+        let Some(mtu) = self.way(packet.dst().into()) else { return self.frame(whole.bytes(), port) };
+        let mut forwarded = whole.bytes().to_vec();
+        ipv4::Packet::new_unchecked(&mut forwarded[ethernet::HEADER_LEN..]).decrement_ttl();
+        if packet.dont_fragment() {
+            // However short it is: a datagram put together with DF is not to be cut again.
+            return self.error4(&forwarded[ethernet::HEADER_LEN..], (3, 4), u32::from(mtu), None);
+        }
+        self.output_listed(&forwarded, whole, mtu.min(largest), packet.dst().into());
+    }
+
+    fn whole6(&mut self, whole: &Datagram, bytes: &[u8], largest: u16, port: PortId) {
+        let Ok(packet) = ipv6::Packet::new_checked(bytes) else { return };
+        let dst = packet.dst();
+        let way = self.way(dst.into()).filter(|mtu| packet.hop_limit() > 1 && !dst.is_multicast() && largest <= *mtu);
+        if way.is_none() || packet.total_len() <= usize::from(largest) {
+            return self.frame(whole.bytes(), port);
+        }
+        let mut forwarded = whole.bytes().to_vec();
+        ipv6::Packet::new_unchecked(&mut forwarded[ethernet::HEADER_LEN..]).decrement_hop_limit();
+        self.output_listed(&forwarded, whole, largest.max(tun::LEAST_MTU_V6), dst.into());
+    }
+
+    /// What the way to another takes, in bytes.
+    fn way(&self, dst: IpAddr) -> Option<u16> {
+        match self.network.hop(dst) {
+            Hop::Resolved { mtu, .. } | Hop::Unresolved { mtu, .. } => Some(mtu),
+            Hop::Local | Hop::Kernel | Hop::Unreachable => None,
+        }
+    }
+
+    fn output_listed(&mut self, frame: &[u8], whole: &Datagram, most: u16, dst: IpAddr) {
+        let (cut, ident) = (Cut::Listed(most), self.stack.next_ident());
+        for piece in build::fragments(frame, cut, whole.parts(cut), ident.into()) {
+            self.output(&piece[ethernet::HEADER_LEN..], dst);
         }
     }
 

@@ -129,22 +129,27 @@ impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
         let judged = whole.take(0);
         whole.clear();
         let Some((datagram, verdict, _)) = judged else { return };
-        self.dispatch_whole(&datagram, datagram.unless_unchanged(verdict));
+        self.dispatch_whole(&datagram, datagram.unless_unchanged(verdict), port, origin);
         self.fragments.give_back(datagram);
     }
 
     /// Carries out the verdict on a datagram put together; the kernel gets it as it came.
-    fn dispatch_whole(&mut self, datagram: &Datagram, verdict: Verdict) {
+    fn dispatch_whole(&mut self, datagram: &Datagram, verdict: Verdict, port: PortId, origin: Origin) {
         let all = Cut::AtMost(u16::MAX);
         match verdict {
             Verdict::Transmit(out) => self.in_pieces(datagram, &[], all, |exits, frame| exits.transmit(out, frame)),
             Verdict::Hold(out, to) => self.in_pieces(datagram, &[], all, |exits, frame| exits.hold(frame, out, to)),
-            Verdict::Fragment(out, to, cut) => self.fragment(datagram, datagram.parts(), out, to, cut),
+            Verdict::Fragment(out, to, cut) => self.fragment(datagram, datagram.parts(cut), out, to, cut),
             Verdict::Pass(twin) => {
-                self.in_pieces(datagram, datagram.parts(), Cut::AsItCame, |exits, frame| exits.pass(frame, twin));
+                let cut = Cut::AsItCame;
+                self.in_pieces(datagram, datagram.parts(cut), cut, |exits, frame| exits.pass(frame, twin));
+            }
+            // The owner of an error's client is known only now.
+            Verdict::Handoff(owner) => {
+                self.in_pieces(datagram, &[], all, |exits, frame| exits.hand_off(frame, owner, port, origin));
             }
             Verdict::Drop(_) => {}
-            Verdict::Handoff(_) | Verdict::Reassemble | Verdict::Pending => self.count(DropReason::Aborted),
+            Verdict::Reassemble | Verdict::Pending => self.count(DropReason::Aborted),
         }
     }
 

@@ -1,5 +1,6 @@
 """Flows of clients: what client and server say to each other, in order or not. A flow does not know which server it was given, so a
 server's packet is sent by one of those that it may be, or by all of them."""
+from fragments import fragments
 from network import from_client, from_server
 from pkt import ip4, sctp, tcp, udp
 
@@ -100,6 +101,8 @@ class Flow:
     def pieces(self, src, dst, body):
         """The packet, or its fragments in some order."""
         fields = self.fields()
+        if "fragments" in self.switches:
+            return self.many_pieces(src, dst, body, fields)
         if "frag" not in self.switches or self.family.version == 6 or len(body) < 64 or self.rng.random() > 0.1:
             return [self.family.packet(src, dst, self.protocol, body, **fields)]
         cut = self.rng.randrange(48, len(body) - 7, 8)
@@ -107,6 +110,13 @@ class Flow:
         first = ip4(src, dst, self.protocol, body[:cut], df=False, mf=True, **whole)
         last = ip4(src, dst, self.protocol, body[cut:], df=False, frag=cut, **whole)
         return self.rng.choice([[first, last], [last, first]])
+
+    def many_pieces(self, src, dst, body, fields):
+        """The same in scenarios rich in fragments."""
+        overhead = 20 if self.family.version == 4 else 40
+        if len(body) + overhead <= 1500 and (len(body) < 24 or self.rng.random() < 0.3):
+            return [self.family.packet(src, dst, self.protocol, body, **fields)]
+        return fragments(self.rng, self.family, src, dst, self.protocol, body, fields)
 
     def possible(self):
         """Destinations that may have the flow."""
@@ -128,11 +138,11 @@ class Flow:
         rng = self.rng
         if self.protocol == 17:
             odd = rng.random()
-            data = sip(rng) if self.service.sip else bytes(rng.choices(range(256), k=rng.choice([0, 1, 5, 20, 100, self.long()])))
+            data = sip(rng) if self.service.sip else bytes(rng.choices(range(256), k=self.size([0, 1, 5, 20, 100])))
             return udp(src, dst, sport, dport, data, zero_csum=odd < 0.05 and self.family.version == 4, bad_csum=odd > 0.97)
         if self.protocol == 132:
             return sctp(sport, dport, [sctp_chunk(what)], rng.randint(0, 9))
-        data = b"d" * rng.choice([1, 10, 400, self.long()]) if "P" in what else b""
+        data = b"d" * self.size([1, 10, 400]) if "P" in what else b""
         seq, ack = (self.cseq, self.sseq) if client else (self.sseq, self.cseq)
         moved = seq + len(data) + ("S" in what) + ("F" in what)
         if client:
@@ -143,8 +153,13 @@ class Flow:
         return tcp(src, dst, sport, dport, what, seq, ack if "A" in what else 0, data, opts=options,
                    bad_csum=rng.random() < 0.02)
 
+    def size(self, short):
+        return self.rng.choice(short + [self.long()] * (len(short) if "fragments" in self.switches else 1))
+
     def long(self):
         """The size of a packet that may be too long for its way."""
+        if "fragments" in self.switches:
+            return self.rng.choice([50, 120, 200, 600, 1200, 1420, 2000, 2960, 4000])
         return self.rng.choice([1200, 1245, 1350, 1420]) if "big" in self.switches else 200
 
     def heard(self):

@@ -32,15 +32,15 @@ fn pattern(text: &str) -> Regex {
 /// The identification of packets that the director makes itself.
 static OWN_IDENT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"( -> .*?\bIP \S+ > \S+ ttl=\d+ tos=\S+ id=)\d+( len=\d+[^|]*\| (?:IPIP|ICMP|TCP \d+ > \d+ RA?\b|GRE|UDP \d+ > (?:6080|8848)|proto (?:4|47) fragment))",
+        r"( -> .*?\bIP \S+ > \S+ ttl=\d+ tos=\S+ id=)\d+( len=\d+[^|]*\| (?:IPIP|ICMP|TCP \d+ > \d+ RA?\b|GRE|UDP \d+ > (?:6080|8848)|proto (?:1|4|47) fragment))",
     )
 });
 /// The identification of IPv6 fragments, which the director chooses anew as the kernel does; it is in what the line tells of them.
 static FRAGMENT_V6: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^( +\d+\.\d+ \S+ -> .*? \| proto 44 data\[\d+\])=\S+"));
-/// The same of the fragments that it cuts of a tunnel of GUE, which look like anybody's: they are from its own address.
+/// The same of the fragments that it cuts of a tunnel of GUE or of IPv6, which look like anybody's: they are from its own address.
 static OWN_FRAGMENT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"( -> .*?\bIP 198\.51\.100\.1 > \S+ ttl=\d+ tos=\S+ id=)\d+( len=\d+[^|]*\| proto 17 fragment)")
+    pattern(r"( -> .*?\bIP 198\.51\.100\.1 > \S+ ttl=\d+ tos=\S+ id=)\d+( len=\d+[^|]*\| proto (?:17|41) fragment)")
 });
 /// The source port of a tunnel.
 static OWN_PORT: LazyLock<Regex> = LazyLock::new(|| pattern(r"UDP \d+ > (6080|8848)"));
@@ -161,9 +161,47 @@ pub(super) fn scenarios(folders: &[PathBuf]) -> Vec<(PathBuf, Vec<String>)> {
 fn differences(scenario: &Path) -> Vec<String> {
     let expected = scenario.join("expected");
     match pollvs::replay::results(scenario) {
-        Ok(files) => FILES.iter().flat_map(|name| file_differences(name, &expected, &files)).collect(),
+        Ok(files) => {
+            let listed = FILES.iter().flat_map(|name| file_differences(name, &expected, &files));
+            listed.chain(fragment_differences(&expected, &files)).collect()
+        }
         Err(error) => vec![error.to_string()],
     }
+}
+
+/// The fragments of IPv6, byte for byte but for their identification: the trace tells only how long they are.
+fn fragment_differences(expected: &Path, files: &[(&'static str, Vec<u8>)]) -> Vec<String> {
+    let Some((_, ours)) = files.iter().find(|(name, _)| *name == "output.pcap") else { return Vec::new() };
+    let kernels = fragments_of_v6(&fs::read(expected.join("output.pcap")).unwrap());
+    let ours = fragments_of_v6(ours);
+    let places = kernels.iter().zip(&ours).enumerate().filter(|(_, (kernel, ours))| kernel != ours);
+    places
+        .map(|(n, (kernel, ours))| format!("fragment {n} kernel: {kernel}\n    fragment {n} pollvs: {ours}"))
+        .collect()
+}
+
+/// Every fragment of IPv6 in a capture, as text, without its identification, and without the source port of a tunnel of GUE and the
+/// checksum that depends on it.
+fn fragments_of_v6(capture: &[u8]) -> Vec<String> {
+    const ETHERTYPE: std::ops::Range<usize> = 12..14;
+    const NEXT_HEADER: usize = 20;
+    const IDENTIFICATION: std::ops::Range<usize> = 58..62;
+    const SOURCE_PORT: std::ops::Range<usize> = 62..64;
+    const DESTINATION_PORT: std::ops::Range<usize> = 64..66;
+    const CHECKSUM: std::ops::Range<usize> = 68..70;
+    const GUE: [u8; 2] = 6080_u16.to_be_bytes();
+    let records = pollvs::io::pcap::read(capture).unwrap();
+    let frames = records.into_iter().map(|record| record.frame);
+    let mut fragments = Vec::new();
+    for mut frame in frames.filter(|f| f.get(ETHERTYPE) == Some(&[0x86, 0xdd]) && f.get(NEXT_HEADER) == Some(&44)) {
+        frame[IDENTIFICATION].fill(0);
+        if frame.get(DESTINATION_PORT) == Some(&GUE) {
+            frame[SOURCE_PORT].fill(0);
+            frame[CHECKSUM].fill(0);
+        }
+        fragments.push(frame.iter().map(|byte| format!("{byte:02x}")).collect());
+    }
+    fragments
 }
 
 fn file_differences(name: &str, expected: &Path, files: &[(&'static str, Vec<u8>)]) -> Vec<String> {

@@ -107,6 +107,8 @@ fn pieces(cut: Cut) -> String {
     match cut {
         Cut::AtMost(size) => format!(" of {size}"),
         Cut::AsItCame => String::new(),
+        Cut::Listed(size) => format!(" as they came, or of {size}"),
+        Cut::Joined(size) => format!(" of {size}, joined"),
     }
 }
 

@@ -62,6 +62,7 @@ fn destination(number: u32, address: IpAddr, port: u16, weight: u32) -> Destinat
     Destination {
         id: DestId(number),
         uid: u64::from(number),
+        entered: 0,
         service: ServiceId(0),
         address,
         port,

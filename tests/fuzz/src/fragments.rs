@@ -7,7 +7,7 @@ use pollvs::frame::Frame;
 use pollvs::io::memory::VecFrame;
 use pollvs::stats::{Counters, DropReason, Event};
 use pollvs::time::Instant;
-use pollvs::verdict::Origin;
+use pollvs::verdict::{Cut, Origin};
 use pollvs::wire::{ipv4, ipv6};
 
 /// Takes `data` as fragments of a few datagrams, six bytes each: family and datagram, offset, length, what follows, a step of time.
@@ -19,7 +19,7 @@ pub fn fuzz_one(data: &[u8]) {
         let frame = fragment(bytes);
         taken += 1;
         if let Some(datagram) = store.take(VecFrame::new(&frame), Origin::Wire, now, &mut counters) {
-            whole(datagram.bytes(), datagram.parts());
+            whole(datagram.bytes(), datagram.parts(Cut::AsItCame));
             store.give_back(datagram);
         }
         store.expire(now, &mut counters, &mut late);

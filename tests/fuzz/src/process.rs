@@ -98,7 +98,7 @@ fn reassemble(
     let Some((datagram, verdict, _)) = burst.take(0) else { panic!("a burst keeps what it is given") };
     assert!(!matches!(verdict, Verdict::Pending | Verdict::Reassemble));
     if let Verdict::Fragment(_, _, cut) = datagram.unless_unchanged(verdict) {
-        let mut pieces = Pieces::new(datagram.bytes(), cut, datagram.parts(), 1).expect("it is a packet");
+        let mut pieces = Pieces::new(datagram.bytes(), cut, datagram.parts(cut), 1).expect("it is a packet");
         let mut count = 0;
         while !pieces.is_done() {
             assert!(pieces.write(&mut VecFrame::new(&[])));

@@ -1,0 +1,6 @@
+ipvsadm -A -u 192.0.2.10:80 -s rr
+ipvsadm -a -u 192.0.2.10:80 -r 198.51.100.11:80 -m
+ipvsadm -A -u 192.0.2.11:80 -s rr
+ipvsadm -a -u 192.0.2.11:80 -r 198.51.100.12:80 -i
+ipvsadm -A -u 192.0.2.12:80 -s rr
+ipvsadm -a -u 192.0.2.12:80 -r 198.51.100.13:80 -i --tun-type gre
