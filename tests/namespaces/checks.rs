@@ -84,6 +84,9 @@ fn a_server_that_dies_is_taken_out_and_comes_back_and_a_killed_pollvsd_is_served
     start_server(&mut pair);
     assert!(within(CHECKED, || table(&pair) == before), "{}", table(&pair));
     println!("pollvsd is killed and started: {}", asking.finish());
+    for url in ["http://192.0.2.11/", "http://[2001:db8:1::10]/"] {
+        pair.network().run("client", &["curl", "-sS", "--max-time", "5", url]);
+    }
 }
 
 /// Ends the web server of rs2; its address refuses connections then.

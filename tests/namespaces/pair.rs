@@ -77,6 +77,13 @@ impl Pair {
         self.members[at].start_keepalived(network);
     }
 
+    /// Asks keepalived of a member to end, and waits for it.
+    pub(super) fn stop_keepalived(&mut self, at: usize) {
+        let mut keepalived = self.members[at].keepalived.take().unwrap();
+        assert!(signal("TERM", keepalived.child.id()));
+        keepalived.child.wait().unwrap();
+    }
+
     /// A member's machine dies: pollvsd and keepalived are killed, and nothing is left of the twins.
     pub(super) fn die(&mut self, at: usize) {
         let network = self.network.as_ref().expect("it is there until the end");

@@ -44,19 +44,19 @@ fn addresses_and_requests_move_when_a_director_dies() {
     pair.await_master(0);
     moves(&mut pair, 0, "pollvsd is killed", |pair| pair.members[0].director.kill());
     pair.start_director(0);
-    sleep(Duration::from_secs(2));
+    assert!(within(ELECTION, || pair.has_logged(0, "Entering BACKUP STATE", 2)), "{}", pair.words());
     assert!(pair.has_addresses(1) && !pair.has_addresses(0), "who comes back stays backup");
-    moves(&mut pair, 1, "the machine dies", |pair| pair.die(1));
-    pair.start_director(1);
+    moves(&mut pair, 1, "keepalived is stopped", |pair| pair.stop_keepalived(1));
     pair.start_keepalived(1);
-    sleep(Duration::from_secs(2));
+    assert!(within(ELECTION, || pair.has_logged(1, "Entering BACKUP STATE", 2)), "{}", pair.words());
     moves(&mut pair, 0, "the inside wire is pulled", |pair| {
         pair.run(0, &["ip", "link", "set", "inside", "down"]);
     });
     pair.run(0, &["ip", "link", "set", "inside", "up"]);
-    sleep(Duration::from_secs(2));
+    assert!(within(ELECTION, || pair.has_logged(0, "Entering BACKUP STATE", 3)), "{}", pair.words());
     moves(&mut pair, 1, "pollvsd hangs", |pair| assert!(pair.members[1].director.signal("STOP")));
     assert!(pair.members[1].director.signal("CONT"));
-    assert!(within(ELECTION, || !pair.has_addresses(1)));
-    assert!(pair.has_addresses(0));
+    // What its kernel had sent meanwhile goes out late, advertisements too; that may cost the other an election.
+    sleep(Duration::from_secs(1));
+    pair.await_master(0);
 }
