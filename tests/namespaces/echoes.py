@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Connections that stay open.
 
-hold.py serve ADDRESS PORT NAME   says its name on each connection and then echoes what comes
-hold.py open ADDRESS PORT COUNT   opens so many, has a line echoed on each about once a second until stdin ends, then says how many
+echoes.py serve ADDRESS PORT NAME   says its name on each connection and then echoes what comes
+echoes.py open ADDRESS PORT COUNT   opens so many, has a line echoed on each about once a second until stdin ends, then says how many
                                   were opened, how many of them broke, and the longest silence of any in milliseconds
 """
 
