@@ -32,6 +32,40 @@ pub enum Method {
     Dr,
     /// Encapsulated (`-i`), as [`Tunnel`] says.
     Tun,
+    /// Left to the director's own stack, whatever the destination's address is (the kernel's number 1).
+    Local,
+    /// Past the destination, to the address that the client asked for (the kernel's number 4).
+    Bypass,
+    /// The kernel's number 5, which has no name: it keeps and lists it, and leaves the packets to its own stack.
+    #[serde(rename = "method-5")]
+    Five,
+    /// Number 6, likewise.
+    #[serde(rename = "method-6")]
+    Six,
+    /// Number 7, likewise.
+    #[serde(rename = "method-7")]
+    Seven,
+}
+
+impl Method {
+    /// By the kernel's numbers.
+    const NUMBERED: [Self; 8] =
+        [Self::Nat, Self::Local, Self::Tun, Self::Dr, Self::Bypass, Self::Five, Self::Six, Self::Seven];
+
+    /// The method of the kernel's number, of which the three lowest bits are looked at.
+    pub fn from_number(number: u32) -> Self {
+        Self::NUMBERED[(number & 7) as usize]
+    }
+
+    /// The kernel's number.
+    pub fn number(self) -> u32 {
+        (0..8).find(|number| Self::from_number(*number) == self).unwrap_or_default()
+    }
+
+    /// Is it the director's own stack that gets the packets?
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Local | Self::Five | Self::Six | Self::Seven)
+    }
 }
 
 /// The encapsulation of [`Method::Tun`].

@@ -20,21 +20,22 @@ impl ServiceId {
     }
 }
 
-/// A transport protocol that can be balanced.
+/// The protocol of a service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
+#[serde(try_from = "ProtocolName", into = "ProtocolName")]
 pub enum Protocol {
     /// TCP.
-    Tcp = 6,
+    Tcp,
     /// UDP.
-    Udp = 17,
+    Udp,
     /// SCTP.
-    Sctp = 132,
+    Sctp,
+    /// Any other IP protocol: kept and listed as the kernel does, which balances none of them either.
+    Other(u8),
 }
 
 impl Protocol {
-    /// The protocol of this IP protocol number.
+    /// The protocol of this IP protocol number, if it is one that can be balanced.
     pub fn from_number(number: u8) -> Option<Self> {
         match number {
             6 => Some(Self::Tcp),
@@ -44,19 +45,64 @@ impl Protocol {
         }
     }
 
+    /// The protocol of this IP protocol number, whatever it is.
+    pub fn any(number: u8) -> Self {
+        Self::from_number(number).unwrap_or(Self::Other(number))
+    }
+
     /// Its IP protocol number.
     pub fn number(self) -> u8 {
-        self as u8
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+            Self::Other(number) => number,
+        }
     }
 }
 
+/// As `/proc/net/ip_vs` has it.
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-            Self::Sctp => "SCTP",
-        })
+        match self {
+            Self::Tcp => f.write_str("TCP"),
+            Self::Udp => f.write_str("UDP"),
+            Self::Sctp => f.write_str("SCTP"),
+            Self::Other(number) => write!(f, "IP_{number}"),
+        }
+    }
+}
+
+/// A protocol as a file has it: `"tcp"`, `"udp"`, `"sctp"`, or a number.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum ProtocolName {
+    Name(String),
+    Number(u8),
+}
+
+impl TryFrom<ProtocolName> for Protocol {
+    type Error = String;
+
+    fn try_from(name: ProtocolName) -> Result<Self, String> {
+        match name {
+            ProtocolName::Number(number) => Ok(Self::any(number)),
+            ProtocolName::Name(name) => match name.as_str() {
+                "tcp" => Ok(Self::Tcp),
+                "udp" => Ok(Self::Udp),
+                "sctp" => Ok(Self::Sctp),
+                _ => Err(format!("{name:?} is no protocol; there are \"tcp\", \"udp\" and \"sctp\"")),
+            },
+        }
+    }
+}
+
+impl From<Protocol> for ProtocolName {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Other(number) => Self::Number(number),
+            named => Self::Name(named.to_string().to_lowercase()),
+        }
     }
 }
 

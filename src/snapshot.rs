@@ -388,7 +388,7 @@ fn path(network: &Network, dest: &Destination) -> Path {
         IpAddr::V6(a) => network.v6.source(a.to_bits()).map(|s| IpAddr::V6(s.into())),
     };
     Path {
-        hop: network.hop(dest.address),
+        hop: if dest.method.is_local() { Hop::Local } else { network.hop(dest.address) },
         source,
         address: Some(dest.address),
         tunnel: dest.tunnel,

@@ -6,6 +6,7 @@ mod control;
 #[path = "fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "a crate of its own as well")]
 mod fuzz;
+mod ipvs;
 mod layering;
 mod namespaces;
 mod packets;

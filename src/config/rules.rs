@@ -15,7 +15,6 @@ use crate::control::key::word;
 use crate::control::reply::Failure;
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
-use crate::control::store::stored_address;
 use crate::destination::{Method, Tunnel};
 use crate::mark::MarkRules;
 use crate::service::{Protocol, ServiceKey};
@@ -203,7 +202,7 @@ fn destinations(
         let spec = destination(key, section.into_inner()).map_err(|text| at("service.destination.address", text))?;
         check::numbers(&spec).map_err(|f| at(number_key(&spec), f.message))?;
         check::address(key, &spec).map_err(|f| at("service.destination.address", f.message))?;
-        let address = stored_address(key, &spec);
+        let address = spec.address;
         if let Some(first) = lines.insert(address, offset) {
             let first = place.key("", first, "").line;
             let text = format!("{address} is already in line {first}; keep one of them");
@@ -230,7 +229,8 @@ fn destination(key: &ServiceKey, section: DestinationSection) -> Result<Destinat
     let parsed = address.parse().ok().filter(|_| !address.contains('%')).or_else(alone);
     let wrong =
         || format!("{address:?} is no address; write \"198.51.100.11:80\", \"[2001:db8::11]:80\" or an address alone");
-    Ok(DestinationSpec { address: parsed.ok_or_else(wrong)?, method, weight, tunnel, upper, lower })
+    let spec = DestinationSpec { address: parsed.ok_or_else(wrong)?, method, weight, tunnel, upper, lower };
+    Ok(spec.fitted(key))
 }
 
 #[derive(Serialize)]

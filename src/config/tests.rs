@@ -149,7 +149,7 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ),
         (
             d("method = \"fnat\""),
-            "f.toml:7: service.destination.method: unknown variant `fnat`, expected one of `nat`, `dr`, `tun`",
+            "f.toml:7: service.destination.method: unknown variant `fnat`, expected one of `nat`, `dr`, `tun`, `local`, `bypass`, `method-5`, `method-6`, `method-7`",
         ),
         (
             d("tunnel = { type = \"gue\", port = 0, checksum = true }"),

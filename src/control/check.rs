@@ -11,6 +11,8 @@ use crate::service::{Engine, Persistence, SchedulerName, ServiceFlags, ServiceKe
 pub const MAX_PERSISTENCE_SECS: u32 = 31 * 86_400;
 /// The greatest weight: the kernel keeps it signed.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
+/// The greatest upper threshold: connections are counted by a signed number.
+pub const MAX_THRESHOLD: u32 = i32::MAX as u32;
 
 fn refuse<T>(code: ErrorCode, message: String) -> Result<T, Failure> {
     Err(Failure::new(code, message))
@@ -102,6 +104,10 @@ pub fn numbers(spec: &DestinationSpec) -> Result<(), Failure> {
         let text = format!("the lower threshold ({}) is above the upper ({})", spec.lower, spec.upper);
         return refuse(ErrorCode::OutOfRange, text);
     }
+    if spec.upper > MAX_THRESHOLD {
+        let text = format!("an upper threshold of {} cannot be; the greatest is {MAX_THRESHOLD}", spec.upper);
+        return refuse(ErrorCode::InvalidArgument, text);
+    }
     if matches!(spec.tunnel, Tunnel::Gue { port: 0, .. }) {
         return refuse(ErrorCode::InvalidArgument, "a gue tunnel needs the real server's UDP port".to_owned());
     }
@@ -127,6 +133,8 @@ pub fn address(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> 
 fn unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => !(a.is_multicast() || a.is_broadcast() || a.octets()[0] == 0),
-        IpAddr::V6(a) => !(a.is_multicast() || a.is_unspecified() || a.is_unicast_link_local()),
+        IpAddr::V6(a) => {
+            !(a.is_multicast() || a.is_unspecified() || a.is_unicast_link_local() || a.to_ipv4_mapped().is_some())
+        }
     }
 }

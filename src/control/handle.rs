@@ -36,7 +36,7 @@ impl Control {
                 tokio::spawn(async move { control.shut_down(drain_secs).await });
                 Ok(Reply::Done {}.into())
             }
-            other => self.inner.lock().await.rules(other).await.map(Answer::from),
+            other => self.inner.lock().await.rules(other.fitted()).await.map(Answer::from),
         }
     }
 
@@ -45,7 +45,8 @@ impl Control {
         if let Some(key) = service {
             inner.known(&key)?;
         }
-        Ok(Answer::Many(Listing::services(inner.service_views(service).await?)))
+        inner.ask_totals().await?;
+        Ok(Answer::Many(Listing::services(inner.service_views(service))))
     }
 
     async fn observe(&self, request: &Request) -> Result<Reply, Failure> {
@@ -54,7 +55,9 @@ impl Control {
             Request::NextHops {} => Ok(Reply::NextHops { next_hops: self.inner.lock().await.next_hops() }),
             Request::Status {} => {
                 let reports = self.workers.ask_each(Command::Report).await;
-                Ok(Reply::Status(self.inner.lock().await.status(&reports)))
+                let mut inner = self.inner.lock().await;
+                inner.catch_up();
+                Ok(Reply::Status(inner.status(&reports)))
             }
             Request::Workers {} => {
                 let reports = self.workers.ask_all(Command::Report).await?;
@@ -82,7 +85,7 @@ impl Inner {
         } else if request.is_edit() {
             self.change(Some(&request), |store| store.edit(&request)).await?;
             if self.store.has_revived() {
-                self.totals().await?;
+                self.ask_totals().await?;
             }
         } else if let Request::Zero { service } = request {
             self.zero(service).await?;
@@ -122,7 +125,7 @@ impl Inner {
     async fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), Failure> {
         let uid = service.map(|key| self.known(&key)).transpose()?;
         // What has been counted until now is what is set to zero.
-        self.totals().await?;
+        self.ask_totals().await?;
         self.statistics.zero(uid);
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! A virtual service as one word, in the protocol and on the command line: `tcp:192.0.2.10:80`, `udp:[2001:db8::1]:53`, `mark:7`,
-//! `mark6:7` (an IPv6 mark).
+//! `mark6:7` (an IPv6 mark); `ip_47:192.0.2.10:0` for a protocol that is not balanced.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -43,7 +43,10 @@ fn parse(text: &str) -> Option<ServiceKey> {
         "sctp" => address(Protocol::Sctp, rest),
         "mark" => mark(rest, false),
         "mark6" => mark(rest, true),
-        _ => None,
+        other => {
+            let number: u8 = other.strip_prefix("ip_")?.parse().ok()?;
+            address(Protocol::any(number), rest)
+        }
     }
 }
 
@@ -81,7 +84,14 @@ mod tests {
 
     #[test]
     fn every_word_reads_back() {
-        for text in ["tcp:192.0.2.10:80", "udp:[2001:db8::1]:53", "sctp:192.0.2.1:0", "mark:7", "mark6:4294967295"] {
+        for text in [
+            "tcp:192.0.2.10:80",
+            "udp:[2001:db8::1]:53",
+            "sctp:192.0.2.1:0",
+            "mark:7",
+            "mark6:4294967295",
+            "ip_47:192.0.2.1:0",
+        ] {
             assert_eq!(word(&text.parse::<ServiceKey>().unwrap()), text);
         }
         assert_eq!(word(&"TCP:192.0.2.10:80".parse::<ServiceKey>().unwrap()), "tcp:192.0.2.10:80");

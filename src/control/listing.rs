@@ -146,7 +146,7 @@ fn mark_address(mark: u32, v6: bool) -> std::net::IpAddr {
     if v6 { std::net::Ipv6Addr::from_bits(mark.into()).into() } else { std::net::Ipv4Addr::from_bits(mark).into() }
 }
 
-fn view(row: &ConnectionRow, template: bool, worker: u16) -> ConnectionView {
+pub(super) fn view(row: &ConnectionRow, template: bool, worker: u16) -> ConnectionView {
     ConnectionView {
         protocol: Protocol::from_number(row.protocol).map_or_else(|| "IP".to_owned(), |p| p.to_string()),
         client: SocketAddr::new(row.caddr, row.cport),

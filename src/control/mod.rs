@@ -12,6 +12,7 @@ mod handle;
 pub mod ipvs;
 pub mod key;
 mod listing;
+pub mod proc;
 pub mod reply;
 pub mod request;
 pub mod rule_set;
@@ -24,9 +25,9 @@ mod view;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::{Config, ConfigError};
 use crate::control::reply::{ErrorCode, Failure, PortView};
@@ -39,6 +40,9 @@ use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
 
 pub use listing::{Answer, Listing};
+
+/// Listings by a pipe at a time.
+const LISTINGS: usize = 32;
 
 /// What the ports say of themselves, at every call.
 pub type Ports = Box<dyn Fn() -> Vec<PortView> + Send>;
@@ -79,6 +83,8 @@ pub enum StartError {
 pub struct Control {
     inner: Arc<Mutex<Inner>>,
     workers: Workers,
+    /// Room for long listings by a pipe.
+    listings: Arc<Semaphore>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -96,6 +102,12 @@ struct Inner {
     workers: Workers,
     ports: Ports,
     current: Arc<Snapshot>,
+    /// There are no workers, and the rules have changed since `current` was made.
+    behind: bool,
+    /// What all workers together had counted when they were last asked, by [`crate::destination::DestId`].
+    totals: Vec<Totals>,
+    /// When that was.
+    asked: Option<Instant>,
     /// Snapshots that a silent worker may still hold: freed here and not there.
     retired: Vec<Arc<Snapshot>>,
     draining: bool,
@@ -125,6 +137,9 @@ impl Control {
             store,
             statistics: Statistics::default(),
             current: Arc::default(),
+            behind: false,
+            totals: Vec::new(),
+            asked: None,
             network,
             workers,
             ports,
@@ -139,7 +154,8 @@ impl Control {
         inner.store.set_broadcasts(inner.network.v4.broadcasts.clone());
         let snapshot = inner.next_snapshot();
         let workers = inner.workers.clone();
-        Ok((Self { inner: Arc::new(Mutex::new(inner)), workers, stop: watch::Sender::new(None) }, snapshot))
+        let (inner, listings) = (Arc::new(Mutex::new(inner)), Arc::new(Semaphore::new(LISTINGS)));
+        Ok((Self { inner, workers, listings, stop: watch::Sender::new(None) }, snapshot))
     }
 
     /// Puts a new network in force on every worker.
@@ -159,14 +175,18 @@ impl Control {
         inner.current.rules.destinations.iter().flatten().filter(|d| d.available).map(|d| d.address).collect()
     }
 
-    /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to. Never
-    /// returns.
+    /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to; and brings
+    /// what was accepted in a hurry onto the disk. Never returns.
     pub async fn keep_house(&self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
+        let (mut ticks, mut syncs) = (tokio::time::interval(INTERVAL), tokio::time::interval(state::SYNC));
         loop {
-            ticks.tick().await;
-            if let Err(silent) = self.inner.lock().await.tick().await {
-                tracing::warn!("{silent}");
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if let Err(silent) = self.inner.lock().await.tick().await {
+                        tracing::warn!("{silent}");
+                    }
+                }
+                _ = syncs.tick() => self.inner.lock().await.sync(),
             }
         }
     }
@@ -182,15 +202,15 @@ impl Control {
     pub async fn shut_down(&self, drain_secs: u32) {
         if drain_secs > 0 {
             self.inner.lock().await.quiesce().await;
-            self.drain(std::time::Duration::from_secs(drain_secs.into())).await;
+            self.drain(Duration::from_secs(drain_secs.into())).await;
         }
         self.stop.send_replace(Some(Stop));
     }
 
-    async fn drain(&self, most: std::time::Duration) {
+    async fn drain(&self, most: Duration) {
         let idle = async {
             while self.connections().await != Some(0) {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
         };
         let _ = tokio::time::timeout(most, idle).await;
@@ -234,7 +254,10 @@ fn restored(config: &Config, state: Option<&Path>) -> Result<Store, StartError> 
         return Ok(store);
     };
     store.apply(&kept.state.rules)?;
-    kept.changes.iter().try_for_each(|change| store.edit(change))?;
+    for (index, change) in kept.changes.iter().enumerate() {
+        let broken = |failure: Failure| kept.broken(state.unwrap_or(Path::new("")), index, &failure.message);
+        store.edit(change).map_err(broken)?;
+    }
     store.apply(&store.rule_set().overlay(&kept.state.file, &config.rules))?;
     // The connections of what was removed on the way ended with the last director.
     store.forget_unused(|_| false);
@@ -289,7 +312,7 @@ impl Inner {
     fn persist(&mut self, journal: Option<&Request>) -> Result<(), StateError> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         match journal {
-            Some(change) if !keeper.is_full(self.store.counted().count()) => keeper.append(change),
+            Some(change) if !keeper.is_full(self.store.size()) => keeper.append(change),
             _ => keeper.replace(&State::new(self.store.rule_set(), self.config.rules.clone())),
         }
     }
@@ -303,7 +326,27 @@ impl Inner {
         snapshot
     }
 
+    /// Brings what was written of late onto the disk.
+    fn sync(&mut self) {
+        if let Some(keeper) = &mut self.keeper
+            && let Err(error) = keeper.sync()
+        {
+            tracing::error!("{error}; the next change is going to write it anew");
+        }
+    }
+
+    /// Makes the snapshot that was not made because no worker waits for it.
+    fn catch_up(&mut self) {
+        if std::mem::take(&mut self.behind) {
+            self.next_snapshot();
+        }
+    }
+
     async fn publish(&mut self) -> Result<(), Silent> {
+        if self.workers.iter().len() == 0 {
+            self.behind = true;
+            return Ok(());
+        }
         let snapshot = self.next_snapshot();
         self.workers.apply(&snapshot).await.map(drop)
     }
@@ -315,25 +358,41 @@ impl Inner {
         }
     }
 
-    /// What all workers together have counted, by [`crate::destination::DestId`]; rows of former destinations are left out.
-    async fn totals(&mut self) -> Result<Vec<Totals>, Silent> {
-        let rules = self.store.rules();
-        let mut totals = vec![Totals::default(); rules.destinations.len()];
-        for worker in self.workers.iter() {
-            let rows = worker.stats(totals.len()).await?;
-            for ((total, row), destination) in totals.iter_mut().zip(rows).zip(&rules.destinations) {
-                if destination.as_ref().is_some_and(|d| d.uid == row.uid) {
-                    total.add(&row);
-                }
-            }
+    /// Asks all workers what they have counted. Rows of former destinations are left out.
+    async fn ask_totals(&mut self) -> Result<(), Silent> {
+        let mut totals = vec![Totals::default(); self.store.destination_indices()];
+        for (d, _) in self.store.counted() {
+            totals[d.id.index()].uid = d.uid;
         }
-        self.absorb(&totals);
-        Ok(totals)
+        for (index, worker) in self.workers.clone().iter().enumerate() {
+            let rows = worker.stats(totals.len()).await?;
+            for (total, row) in totals.iter_mut().zip(&rows).filter(|(total, row)| total.uid == row.uid) {
+                total.add(row);
+            }
+            self.statistics.absorb_worker(index, &rows);
+        }
+        self.totals = totals;
+        self.asked = Some(Instant::now());
+        self.absorb();
+        Ok(())
     }
 
-    fn absorb(&mut self, totals: &[Totals]) {
+    /// The same, unless they were asked no longer ago than this.
+    async fn ask_totals_before(&mut self, age: Duration) -> Result<(), Silent> {
+        match self.asked {
+            Some(at) if at.elapsed() <= age => Ok(()),
+            _ => self.ask_totals().await,
+        }
+    }
+
+    /// What was last heard of a destination.
+    fn total(&self, d: &crate::destination::Destination) -> Totals {
+        self.totals.get(d.id.index()).copied().filter(|total| total.uid == d.uid).unwrap_or_default()
+    }
+
+    fn absorb(&mut self) {
         let counted = |(d, service_uid): (&Arc<crate::destination::Destination>, u64)| {
-            let total = totals.get(d.id.index()).copied().unwrap_or_default();
+            let total = self.total(d);
             let (traffic, lent) = (total.traffic, total.lent);
             Counted { uid: d.uid, service_uid, traffic, lent, listed: d.available, borrower: self.store.borrower(d) }
         };
@@ -344,11 +403,12 @@ impl Inner {
     }
 
     async fn tick(&mut self) -> Result<(), Silent> {
-        let totals = self.totals().await?;
+        self.ask_totals().await?;
         if self.store.settings().run_estimation {
             self.statistics.estimate();
         }
         if self.store.has_removed() {
+            let totals = &self.totals;
             let used = |id: crate::destination::DestId| totals.get(id.index()).is_none_or(Totals::in_use);
             if self.store.forget_unused(used) > 0 {
                 self.publish().await?;
@@ -401,6 +461,8 @@ fn quiesced(rules: &Rules) -> Rules {
 /// What all workers together know of one destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Totals {
+    /// The destination.
+    uid: u64,
     traffic: crate::stats::Traffic,
     lent: u64,
     active: u64,

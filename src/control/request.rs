@@ -302,16 +302,67 @@ pub struct DestinationSpec {
     pub lower: u32,
 }
 
+impl DestinationSpec {
+    /// With the service's port where only NAT could map another: ipvsadm, too, gives DR and TUN that of the service.
+    #[must_use]
+    pub fn fitted(mut self, key: &ServiceKey) -> Self {
+        if self.method != Method::Nat && matches!(key, ServiceKey::Address { .. }) {
+            self.address.set_port(key.port());
+        }
+        self
+    }
+}
+
 fn default_weight() -> u32 {
     1
 }
 
 impl Request {
+    /// As it is taken from people and from programs that were written for this protocol.
+    #[must_use]
+    pub fn fitted(self) -> Self {
+        match self {
+            Self::AddDestination { service, destination } => {
+                Self::AddDestination { service, destination: destination.fitted(&service) }
+            }
+            Self::EditDestination { service, destination } => {
+                Self::EditDestination { service, destination: destination.fitted(&service) }
+            }
+            other => other,
+        }
+    }
+
     /// Reads one line. Never panics, whatever the line is.
     ///
     /// # Errors
     /// What is wrong with the line, in words for people.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(line).map_err(|e| format!("not a request: {e}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dr_and_tun_take_the_port_of_the_service_but_not_of_a_mark() {
+        let fitted = |service: &str, method: &str| {
+            let line = format!(
+                r#"{{"request":"add_destination","service":"{service}","destination":{{"address":"198.51.100.12:8080","method":"{method}"}}}}"#
+            );
+            match Request::parse(line.as_bytes()).unwrap().fitted() {
+                Request::AddDestination { destination, .. } => destination.address.port(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (service, method, port) in [
+            ("tcp:192.0.2.10:80", "nat", 8080),
+            ("tcp:192.0.2.10:80", "dr", 80),
+            ("tcp:192.0.2.10:80", "tun", 80),
+            ("mark:5", "dr", 8080),
+        ] {
+            assert_eq!(fitted(service, method), port, "{service} {method}");
+        }
     }
 }

@@ -1,14 +1,17 @@
 //! The state file: what was accepted, kept across restarts. JSON lines: the first is the whole state, each other one a change made
 //! since, so that the thousandth destination costs no more than the first.
 //!
-//! The whole is replaced atomically (written beside, synced, renamed); a change is appended and synced. A crash so leaves the old
-//! state, the new one, or the old one with half a line behind it, which is dropped: nobody was told that it was accepted. Any other
-//! damage is refused, and the file is not touched.
+//! The whole is replaced atomically (written beside, synced, renamed); a change is appended before anybody is told that it was
+//! accepted, so that the end of the program, of whatever kind, loses none. It is on the disk by then as well, unless changes come
+//! faster than every [`SYNC`]: then those of such a time are brought onto it together, and a failure of power may cost the last of
+//! them. A crash so leaves a state that was, perhaps with half a line behind it, which is dropped: nobody was told that it was
+//! accepted. Any other damage is refused, and the file is not touched.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,8 @@ use crate::control::rule_set::RuleSet;
 
 /// Version of the format.
 const VERSION: u32 = 1;
+/// How long a change that was accepted may be on its way to the disk.
+pub const SYNC: Duration = Duration::from_millis(200);
 /// Changes after which the whole is written again, at least.
 const FEWEST_CHANGES: usize = 1000;
 
@@ -59,15 +64,14 @@ pub enum StateError {
         reason: io::Error,
     },
     /// It is damaged, or a newer program's.
-    #[error(
-        "the state file {path} cannot be understood: {reason}; put back a good copy, or move it away to start with the \
-         rules of the configuration alone"
-    )]
+    #[error("the state file {path} cannot be understood: {reason}; {}", remedy(path, *.good))]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
+        /// So many lines before it can be.
+        good: usize,
     },
     /// It cannot be written.
     #[error("the state file {path} cannot be written: {reason}; the change is not kept")]
@@ -77,6 +81,15 @@ pub enum StateError {
         /// What the system says.
         reason: io::Error,
     },
+}
+
+impl Kept {
+    /// The error for a change, by its place, that does not go together with what is before it.
+    pub fn broken(&self, path: &Path, index: usize, reason: &str) -> StateError {
+        // The whole is the first line.
+        let good = index + 1;
+        StateError::Damaged { path: path.to_owned(), reason: format!("line {}: {reason}", good + 1), good }
+    }
 }
 
 impl StateError {
@@ -97,18 +110,34 @@ pub fn load(path: &Path) -> Result<Option<Kept>, StateError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(reason) => return Err(StateError::Unreadable { path: path.to_owned(), reason }),
     };
-    parse(&text).map(Some).map_err(|reason| StateError::Damaged { path: path.to_owned(), reason })
+    let damaged = |(good, reason)| StateError::Damaged { path: path.to_owned(), reason, good };
+    parse(&text).map(Some).map_err(damaged)
 }
 
-fn parse(text: &[u8]) -> Result<Kept, String> {
+/// What can be done with a damaged file of which so many lines are good.
+fn remedy(path: &Path, good: usize) -> String {
+    let anew = "put back a good copy, or move it away to start with the rules of the configuration alone";
+    let path = path.display();
+    match good {
+        0 => anew.to_owned(),
+        _ => format!(
+            "the {good} lines before it are good: `head -n {good} {path} > {path}.good && mv {path}.good {path}` goes on with \
+             them; or {anew}"
+        ),
+    }
+}
+
+/// The error says how many lines are good, and what is wrong with the next.
+fn parse(text: &[u8]) -> Result<Kept, (usize, String)> {
+    let wrong = |reason: String| (0, reason);
     let mut lines = text.split_inclusive(|b| *b == b'\n').enumerate();
-    let (_, first) = lines.next().ok_or("it is empty")?;
-    let state: State = serde_json::from_slice(first).map_err(|e| e.to_string())?;
+    let (_, first) = lines.next().ok_or_else(|| wrong("it is empty".to_owned()))?;
+    let state: State = serde_json::from_slice(first).map_err(|e| wrong(e.to_string()))?;
     if state.version != VERSION {
-        return Err(format!("it is of version {}, this program knows {VERSION}", state.version));
+        return Err(wrong(format!("it is of version {}, this program knows {VERSION}", state.version)));
     }
     let whole = lines.filter(|(_, line)| line.ends_with(b"\n"));
-    let change = |(index, line)| Request::parse(line).map_err(|e| format!("line {}: {e}", index + 1));
+    let change = |(index, line)| Request::parse(line).map_err(|e| (index, format!("line {}: {e}", index + 1)));
     Ok(Kept { state, changes: whole.map(change).collect::<Result<_, _>>()? })
 }
 
@@ -122,12 +151,23 @@ pub struct Keeper {
     length: u64,
     /// Changes in it.
     changes: usize,
+    /// When it was last brought onto the disk.
+    synced: Option<Instant>,
+    /// Not all of it is there.
+    unsynced: bool,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        let _ = self.sync();
+    }
 }
 
 impl Keeper {
     /// Keeps the state in this file from now on.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, length: 0, changes: 0 }
+        Self { path, file: None, length: 0, changes: 0, synced: None, unsynced: false }
     }
 
     /// The file.
@@ -157,7 +197,8 @@ impl Keeper {
     /// [`StateError::Unwritable`]; the old file is as it was.
     pub fn replace(&mut self, state: &State) -> Result<(), StateError> {
         let (file, length) = replace(&self.path, state).map_err(|e| self.unwritable(e))?;
-        *self = Self { path: std::mem::take(&mut self.path), file: Some(file), length, changes: 0 };
+        (self.file, self.length, self.changes) = (Some(file), length, 0);
+        (self.synced, self.unsynced) = (Some(Instant::now()), false);
         Ok(())
     }
 
@@ -170,10 +211,22 @@ impl Keeper {
         let Some(file) = &mut self.file else {
             return Err(self.unwritable(io::Error::other("it has not been written yet")));
         };
-        match append(file, change) {
+        let in_a_hurry = self.synced.is_some_and(|at| at.elapsed() < SYNC);
+        let appended = append(file, change).and_then(|bytes| {
+            if !in_a_hurry {
+                file.sync_data()?;
+            }
+            Ok(bytes)
+        });
+        match appended {
             Ok(bytes) => {
                 self.length += bytes;
                 self.changes += 1;
+                if in_a_hurry {
+                    self.unsynced = true;
+                } else {
+                    (self.synced, self.unsynced) = (Some(Instant::now()), false);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -187,6 +240,23 @@ impl Keeper {
     }
 }
 
+impl Keeper {
+    /// Brings what was appended onto the disk, if it is not there.
+    ///
+    /// # Errors
+    /// [`StateError::Unwritable`]; the whole is to be written again then.
+    pub fn sync(&mut self) -> Result<(), StateError> {
+        let Some(file) = self.file.as_ref().filter(|_| self.unsynced) else { return Ok(()) };
+        let outcome = file.sync_data();
+        (self.synced, self.unsynced) = (Some(Instant::now()), false);
+        outcome.map_err(|error| {
+            // What became of the changes is not known.
+            self.file = None;
+            self.unwritable(error)
+        })
+    }
+}
+
 fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
@@ -196,7 +266,6 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 fn append(file: &mut File, change: &Request) -> io::Result<u64> {
     let line = line(change)?;
     file.write_all(&line)?;
-    file.sync_data()?;
     Ok(line.len() as u64)
 }
 
@@ -283,7 +352,29 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap().replacen("add_service", "odd_service", 1);
         fs::write(&path, text).unwrap();
         let error = load(&path).unwrap_err().to_string();
-        assert!(error.contains("line 2: "), "{error}");
+        assert!(error.contains("line 2: ") && error.contains("head -n 1 "), "{error}");
+    }
+
+    #[test]
+    fn the_remedy_that_is_told_works() {
+        let (_folder, path, _) = written(3);
+        let text = fs::read_to_string(&path).unwrap().replacen(":3\"", ":x\"", 1);
+        fs::write(&path, text).unwrap();
+        let error = load(&path).unwrap_err().to_string();
+        let command = error.split('`').nth(1).unwrap();
+        assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+        assert_eq!(load(&path).unwrap().unwrap().changes, [change(1), change(2)]);
+    }
+
+    #[test]
+    fn changes_in_a_hurry_reach_the_disk_together() {
+        let (_folder, _, mut keeper) = written(2);
+        assert!(keeper.unsynced, "right after the whole was written");
+        keeper.sync().unwrap();
+        assert!(!keeper.unsynced);
+        keeper.synced = keeper.synced.and_then(|at| at.checked_sub(SYNC));
+        keeper.append(&change(3)).unwrap();
+        assert!(!keeper.unsynced, "a change by itself is on the disk when it is accepted");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::control::reply::Rates;
+use crate::mailbox::DestinationRow;
 use crate::stats::Traffic;
 
 /// Time between two estimates.
@@ -113,11 +114,22 @@ struct Entry {
     listed: bool,
 }
 
+/// What one worker has counted, of destinations that are gone too.
+#[derive(Clone, Debug, Default)]
+struct WorkerTotal {
+    /// uid and traffic by index, as last heard.
+    rows: Vec<(u64, Traffic)>,
+    total: Traffic,
+}
+
 /// Meters of destinations and services, by uid.
 #[derive(Clone, Debug, Default)]
 pub struct Statistics {
     destinations: FxHashMap<u64, Entry>,
     services: FxHashMap<u64, Meter>,
+    /// Of all together.
+    all: Meter,
+    workers: Vec<WorkerTotal>,
 }
 
 impl Statistics {
@@ -129,6 +141,7 @@ impl Statistics {
             let blank = Entry { service_uid: counted.service_uid, ..Entry::default() };
             let mut entry = before.remove(&counted.uid).unwrap_or(blank);
             let more = minus(counted.traffic, entry.meter.total);
+            self.all.add(more);
             entry.meter.set(counted.traffic);
             entry.listed = counted.listed;
             let lent = counted.lent.saturating_sub(entry.lent).min(more.connections);
@@ -147,6 +160,29 @@ impl Statistics {
         }
     }
 
+    /// Takes the rows of one worker.
+    pub fn absorb_worker(&mut self, worker: usize, rows: &[DestinationRow]) {
+        if self.workers.len() <= worker {
+            self.workers.resize_with(worker + 1, WorkerTotal::default);
+        }
+        let WorkerTotal { rows: before, total } = &mut self.workers[worker];
+        before.resize(before.len().max(rows.len()), (0, Traffic::default()));
+        for ((uid, traffic), row) in before.iter_mut().zip(rows) {
+            *total += if *uid == row.uid { minus(row.traffic, *traffic) } else { row.traffic };
+            (*uid, *traffic) = (row.uid, row.traffic);
+        }
+    }
+
+    /// What each worker has counted; never set to zero.
+    pub fn workers(&self) -> Vec<Traffic> {
+        self.workers.iter().map(|w| w.total).collect()
+    }
+
+    /// The meter of all services together.
+    pub fn all(&self) -> Meter {
+        self.all
+    }
+
     /// Forgets the services that are no more.
     pub fn keep_services(&mut self, is_there: impl Fn(u64) -> bool) {
         self.services.retain(|uid, _| is_there(*uid));
@@ -156,11 +192,15 @@ impl Statistics {
     pub fn estimate(&mut self) {
         self.destinations.values_mut().filter(|e| e.listed).for_each(|e| e.meter.estimate());
         self.services.values_mut().for_each(Meter::estimate);
+        self.all.estimate();
     }
 
     /// Shows zero from here on: everything, or one service and its destinations.
     pub fn zero(&mut self, service_uid: Option<u64>) {
         let chosen = |uid: u64| service_uid.is_none_or(|s| s == uid);
+        if service_uid.is_none() {
+            self.all.zero();
+        }
         self.destinations.values_mut().filter(|e| chosen(e.service_uid)).for_each(|e| e.meter.zero());
         self.services.iter_mut().filter(|(uid, _)| chosen(**uid)).for_each(|(_, m)| m.zero());
     }
@@ -271,6 +311,27 @@ mod tests {
         assert_eq!(s.destination(10).traffic().connections, 0);
         s.keep_services(|uid| uid == 2);
         assert_eq!(s.service(1).traffic().connections, 0);
+    }
+
+    #[test]
+    fn what_a_worker_has_counted_outlives_its_destinations() {
+        let mut s = Statistics::default();
+        let row =
+            |uid, connections| DestinationRow { uid, traffic: traffic(connections, 0, 0, 0, 0), ..Default::default() };
+        s.absorb_worker(1, &[row(10, 5), row(11, 1)]);
+        s.absorb_worker(1, &[row(12, 2), row(11, 4)]);
+        assert_eq!(s.workers().iter().map(|t| t.connections).collect::<Vec<_>>(), [0, 5 + 1 + 2 + 3]);
+    }
+
+    #[test]
+    fn all_together_keep_what_removed_ones_had_until_all_is_set_to_zero() {
+        let mut s = Statistics::default();
+        s.absorb(&[counted(10, 1, 5), counted(20, 2, 7)]);
+        s.absorb(&[counted(20, 2, 8)]);
+        s.zero(Some(2));
+        assert_eq!(s.all().traffic().connections, 13);
+        s.zero(None);
+        assert_eq!(s.all().traffic().connections, 0);
     }
 
     #[test]

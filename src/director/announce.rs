@@ -242,6 +242,8 @@ pub(super) fn method(method: Method) -> ConnFlags {
         Method::Nat => ConnFlags::NAT,
         Method::Dr => ConnFlags::DR | ConnFlags::NO_OUTPUT,
         Method::Tun => ConnFlags::TUN | ConnFlags::NO_OUTPUT,
+        Method::Bypass => ConnFlags::BYPASS | ConnFlags::NO_OUTPUT,
+        Method::Local | Method::Five | Method::Six | Method::Seven => ConnFlags::LOCAL | ConnFlags::NO_OUTPUT,
     }
 }
 

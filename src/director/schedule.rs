@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::conn::{ConnFlags, ConnId, Connection, InsertError};
-use crate::destination::{Destination, Method};
+use crate::destination::Destination;
+use crate::director::announce;
 use crate::director::call::call_id;
 use crate::director::family::Family;
 use crate::director::ftp::is_helped;
@@ -164,11 +165,7 @@ impl<'s, A: Family> Lane<'s, A> {
 
     pub(super) fn connection(&self, packet: &Packet<A>, choice: &Choice<'_>) -> Connection<A> {
         let dest = choice.dest;
-        let method = match dest.method {
-            Method::Nat => ConnFlags::NAT,
-            Method::Dr => ConnFlags::DR | ConnFlags::NO_OUTPUT,
-            Method::Tun => ConnFlags::TUN | ConnFlags::NO_OUTPUT,
-        };
+        let method = announce::method(dest.method);
         let helped = is_helped(packet.at.protocol, packet.dport, method);
         let helped = if helped { ConnFlags::HELPED } else { ConnFlags::default() };
         Connection {

@@ -1,6 +1,6 @@
 //! Control requests, as the machine answers them: what ipvsadm needs, over the store and the one director.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::conn::ConnFlags;
 use crate::control::check;
@@ -81,11 +81,9 @@ impl Machine {
         Ok(vec![self.store.find(&key).ok_or_else(missing)?])
     }
 
-    /// Services as the kernel's tables have them: by hash, newest first, marks last. The recordings' kernel has no random key in it.
+    /// As the kernel lists them. The recordings' kernel has no random key in it.
     fn in_kernels_order(&self) -> Vec<&Service> {
-        let mut services: Vec<&Service> = self.store.services().into_iter().rev().map(|s| &**s).collect();
-        services.sort_by_key(|s| bucket(&s.key));
-        services
+        self.store.services_in_kernels_order().into_iter().map(|s| &**s).collect()
     }
 
     fn zero_shown(&mut self, key: Option<ServiceKey>) -> Result<Reply, Failure> {
@@ -182,22 +180,6 @@ impl Machine {
             }
         }
         views
-    }
-}
-
-/// Where the kernel keeps a service: the table (addresses before marks) and its row (`ip_vs_svc_hashkey`).
-fn bucket(key: &ServiceKey) -> (bool, u32) {
-    match *key {
-        ServiceKey::Mark { mark, .. } => (true, mark & 0xff),
-        ServiceKey::Address { protocol, address, port } => {
-            let words = match address {
-                IpAddr::V4(a) => a.to_bits(),
-                IpAddr::V6(a) => {
-                    a.octets().chunks(4).fold(0, |all, w| all ^ w.iter().fold(0, |n, b| n << 8 | u32::from(*b)))
-                }
-            };
-            (false, (u32::from(protocol.number()) ^ words ^ u32::from(port >> 8) ^ u32::from(port)) & 0xff)
-        }
     }
 }
 

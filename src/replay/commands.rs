@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::cli::iptables;
 use crate::cli::ipvsadm::names::Names;
-use crate::cli::ipvsadm::{self, Host, proc};
+use crate::cli::ipvsadm::{self, Host};
+use crate::control::proc;
 use crate::control::request::MarkFamily;
 use crate::replay::machine::Machine;
 use crate::replay::shell::{Line, Outcome, Shell, System};

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use crate::cli::ipvsadm::address::{protocol_of, show};
 use crate::cli::ipvsadm::names::Names;
 use crate::control::daemon::DaemonSpec;
+use crate::control::proc::{mask4, method_name};
 use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
@@ -14,9 +15,6 @@ use crate::service::{Protocol, SchedulerName, ServiceKey};
 use crate::settings::Timeouts;
 use crate::stats::Traffic;
 use crate::time::HZ;
-
-/// The first line of a listing of all services: the version of the kernel's interface and of its table.
-pub(crate) const BANNER: &str = "IP Virtual Server version 1.2.1 (size=4096)\n";
 
 /// What a listing of services shows of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -184,11 +182,6 @@ pub(crate) fn mask(key: &ServiceKey, prefix: u8) -> Option<String> {
     }
 }
 
-/// The IPv4 mask of a prefix.
-pub(crate) fn mask4(prefix: u8) -> u32 {
-    crate::family::Address::masked(u32::MAX, prefix)
-}
-
 /// Flags of a scheduler by name, in the order of their bits.
 pub(crate) fn flag_names(scheduler: SchedulerName, flags: &[SchedulerFlag]) -> String {
     let (first, second) = match scheduler.name() {
@@ -206,23 +199,14 @@ pub(crate) fn flag_names(scheduler: SchedulerName, flags: &[SchedulerFlag]) -> S
     flags.iter().filter_map(name).collect::<Vec<_>>().join(",")
 }
 
-/// A forwarding method, as listings name it.
-pub(crate) fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Nat => "Masq",
-        Method::Dr => "Route",
-        Method::Tun => "Tunnel",
-    }
-}
-
 fn tunnel_info(destination: &DestinationView) -> String {
     let sum = |checksum| if checksum { "+c" } else { "-c" };
     match (destination.method, destination.tunnel) {
-        (Method::Nat | Method::Dr, _) => "n/a".to_owned(),
         (Method::Tun, Tunnel::Ipip) => "ipip".to_owned(),
         (Method::Tun, Tunnel::Gue { port, remote_checksum: true, .. }) => format!("gue:{port}:r+c"),
         (Method::Tun, Tunnel::Gue { port, checksum, .. }) => format!("gue:{port}:{}", sum(checksum)),
         (Method::Tun, Tunnel::Gre { checksum }) => format!("gre:{}", sum(checksum)),
+        _ => "n/a".to_owned(),
     }
 }
 

@@ -7,7 +7,6 @@ mod help;
 mod listing;
 pub mod names;
 mod options;
-pub mod proc;
 mod requests;
 mod save;
 mod typed;
@@ -18,6 +17,7 @@ use crate::cli::ipvsadm::names::Names;
 use crate::cli::ipvsadm::typed::{Refused, Typed};
 use crate::cli::ipvsadm::vocabulary::{Command, Slot};
 use crate::control::daemon::DaemonSpec;
+use crate::control::proc;
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::{Filter, Request};
 use crate::service::ServiceKey;
@@ -154,7 +154,7 @@ fn list_services(typed: &Typed, host: &mut Host<'_>) -> Result<String, Refused> 
         listing::sort(&mut services);
     }
     let style = Style { columns: columns(typed), exact: typed.has(Slot::Exact), names: names(typed, host) };
-    let banner = if typed.service.is_none() { listing::BANNER } else { "" };
+    let banner = if typed.service.is_none() { proc::BANNER } else { "" };
     Ok(format!("{banner}{}", listing::services(&services, style)))
 }
 

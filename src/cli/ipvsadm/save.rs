@@ -29,7 +29,8 @@ fn key(key: &ServiceKey, names: Option<&Names>) -> (String, Protocol) {
             let option = match protocol {
                 Protocol::Tcp => "-t",
                 Protocol::Udp => "-u",
-                Protocol::Sctp => "--sctp-service",
+                // ipvsadm has no option for others.
+                Protocol::Sctp | Protocol::Other(_) => "--sctp-service",
             };
             (format!("{option} {}", show((*address, *port).into(), *protocol, names)), *protocol)
         }
@@ -62,7 +63,6 @@ fn method(destination: &DestinationView) -> String {
     let weight = destination.weight;
     let sum = |checksum| if checksum { "--tun-csum" } else { "--tun-nocsum" };
     match (destination.method, destination.tunnel) {
-        (Method::Nat, _) => format!("-m -w {weight}"),
         (Method::Dr, _) => format!("-g -w {weight}"),
         (Method::Tun, Tunnel::Ipip) => format!("-i -w {weight} --tun-type ipip"),
         (Method::Tun, Tunnel::Gue { port, checksum, remote_checksum }) => {
@@ -70,5 +70,7 @@ fn method(destination: &DestinationView) -> String {
             format!("-i -w {weight} --tun-type gue --tun-port {port} {sum}")
         }
         (Method::Tun, Tunnel::Gre { checksum }) => format!("-i -w {weight} --tun-type gre {}", sum(checksum)),
+        // Nor has it one for the methods that are not told apart from NAT.
+        _ => format!("-m -w {weight}"),
     }
 }

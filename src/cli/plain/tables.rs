@@ -142,6 +142,9 @@ fn method(d: &DestinationView) -> String {
         (Method::Tun, Tunnel::Ipip) => "tun ipip".to_owned(),
         (Method::Tun, Tunnel::Gue { port, .. }) => format!("tun gue to {port}"),
         (Method::Tun, Tunnel::Gre { .. }) => "tun gre".to_owned(),
+        (Method::Local, _) => "local".to_owned(),
+        (Method::Bypass, _) => "bypass".to_owned(),
+        (Method::Five | Method::Six | Method::Seven, _) => format!("method-{}", d.method.number()),
     }
 }
 

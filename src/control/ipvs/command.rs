@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::attribute::{Attributes, Kind, Malformed};
+use super::attribute::{Attributes, Kind, Malformed, Writer};
 use super::daemon::DaemonAttributes;
 use super::dest::DestAttributes;
 use super::service::ServiceAttributes;
@@ -102,6 +102,28 @@ impl Body {
             daemon: top.bytes(DAEMON).map(DaemonAttributes::parse),
             timeouts: TimeoutAttributes::of(&top),
         })
+    }
+
+    /// Writes what is well-formed.
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        if let Some(Ok(service)) = &self.service {
+            w.nest(SERVICE, |w| service.write(w));
+        }
+        if let Some(Ok(dest)) = &self.dest {
+            w.nest(DEST, |w| dest.write(w));
+        }
+        if let Some(Ok(daemon)) = &self.daemon {
+            w.nest(DAEMON, |w| daemon.write(w));
+        }
+        self.timeouts.write(w);
+    }
+
+    /// What [`Body::write`] writes.
+    pub(super) fn without_malformed(mut self) -> Self {
+        self.service = self.service.filter(Result::is_ok);
+        self.dest = self.dest.filter(Result::is_ok);
+        self.daemon = self.daemon.filter(Result::is_ok);
+        self
     }
 
     /// The service that is meant; the kernel makes one answer of all that may be wrong with it.

@@ -1,5 +1,8 @@
 //! From request to answer: the commands of the family over the rules that control has.
 
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
 use nix::errno::Errno;
 
 use super::attribute::Writer;
@@ -8,6 +11,7 @@ use super::dest::DestAttributes;
 use super::errno;
 use super::family::{self, CONTROLLER, CONTROLLER_VERSION, FAMILY, GET_FAMILY, NEW_FAMILY, VERSION};
 use super::message;
+use super::proc::TEXT;
 use super::service::ServiceAttributes;
 use super::timeouts::{self, TimeoutAttributes};
 use super::translate::{self, WholeService};
@@ -21,6 +25,10 @@ use crate::settings::Timeouts;
 
 /// Bytes of a datagram of a dump, unless a single entry is longer: room for the receivers that have little.
 const DATAGRAM: usize = 4000;
+
+/// A listing of destinations takes counters of this age: ipvsadm asks for the services first, which asks the workers, and then for
+/// the destinations of each.
+const FRESH: Duration = Duration::from_millis(200);
 
 /// What is listed.
 #[derive(Debug)]
@@ -61,6 +69,8 @@ enum Answer {
     Message(u8, Vec<u8>),
     /// A list.
     List(Vec<Entry>),
+    /// A text to be read from a file.
+    File(OwnedFd),
 }
 
 /// The datagrams that answer one request. A list was taken at one moment, whatever changes while it is read.
@@ -70,6 +80,8 @@ pub(super) struct Answers<'a> {
     message: Vec<u8>,
     /// The outcome, if it is to be told.
     outcome: Vec<u8>,
+    /// What goes with the outcome.
+    pub(super) file: Option<OwnedFd>,
     list: Option<std::vec::IntoIter<Entry>>,
 }
 
@@ -103,7 +115,7 @@ impl Control {
     /// Answers a request of a client that may do everything, if `allowed`, or may only ask whether the family is there.
     pub(super) async fn ipvs<'a>(&self, request: message::Request<'a>, allowed: bool) -> Answers<'a> {
         let answer = if request.is_request() { self.ipvs_answer(&request, allowed).await } else { Ok(Answer::Done) };
-        let mut answers = Answers { request, message: Vec::new(), outcome: Vec::new(), list: None };
+        let mut answers = Answers { request, message: Vec::new(), outcome: Vec::new(), file: None, list: None };
         match answer {
             Ok(Answer::Done) => request.outcome(&mut answers.outcome, Ok(())),
             Ok(Answer::Message(command, attributes)) => {
@@ -111,6 +123,10 @@ impl Control {
                 let fill = |to: &mut Vec<u8>| to.extend_from_slice(&attributes);
                 request.answer(&mut answers.message, false, command, version, fill);
                 request.outcome(&mut answers.outcome, Ok(()));
+            }
+            Ok(Answer::File(file)) => {
+                answers.file = Some(file);
+                request.acknowledge(&mut answers.outcome);
             }
             Ok(Answer::List(list)) => answers.list = Some(list.into_iter()),
             Err(error) => request.outcome(&mut answers.outcome, Err(error)),
@@ -133,6 +149,8 @@ impl Control {
                 }
                 self.ipvs_command(command, attributes, request.is_dump()).await
             }
+            TEXT if allowed => self.ipvs_text(request.name().ok_or(Errno::EINVAL)?).await.map(Answer::File),
+            TEXT => Err(Errno::EPERM),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -174,21 +192,23 @@ fn refused(failure: impl Into<Failure>) -> Errno {
 
 impl Inner {
     async fn list_services(&mut self) -> Result<Answer, Errno> {
-        let views = self.service_views(None).await.map_err(refused)?;
-        Ok(Answer::List(views.into_iter().map(|view| Entry::Service(Box::new(view))).collect()))
+        self.ask_totals().await.map_err(refused)?;
+        let services = self.store.services_in_kernels_order();
+        Ok(Answer::List(services.into_iter().map(|s| Entry::Service(Box::new(self.service_head(s)))).collect()))
     }
 
     async fn list_dests(&mut self, body: Result<Body, Errno>) -> Result<Vec<Entry>, Errno> {
         let key = body.and_then(|body| translate::key(body.service()?));
         let Some(key) = key.ok().filter(|key| self.store.find(key).is_some()) else { return Ok(Vec::new()) };
-        let views = self.service_views(Some(key)).await.map_err(refused)?;
+        self.ask_totals_before(FRESH).await.map_err(refused)?;
+        let views = self.service_views(Some(key));
         Ok(views.into_iter().flat_map(|view| view.destinations).map(Entry::Dest).collect())
     }
 
     async fn one_service(&mut self, body: &Body) -> Result<Answer, Errno> {
         let key = self.known_service(body)?;
-        let views = self.service_views(Some(key)).await.map_err(refused)?;
-        let view = views.into_iter().next().ok_or(Errno::ESRCH)?;
+        self.ask_totals().await.map_err(refused)?;
+        let view = self.service_views(Some(key)).into_iter().next().ok_or(Errno::ESRCH)?;
         let mut to = Vec::new();
         Entry::Service(Box::new(view)).write(&mut to);
         Ok(Answer::Message(Command::NewService as u8, to))

@@ -61,7 +61,7 @@ impl<'a> Request<'a> {
     }
 
     /// Everything behind the header.
-    pub(super) fn payload(&self) -> &'a [u8] {
+    fn payload(&self) -> &'a [u8] {
         &self.whole[NETLINK_HEADER_LEN..]
     }
 
@@ -69,6 +69,12 @@ impl<'a> Request<'a> {
     pub(super) fn command(&self) -> Option<(u8, &'a [u8])> {
         let (head, attributes) = self.payload().split_at_checked(GENERIC)?;
         Some((head[0], attributes))
+    }
+
+    /// The name that is asked for, up to its zero byte.
+    pub(super) fn name(&self) -> Option<&'a str> {
+        let end = self.payload().iter().position(|byte| *byte == 0)?;
+        std::str::from_utf8(&self.payload()[..end]).ok()
     }
 
     fn put(&self, to: &mut Vec<u8>, kind: u16, flags: u16, fill: impl FnOnce(&mut Vec<u8>)) {

@@ -2,12 +2,14 @@
 //! task of its own; one that does not read is cut off.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_seqpacket::ancillary::AncillaryMessageWriter;
 use tokio_seqpacket::{UnixSeqpacket, UnixSeqpacketListener};
 
 use super::message::Request;
@@ -96,6 +98,14 @@ impl Client {
         while self.turn(control, &mut buffer).await.is_ok() {}
     }
 
+    async fn send(&self, datagram: &[u8], file: Option<OwnedFd>) -> io::Result<usize> {
+        let Some(file) = file else { return self.socket.send(datagram).await };
+        let mut room = [0; 64];
+        let mut with = AncillaryMessageWriter::new(&mut room);
+        with.add_fds([&file]).map_err(io::Error::other)?;
+        self.socket.send_with_ancillary(datagram, &mut with).await
+    }
+
     async fn turn(&self, control: &Control, buffer: &mut [u8]) -> io::Result<()> {
         let read = self.socket.recv(buffer).await?;
         if read.bytes_read() == 0 || read.truncated() {
@@ -104,7 +114,7 @@ impl Client {
         for request in Request::all(&buffer[..read.bytes_read()]) {
             let mut answers = control.ipvs(request, self.allowed).await;
             while let Some(datagram) = answers.next() {
-                timeout(self.patience, self.socket.send(&datagram)).await??;
+                timeout(self.patience, self.send(&datagram, answers.file.take())).await??;
             }
         }
         Ok(())

@@ -28,12 +28,6 @@ const SCHEDULER_FLAGS: [(u32, SchedulerFlag); 3] =
     [(8, SchedulerFlag::Flag1), (0x10, SchedulerFlag::Flag2), (0x20, SchedulerFlag::Flag3)];
 const EVERY_FLAG: u32 = u32::MAX;
 
-/// The bits of the forwarding method that are looked at.
-const METHODS: u32 = 7;
-const NAT: u32 = 0;
-const TUN: u32 = 2;
-const DR: u32 = 3;
-
 const IPIP: u8 = 0;
 const GUE: u8 = 1;
 const GRE: u8 = 2;
@@ -52,7 +46,8 @@ pub(super) fn key(s: &ServiceAttributes) -> Result<ServiceKey, Errno> {
         _ => return Err(Errno::EINVAL),
     };
     let v6 = is_v6(af)?;
-    let protocol = |number: u16| u8::try_from(number).ok().and_then(Protocol::from_number).ok_or(Errno::EINVAL);
+    // A packet has room for eight bits of it.
+    let protocol = |number: u16| u8::try_from(number).map(Protocol::any).map_err(|_| Errno::EINVAL);
     match (s.mark.filter(|mark| *mark != 0), by_address) {
         (Some(mark), _) => Ok(ServiceKey::Mark { mark, v6 }),
         (None, Some((number, address, port))) => {
@@ -204,12 +199,7 @@ pub(super) fn destination(d: &DestAttributes, key: &ServiceKey) -> Result<Destin
         return Err(Errno::EINVAL);
     };
     let address = address(d, key)?;
-    let method = match method & METHODS {
-        NAT => Method::Nat,
-        TUN => Method::Tun,
-        DR => Method::Dr,
-        _ => return Err(Errno::EINVAL),
-    };
+    let method = Method::from_number(method);
     if address.is_ipv6() != key.v6() && method != Method::Tun {
         return Err(Errno::EINVAL);
     }
@@ -234,11 +224,7 @@ pub(super) fn show_destination(d: &DestinationView) -> DestAttributes {
     DestAttributes {
         address: Some(ip_bytes(d.address.ip())),
         port: Some(d.address.port()),
-        method: Some(match d.method {
-            Method::Nat => NAT,
-            Method::Tun => TUN,
-            Method::Dr => DR,
-        }),
+        method: Some(d.method.number()),
         weight: Some(d.weight),
         tunnel_type: Some(tunnel_type),
         tunnel_port: Some(tunnel_port),

@@ -2,6 +2,7 @@
 
 mod change;
 mod fake;
+mod ipvs;
 mod protocol;
 mod restart;
 mod serve;

@@ -13,6 +13,7 @@ fn main() -> io::Result<()> {
     write(&corpus.join("fragments"), pollvs_fuzz::seeds::fragments())?;
     write(&corpus.join("sync"), pollvs_fuzz::seeds::messages())?;
     write(&corpus.join("request"), pollvs_fuzz::seeds::requests())?;
+    write(&corpus.join("netlink"), pollvs_fuzz::seeds::datagrams())?;
     write(&corpus.join("mark"), pollvs_fuzz::seeds::marks())?;
     write(&corpus.join("config"), pollvs_fuzz::seeds::configurations())
 }

@@ -108,6 +108,30 @@ pub fn configurations() -> Vec<Vec<u8>> {
     shipped.into_iter().chain([include_str!("process.toml")]).map(|text| text.as_bytes().to_vec()).collect()
 }
 
+/// Returns datagrams to the netlink-compatible socket, each a recorded request; the first two make a service with a destination.
+pub fn datagrams() -> Vec<Vec<u8>> {
+    let lines = include_str!("../../ipvs/golden/raw.requests").lines().skip(1);
+    let all: Vec<_> = lines.map(datagram).collect();
+    let made = [" NEW_SERVICE ", " NEW_DEST "].map(|name| all.iter().find(|(n, _)| *n == name.trim()).cloned());
+    made.into_iter().flatten().chain(all.clone()).map(|(_, bytes)| bytes).collect()
+}
+
+fn datagram(line: &str) -> (String, Vec<u8>) {
+    let mut words = line.split('|').map(str::trim);
+    let mut word = || words.next().unwrap_or_default();
+    let (name, command, flags) = (word().to_owned(), word(), word());
+    let flags = u16::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0) | 5;
+    let (version, body) = (word(), unhex(word()));
+    let number = |text: &str| text.parse().unwrap_or(0);
+    let mut bytes = u32::try_from(20 + body.len()).unwrap_or(20).to_ne_bytes().to_vec();
+    bytes.extend(0x4956_u16.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend([number(command), number(version), 0, 0]);
+    bytes.extend(body);
+    (name, bytes)
+}
+
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()

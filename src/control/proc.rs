@@ -3,11 +3,20 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::cli::ipvsadm::listing::{BANNER, mask4, method_name};
 use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
+use crate::destination::Method;
 use crate::service::ServiceKey;
 use crate::stats::Traffic;
 use crate::time::HZ;
+
+/// The first line of a listing of all services: the version of the kernel's interface and of its table.
+pub(crate) const BANNER: &str = "IP Virtual Server version 1.2.1 (size=4096)\n";
+/// The first line of `/proc/net/ip_vs_conn`.
+pub(crate) const CONNECTIONS: &str =
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
+/// The first line of `/proc/net/ip_vs_conn_sync`.
+pub(crate) const CONNECTION_ORIGINS: &str =
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n";
 
 /// `/proc/net/ip_vs`. Persistence is in jiffies (10 ms).
 pub fn services(services: &[ServiceView]) -> String {
@@ -67,21 +76,27 @@ fn address(address: IpAddr) -> String {
 
 /// `/proc/net/ip_vs_conn`.
 pub fn connections(connections: &[ConnectionView]) -> String {
-    let mut text = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n".to_owned();
+    let mut text = CONNECTIONS.to_owned();
     text.extend(connections.iter().map(connection));
     text
 }
 
-fn connection(c: &ConnectionView) -> String {
+/// A line of `/proc/net/ip_vs_conn`.
+pub(crate) fn connection(c: &ConnectionView) -> String {
     let engine = c.pe.map(|engine| format!(" {} {}", engine.name(), c.pe_data)).unwrap_or_default();
     format!("{} {:>7}{engine}\n", flow(c), c.expires_ticks / HZ)
 }
 
 /// `/proc/net/ip_vs_conn_sync`: connections with their origin.
 pub fn connection_origins(connections: &[ConnectionView]) -> String {
-    let mut text = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n".to_owned();
-    text.extend(connections.iter().map(|c| format!("{} LOCAL  {:>7}\n", flow(c), c.expires_ticks / HZ)));
+    let mut text = CONNECTION_ORIGINS.to_owned();
+    text.extend(connections.iter().map(connection_origin));
     text
+}
+
+/// A line of `/proc/net/ip_vs_conn_sync`.
+pub(crate) fn connection_origin(c: &ConnectionView) -> String {
+    format!("{} LOCAL  {:>7}\n", flow(c), c.expires_ticks / HZ)
 }
 
 /// `/proc/net/ip_vs_app`: the one application helper, and the connections that it reads.
@@ -128,4 +143,19 @@ pub fn stats_percpu(raw: &[Traffic], traffic: &Traffic, rates: &Rates) -> String
     let _ = write!(text, "  ~ {}\n     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n", row(traffic));
     let _ = write!(text, "    {}", rate_row(rates));
     text
+}
+
+/// The IPv4 mask of a prefix.
+pub(crate) fn mask4(prefix: u8) -> u32 {
+    crate::family::Address::masked(u32::MAX, prefix)
+}
+
+/// A forwarding method, as the kernel's listings name it (`ip_vs_fwd_name`).
+pub(crate) fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Dr => "Route",
+        Method::Tun => "Tunnel",
+        Method::Local => "Local",
+        Method::Nat | Method::Bypass | Method::Five | Method::Six | Method::Seven => "Masq",
+    }
 }

@@ -1,0 +1,2 @@
+//! The netlink-compatible socket against what a real kernel answered.
+mod golden;
