@@ -26,6 +26,41 @@ pub trait Frame {
     /// (`skb_linearize`).
     #[inline(always)]
     fn flatten(&mut self) {}
+    /// Is that a fragment that is judged as it is, since no others can join it?
+    #[inline(always)]
+    fn is_alone(&self) -> bool {
+        false
+    }
+}
+
+/// A fragment that no others can join.
+#[derive(Debug)]
+pub struct Alone<F>(pub F);
+
+impl<F: Frame> Frame for Alone<F> {
+    fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.bytes_mut()
+    }
+
+    fn prepend(&mut self, n: usize) -> bool {
+        self.0.prepend(n)
+    }
+
+    fn trim_front(&mut self, n: usize) -> bool {
+        self.0.trim_front(n)
+    }
+
+    fn resize(&mut self, len: usize) -> bool {
+        self.0.resize(len)
+    }
+
+    fn is_alone(&self) -> bool {
+        true
+    }
 }
 
 /// Where empty frames come from, for a thread that brings packets in by other ways than a device's queues.

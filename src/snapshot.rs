@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::destination::{DestId, Destination, Method, Tunnel};
 use crate::family::Address;
-use crate::mark::{Chain, Entrances, Header, Marks};
+use crate::mark::{Chain, Entrances, Fragment, Header, Marks};
 use crate::network::{AddressSet, Hop, Network};
 use crate::ready::{Ready, Ways};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
@@ -351,6 +351,11 @@ impl Snapshot {
     /// The mark of a packet off the wire.
     pub fn mark<A: Marked>(&self, header: &Header<A>) -> u32 {
         A::chain(&self.rules.marks).mark(header, &self.entrances)
+    }
+
+    /// The mark of a fragment off the wire; `None` when a rule drops it.
+    pub fn mark_of_fragment<A: Marked>(&self, header: &Header<A>, fragment: Fragment) -> Option<u32> {
+        A::chain(&self.rules.marks).mark_of_fragment(header, &self.entrances, fragment)
     }
 
     /// The path of a destination; of one that there is not, a path to nowhere.

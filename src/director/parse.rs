@@ -2,14 +2,16 @@
 //! forward hook): a header that contradicts itself is dropped, what is not ours goes to the kernel untouched.
 
 use crate::burst::{Kind, Meta, Slot};
+use crate::conn::ReplyKey;
 use crate::director::family::Family;
 use crate::director::{Director, Tables, aside};
+use crate::fragments;
 use crate::frame::Frame;
-use crate::mark::Header;
+use crate::mark::{Fragment, Header};
 use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, PortId, Verdict};
-use crate::wire::{WireError, ethernet, ipv4, ipv6, protocol, sctp, tcp, udp};
+use crate::wire::{WireError, ethernet, icmpv6, ipv4, ipv6, protocol, sctp, tcp, udp};
 
 /// Offset of the IP header: frames with a VLAN tag are the kernel's.
 pub(super) const L3: usize = crate::forward::ETHERNET;
@@ -35,14 +37,21 @@ impl Director {
     #[inline]
     pub(super) fn parse_one<F: Frame>(&mut self, slot: &mut Slot<F>) {
         let (Some(frame), Kind::Unseen) = (&slot.frame, slot.meta.kind) else { return };
-        if let Err(verdict) = self.identify(frame.bytes(), slot.port, slot.origin, &mut slot.meta) {
+        if let Err(verdict) = self.identify(frame.bytes(), slot.port, slot.origin, &mut slot.meta, frame.is_alone()) {
             (slot.meta.kind, slot.verdict) = (Kind::Done, verdict);
         }
     }
 
     /// Finds out what the packet is; its verdict when there is nothing to look up.
     #[inline(always)]
-    fn identify(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
+    fn identify(
+        &mut self,
+        bytes: &[u8],
+        port: PortId,
+        origin: Origin,
+        meta: &mut Meta,
+        alone: bool,
+    ) -> Result<(), Verdict> {
         let Some(header) = bytes.first_chunk::<L3>() else { return Err(Verdict::Drop(DropReason::Truncated)) };
         if origin == Origin::Wire && !self.is_to_port(header, port) {
             aside(self.not_for_us(header, port))?;
@@ -51,6 +60,7 @@ impl Director {
             ethernet::ethertype::IPV4 => {
                 self.classify::<u32>(look4(bytes), bytes, port, origin, [Kind::Request4, Kind::Reply4], meta)
             }
+            ethernet::ethertype::IPV6 if alone => aside(self.identify_alone(bytes, port, origin, meta)),
             ethernet::ethertype::IPV6 => aside(self.identify6(bytes, port, origin, meta)),
             _ => Err(self.core.shared.kernels(&self.snapshot, port, origin)),
         }
@@ -59,6 +69,31 @@ impl Director {
     #[inline(never)]
     fn identify6(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
         self.classify::<u128>(look6(bytes), bytes, port, origin, [Kind::Request6, Kind::Reply6], meta)
+    }
+
+    /// A fragment of IPv6 that no others can join goes as it is, if it is the first and has the ports.
+    #[cold]
+    fn identify_alone(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
+        let seen = look_alone(bytes);
+        if let Seen::Flow(flow) = &seen
+            && fragments::is_stub(bytes.get(L3..).unwrap_or_default())
+            && !self.snapshot.rules.is_empty(true)
+        {
+            return Err(self.stub(bytes, flow, port, origin));
+        }
+        self.classify::<u128>(seen, bytes, port, origin, [Kind::Request6, Kind::Reply6], meta)
+    }
+
+    /// NAT has no header to rewrite, and nothing begins with a part of one: only what is no connection's is the kernel's.
+    fn stub(&self, bytes: &[u8], flow: &Meta, port: PortId, origin: Origin) -> Verdict {
+        let (daddr, caddr) = <u128 as crate::packet::Header>::addresses(bytes, L3);
+        let connections = &self.core.v6.connections;
+        let key = ReplyKey { protocol: flow.protocol, caddr, cport: flow.dport, daddr, dport: flow.sport };
+        let replies = || connections.find(connections.hash(flow.protocol, caddr, flow.dport), |c| key.matches(c));
+        if u128::is_vip(&self.snapshot, caddr) || replies().is_some() {
+            return Verdict::Drop(DropReason::FragmentBad);
+        }
+        self.core.shared.kernels(&self.snapshot, port, origin)
     }
 
     #[inline(always)]
@@ -117,6 +152,9 @@ impl Director {
         let (protocol, (src, dst)) = (fragment.protocol, A::addresses(bytes, L3));
         let (ports, ipsec) = (has_ports(protocol), matches!(protocol, protocol::AH | protocol::ESP));
         let error = protocol == A::ICMP && origin == Origin::Wire;
+        if origin == Origin::Wire && !A::V6 && self.is_refused::<A>(bytes, &fragment, port) {
+            return Err(Verdict::Drop(DropReason::FragmentBad));
+        }
         let ours = !self.snapshot.rules.is_empty(A::V6) && (ports || ipsec || error);
         // A rule for marks that names ports does not match a fragment.
         let header = || Header { src, dst, protocol, sport: 0, dport: 0, port };
@@ -137,6 +175,18 @@ impl Director {
         let client = if request { src } else { dst };
         self.elsewhere(client)?;
         Err(Verdict::Reassemble)
+    }
+
+    /// Does a rule for marks drop a fragment of IPv4, which it cannot read? Those of IPv6 it sees put together.
+    fn is_refused<A: Family>(&self, bytes: &[u8], fragment: &Meta, port: PortId) -> bool {
+        let Ok(ip) = ipv4::Packet::new_checked(bytes.get(L3..).unwrap_or_default()) else { return false };
+        let (src, dst) = A::addresses(bytes, L3);
+        let ports = ip.payload().first_chunk().filter(|_| ip.fragment_offset() == 0);
+        let [sport, dport] =
+            ports.map_or([0; 2], |&[a, b, c, d]| [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]);
+        let header = Header { src, dst, protocol: fragment.protocol, sport, dport, port };
+        let length = u16::try_from(ip.payload().len()).unwrap_or(u16::MAX);
+        self.snapshot.mark_of_fragment(&header, Fragment { offset: ip.fragment_offset(), length }).is_none()
     }
 
     /// Would the kernel forward this fragment? What is to be said about one that it would not is said by the kernel behind the twin, and
@@ -237,6 +287,33 @@ fn look6(bytes: &[u8]) -> Seen {
         Ok(upper) => transport(bytes, upper.protocol, upper.offset, ip.total_len()),
         Err(error) => Seen::Broken(broken(error)),
     }
+}
+
+/// Looks at a fragment of IPv6 that is judged as it is. As the kernel reads it: a later one has no ports, but is an error of ICMPv6 if it
+/// is of that protocol, and such errors do not come in fragments.
+#[cold]
+fn look_alone(bytes: &[u8]) -> Seen {
+    let Seen::Fragment(fragment) = look6(bytes) else { return look6(bytes) };
+    let payload = bytes.get(usize::from(fragment.l4)..).unwrap_or_default();
+    let upper = ipv6::Packet::new_checked(bytes.get(L3..).unwrap_or_default()).and_then(|ip| ip.upper());
+    let later = upper.is_ok_and(|upper| upper.is_later_fragment());
+    match fragment.protocol {
+        protocol::ICMPV6 if later || payload.first().is_none_or(|kind| kind & icmpv6::kind::INFORMATIONAL == 0) => {
+            Seen::Broken(DropReason::FragmentBad)
+        }
+        protocol::AH | protocol::ESP => Seen::Ipsec(fragment),
+        _ if later || !has_ports(fragment.protocol) => Seen::Kernel,
+        _ => first_alone(bytes, fragment, payload),
+    }
+}
+
+fn first_alone(bytes: &[u8], fragment: Meta, payload: &[u8]) -> Seen {
+    let Some(&[s0, s1, d0, d1]) = payload.first_chunk() else { return Seen::Broken(DropReason::FragmentBad) };
+    if fragments::is_stub(bytes.get(L3..).unwrap_or_default()) {
+        let (sport, dport) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+        return Seen::Flow(Meta { sport, dport, ..fragment });
+    }
+    transport(bytes, fragment.protocol, usize::from(fragment.l4) - L3, fragment.length.into())
 }
 
 fn broken(error: WireError) -> DropReason {

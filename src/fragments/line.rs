@@ -83,6 +83,9 @@ impl Line {
         } else {
             beyond && self.ended
         };
+        if piece.key.v6 && piece.end > u16::MAX.into() {
+            return Place::Nowhere;
+        }
         let ending = if piece.key.v6 { Place::Nowhere } else { Place::Contradiction };
         if contradicts {
             return ending;

@@ -107,6 +107,21 @@ impl<F: Frame> Fragments<F> {
         self.ages.iter().all(|ages| ages.oldest == NONE)
     }
 
+    /// Is that a fragment that no others can join: one of IPv6 that ends between units though others follow, which ends its datagram, too,
+    /// or a first one without the whole transport header? The kernel leaves it as it is (`nf_ct_frag6_gather`).
+    #[must_use]
+    pub fn leaves(&mut self, frame: &F, origin: Origin, counters: &mut Counters) -> bool {
+        let Some(piece) = Piece::read(frame.bytes(), origin).filter(|piece| piece.key.v6) else { return false };
+        let stub = piece.is_stub();
+        if !stub
+            && piece.is_odd()
+            && let Some(id) = self.find(&piece.key)
+        {
+            self.drop_datagram(id, DropReason::FragmentBad, counters);
+        }
+        stub || piece.is_odd()
+    }
+
     /// Takes a fragment. Returns its datagram when it is whole now, to be given back once it is judged.
     pub fn take(&mut self, frame: F, origin: Origin, now: Instant, counters: &mut Counters) -> Option<Datagram> {
         let Some(piece) = Piece::read(frame.bytes(), origin).and_then(Piece::in_units) else {
@@ -357,6 +372,11 @@ fn cut_to_size<F: Frame>(frame: &mut F) {
     if let Some(piece) = Piece::read(frame.bytes(), Origin::Wire).and_then(Piece::in_units) {
         frame.resize(piece.payload + piece.length() as usize);
     }
+}
+
+/// Is that IP packet a first fragment without the whole transport header?
+pub fn is_stub(packet: &[u8]) -> bool {
+    Piece::read_packet(packet, Origin::Wire).is_some_and(|piece| piece.is_stub())
 }
 
 /// Is there a fragment in the frame?

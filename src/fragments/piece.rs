@@ -46,7 +46,11 @@ const FRAGMENT: usize = 8;
 impl Piece {
     /// The fragment in a frame; `None` for what is none, or is cut short.
     pub(super) fn read(frame: &[u8], origin: Origin) -> Option<Self> {
-        let packet = frame.get(ETHERNET..)?;
+        Self::read_packet(frame.get(ETHERNET..)?, origin)
+    }
+
+    /// The same of a packet, as if it were in a frame.
+    pub(super) fn read_packet(packet: &[u8], origin: Origin) -> Option<Self> {
         let from_twin = origin == Origin::Twin;
         if packet.first()? >> 4 == 6 { Self::read_v6(packet, from_twin) } else { Self::read_v4(packet, from_twin) }
     }
@@ -96,21 +100,30 @@ impl Piece {
     /// The fragment without what is beyond its last unit of 8 bytes, if others follow, as the kernel takes it; in IPv6 there is no such
     /// fragment, and the first has the whole transport header (RFC 8200, section 4.5).
     pub(super) fn in_units(mut self) -> Option<Self> {
+        if self.key.v6 {
+            return (!self.is_stub() && !self.is_odd()).then_some(self);
+        }
+        if self.is_odd() {
+            self.size -= u16::try_from(self.end & 7).unwrap_or_default();
+            self.end &= !7;
+        }
+        Some(self)
+    }
+
+    /// Does it end between units though others follow?
+    pub(super) fn is_odd(&self) -> bool {
+        self.more && !self.end.is_multiple_of(8)
+    }
+
+    /// Is it a first fragment that has not even the whole transport header?
+    pub(super) fn is_stub(&self) -> bool {
         let least = match self.protocol {
             protocol::TCP => tcp::HEADER_LEN,
             protocol::UDP => udp::HEADER_LEN,
             protocol::ICMPV6 => icmpv6::HEADER_LEN,
             _ => 1,
         };
-        if self.key.v6 && self.start == 0 && (self.length() as usize) < least {
-            return None;
-        }
-        if self.more && !self.end.is_multiple_of(8) {
-            self.size -= u16::try_from(self.end & 7).unwrap_or_default();
-            self.end &= !7;
-            return (!self.key.v6).then_some(self);
-        }
-        Some(self)
+        self.start == 0 && (self.length() as usize) < least
     }
 
     /// Its length in the datagram.

@@ -4,6 +4,7 @@
 use crate::family::Address;
 use crate::mark::{Bits, Interface, Match, Range, Rule, Side, Sign, Target, bits};
 use crate::verdict::PortId;
+use crate::wire::{protocol, sctp, tcp, udp};
 
 /// What the rules look at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +21,15 @@ pub struct Header<A> {
     pub dport: u16,
     /// The port that it came in by.
     pub port: PortId,
+}
+
+/// What of a datagram is in a fragment, in bytes of what IP carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// Where it begins.
+    pub offset: u16,
+    /// How much it is.
+    pub length: u16,
 }
 
 /// Which ports the interfaces of the rules mean: a bit for each of the first 64.
@@ -50,7 +60,16 @@ struct Step<A> {
     /// Index of the interface.
     interface: Option<Sign<usize>>,
     tests: Vec<Test>,
+    /// What of the transport header its matches read.
+    reads: Option<Reads>,
     target: Target,
+}
+
+/// What a match reads, of a whole packet always there.
+#[derive(Clone, Copy, Debug)]
+struct Reads {
+    bytes: u16,
+    tcp: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +129,31 @@ impl<A: Address> Chain<A> {
         mark
     }
 
+    /// The mark of a fragment; `None` when it is dropped, for a rule of ports is to be held against it and it has less than that needs
+    /// (`hotdrop`), or begins 8 bytes into TCP. Such a rule does not match what comes after the first.
+    pub fn mark_of_fragment(&self, header: &Header<A>, entrances: &Entrances, fragment: Fragment) -> Option<u32> {
+        const EVIL: u16 = 8;
+        let mut mark = 0;
+        for step in self.met_by(header.dst).iter().filter_map(|number| self.steps.get(*number as usize)) {
+            let met = step.is_for(header, entrances);
+            match step.reads.filter(|_| met) {
+                Some(Reads { tcp: true, .. }) if fragment.offset == EVIL => return None,
+                Some(_) if fragment.offset > 0 => continue,
+                Some(Reads { bytes, .. }) if fragment.length < bytes => return None,
+                _ => {}
+            }
+            if !met || !step.tests.iter().all(|test| test.fits(header, mark)) {
+                continue;
+            }
+            match step.target {
+                Target::Mark(Bits { value, mask }) => mark = mark & !mask ^ value,
+                Target::Accept | Target::Return => break,
+                Target::None => {}
+            }
+        }
+        Some(mark)
+    }
+
     pub(super) fn sets(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.target, Target::Mark(_)))
     }
@@ -136,12 +180,16 @@ impl<A: Address> Step<A> {
     }
 
     fn fits(&self, header: &Header<A>, entrances: &Entrances, mark: u32) -> bool {
+        self.is_for(header, entrances) && self.tests.iter().all(|test| test.fits(header, mark))
+    }
+
+    /// Is it for packets with such an IP header?
+    fn is_for(&self, header: &Header<A>, entrances: &Entrances) -> bool {
         let within = |side: Sign<(A, A)>, address: A| (address & side.value.1 == side.value.0) != side.not;
         within(self.destination, header.dst)
             && within(self.source, header.src)
             && self.protocol.is_none_or(|p| (p.value == header.protocol) != p.not)
             && self.interface.is_none_or(|i| entrances.contains(i.value, header.port) != i.not)
-            && self.tests.iter().all(|test| test.fits(header, mark))
     }
 }
 
@@ -174,6 +222,7 @@ fn step<A: Address>(rule: &Rule, interfaces: &mut Vec<Interface>) -> Step<A> {
         protocol: rule.protocol,
         interface,
         tests: rule.matches.iter().flat_map(tests).collect(),
+        reads: rule.matches.iter().filter_map(reads).max_by_key(|reads| reads.bytes),
         target: rule.target,
     }
 }
@@ -184,6 +233,20 @@ fn number(interface: &Interface, interfaces: &mut Vec<Interface>) -> usize {
         interfaces.push(interface.clone());
         interfaces.len() - 1
     })
+}
+
+/// What of the transport header a match reads (`xt_tcpudp.c`, `xt_sctp.c`, `xt_multiport.c`).
+fn reads(matching: &Match) -> Option<Reads> {
+    const PORTS: usize = 4;
+    let bytes = match matching {
+        Match::Transport { protocol: protocol::TCP, .. } => tcp::HEADER_LEN,
+        Match::Transport { protocol: protocol::UDP, .. } => udp::HEADER_LEN,
+        Match::Transport { .. } => sctp::HEADER_LEN,
+        Match::Multiport { .. } => PORTS,
+        Match::Mark(_) | Match::Comment(_) => return None,
+    };
+    let tcp = matches!(matching, Match::Transport { protocol: protocol::TCP, .. });
+    Some(Reads { bytes: u16::try_from(bytes).unwrap_or(u16::MAX), tcp })
 }
 
 fn tests(matching: &Match) -> Vec<Test> {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::family::Address;
 
-pub use chain::{Chain, Entrances, Header};
+pub use chain::{Chain, Entrances, Fragment, Header};
 pub use parse::{Ports, RuleError, parse, protocol_name};
 
 /// The most rules of one family.

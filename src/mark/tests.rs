@@ -99,6 +99,35 @@ fn later_rules_change_what_earlier_ones_have_set() {
 }
 
 #[test]
+fn a_fragment_that_a_rule_cannot_read_is_dropped() {
+    let web = "tcp 203.0.113.5:1000 192.0.2.10:80";
+    let later = "tcp 203.0.113.5:0 192.0.2.10:0";
+    let mark = |text: &str, packet: &str, offset, length| {
+        let rule = format!("{text} -j MARK --set-mark 7");
+        let marks = Marks::new(&MarkRules { ipv4: rules(false, &[&rule]), ipv6: Vec::new() });
+        let fragment = Fragment { offset, length };
+        marks.v4().mark_of_fragment(&header(packet, 0), &marks.entrances(PORTS.into_iter()), fragment)
+    };
+    let table = [
+        ("-p tcp --dport 80", web, 0, 20, Some(7)),
+        ("-p tcp --dport 80", web, 0, 16, None),
+        ("-p tcp --dport 81", web, 0, 16, None),
+        ("-p tcp --dport 81", web, 0, 24, Some(0)),
+        ("-p tcp --dport 80", later, 8, 24, None),
+        ("-p tcp --dport 80", later, 16, 24, Some(0)),
+        ("-p tcp ! --dport 80", later, 16, 24, Some(0)),
+        ("-p tcp -m multiport --dports 80", web, 0, 8, Some(7)),
+        ("-p tcp -m multiport --dports 80", later, 8, 8, Some(0)),
+        ("-p tcp", later, 8, 8, Some(7)),
+        ("-p udp --dport 80", web, 0, 8, Some(0)),
+        ("-d 192.0.2.11 -p tcp --dport 80", web, 0, 8, Some(0)),
+    ];
+    for (text, packet, offset, length, expected) in table {
+        assert_eq!(mark(text, packet, offset, length), expected, "{text}: {packet} {offset}+{length}");
+    }
+}
+
+#[test]
 fn rules_are_shown_as_iptables_save_has_them() {
     let table = [
         ("-d 192.0.2.10 -p tcp --dport http0x -j MARK --set-mark 1", ""),

@@ -11,7 +11,7 @@ use crate::control::store::{self, Store};
 use crate::destination::Destination;
 use crate::director::{Director, Limits};
 use crate::fragments::{Datagram, Fragments};
-use crate::frame::Frame;
+use crate::frame::{Alone, Frame};
 use crate::io::memory::VecFrame;
 use crate::network::Network;
 use crate::replay::build;
@@ -176,7 +176,9 @@ impl Machine {
     /// Gives a frame to the stack, which puts some fragments together.
     fn pass_up(&mut self, frame: VecFrame, port: PortId) -> Vec<Act> {
         self.hear(frame.bytes(), port);
-        if !self.passed.wants(frame.bytes(), &self.director.snapshot().rules, &self.network) {
+        if self.passed.leaves(&frame)
+            || !self.passed.wants(frame.bytes(), &self.director.snapshot().rules, &self.network)
+        {
             return self.carry_out(&frame, Verdict::Pass(port));
         }
         let Some(datagram) = self.passed.take(frame, self.now) else { return Vec::new() };
@@ -188,6 +190,9 @@ impl Machine {
     /// Keeps a fragment; judges its datagram if it is whole now.
     fn reassemble(&mut self, frame: VecFrame, port: PortId, origin: Origin) -> Vec<Act> {
         let counters = self.director.counters_mut();
+        if self.fragments.leaves(&frame, origin, counters) {
+            return self.judge_alone(frame, port, origin);
+        }
         let Some(datagram) = self.fragments.take(frame, origin, self.now, counters) else { return Vec::new() };
         let mut burst = Burst::with_limit(1);
         drop(burst.push(datagram, port, origin));
@@ -196,6 +201,14 @@ impl Machine {
         let acts = self.carry_out_whole(&datagram, datagram.unless_unchanged(verdict));
         self.fragments.give_back(datagram);
         acts
+    }
+
+    /// Judges a fragment that no others can join.
+    fn judge_alone(&mut self, frame: VecFrame, port: PortId, origin: Origin) -> Vec<Act> {
+        let mut burst = Burst::with_limit(1);
+        drop(burst.push(Alone(frame), port, origin));
+        self.director.process(&mut burst, self.now);
+        burst.take(0).map(|(Alone(frame), verdict, _)| self.carry_out(&frame, verdict)).unwrap_or_default()
     }
 
     /// Carries out the verdict on a packet that came in fragments.

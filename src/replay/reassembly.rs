@@ -44,6 +44,11 @@ impl Reassembly {
         ipv4::Packet::new_checked(packet).is_ok_and(|ip| wants4(&ip, rules, network))
     }
 
+    /// Is that a fragment that no others can join?
+    pub(super) fn leaves(&mut self, frame: &VecFrame) -> bool {
+        self.held.leaves(frame, Origin::Wire, &mut Counters::default())
+    }
+
     /// Keeps a fragment. Returns its datagram when it is whole now, to be given back.
     pub(super) fn take(&mut self, frame: VecFrame, now: Instant) -> Option<Datagram> {
         self.held.take(frame, Origin::Wire, now, &mut Counters::default())

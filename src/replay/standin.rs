@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::addr::MacAddr;
 use crate::forward::tun;
-use crate::fragments::Datagram;
+use crate::fragments::{self, Datagram};
 use crate::frame::Frame;
 use crate::network::{Hop, Network, Target};
 use crate::replay::build;
@@ -399,7 +399,11 @@ impl Work<'_> {
         let Ok(upper) = packet.upper() else { return };
         let payload = &bytes[upper.offset.min(bytes.len())..];
         match upper.protocol {
-            _ if upper.fragment.is_some() => {}
+            // One that no others can join, of itself or with a transport header of which a part is missing.
+            _ if upper.fragment.is_some() && !packet.dst().is_multicast() => {
+                let (code, pointer) = if fragments::is_stub(bytes) { (3, 0) } else { (0, 4) };
+                self.error6(bytes, (4, code), pointer, Some(packet.dst()));
+            }
             protocol::ICMPV6 => self.icmp6(&packet, payload, port),
             _ if packet.dst().is_multicast() => {}
             protocol::TCP => {
@@ -461,8 +465,10 @@ impl Work<'_> {
 
     fn error6(&mut self, bytes: &[u8], error: (u8, u8), rest: u32, src: Option<Ipv6Addr>) {
         let Ok(packet) = ipv6::Packet::new_quoted(bytes) else { return };
-        let about_error = packet.next_header() == protocol::ICMPV6
-            && icmpv6::Packet::new_checked(packet.payload()).is_ok_and(|m| m.is_error());
+        let upper =
+            packet.upper().ok().filter(|upper| upper.protocol == protocol::ICMPV6 && !upper.is_later_fragment());
+        let message = upper.and_then(|upper| icmpv6::Packet::new_checked(bytes.get(upper.offset..)?).ok());
+        let about_error = message.is_some_and(|message| message.is_error());
         if about_error || packet.dst().is_multicast() {
             return;
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::burst::Burst;
 use crate::forward::cut::Pieces;
 use crate::fragments::{self, Datagram, Fragments};
-use crate::frame::Frame;
+use crate::frame::{Alone, Frame};
 use crate::handoff::Parcel;
 use crate::hold::{self, Hold};
 use crate::io::PacketIo;
@@ -21,6 +21,8 @@ pub(super) struct Own<F> {
     whole: Burst<Datagram>,
     /// An error about a frame given up.
     error: Burst<F>,
+    /// A fragment that no others can join.
+    alone: Burst<Alone<F>>,
     /// Frames given up, with the ports that they would have left by.
     late: Vec<(F, PortId)>,
     /// First fragments given up.
@@ -30,7 +32,8 @@ pub(super) struct Own<F> {
 impl<F> Default for Own<F> {
     fn default() -> Self {
         let (late, late_fragments) = (Vec::with_capacity(hold::MOST), Vec::with_capacity(fragments::MOST_DATAGRAMS));
-        Self { whole: Burst::with_limit(1), error: Burst::with_limit(1), late, late_fragments }
+        let (whole, error, alone) = (Burst::with_limit(1), Burst::with_limit(1), Burst::with_limit(1));
+        Self { whole, error, alone, late, late_fragments }
     }
 }
 
@@ -122,6 +125,9 @@ impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
     #[cold]
     fn reassemble(&mut self, frame: I::Frame, port: PortId, origin: Origin) {
         let director = &mut self.parts.director;
+        if self.fragments.leaves(&frame, origin, director.counters_mut()) {
+            return self.judge_alone(frame, port, origin);
+        }
         let Some(datagram) = self.fragments.take(frame, origin, self.now, director.counters_mut()) else { return };
         let whole = &mut self.own.whole;
         drop(whole.push(datagram, port, origin));
@@ -131,6 +137,19 @@ impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
         let Some((datagram, verdict, _)) = judged else { return };
         self.dispatch_whole(&datagram, datagram.unless_unchanged(verdict), port, origin);
         self.fragments.give_back(datagram);
+    }
+
+    /// Has a fragment judged that no others can join.
+    fn judge_alone(&mut self, frame: I::Frame, port: PortId, origin: Origin) {
+        let alone = &mut self.own.alone;
+        drop(alone.push(Alone(frame), port, origin));
+        self.parts.director.process(alone, self.now);
+        let judged = alone.take(0);
+        alone.clear();
+        match judged {
+            None | Some((_, Verdict::Reassemble, _)) => self.count(DropReason::FragmentBad),
+            Some((Alone(frame), verdict, port)) => self.dispatch(frame, verdict, port, origin),
+        }
     }
 
     /// Carries out the verdict on a datagram put together; the kernel gets it as it came.

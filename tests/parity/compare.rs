@@ -42,6 +42,9 @@ static FRAGMENT_V6: LazyLock<Regex> =
 static OWN_FRAGMENT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"( -> .*?\bIP 198\.51\.100\.1 > \S+ ttl=\d+ tos=\S+ id=)\d+( len=\d+[^|]*\| proto (?:17|41) fragment)")
 });
+/// The same, and the checksum around it, of fragments that are too short to be shown but as bytes.
+static OWN_SHORT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"( -> short frame [0-9a-f]{36})[0-9a-f]{4}([0-9a-f]{8})[0-9a-f]{4}(c6336401)"));
 /// The source port of a tunnel.
 static OWN_PORT: LazyLock<Regex> = LazyLock::new(|| pattern(r"UDP \d+ > (6080|8848)"));
 /// A thirty-second of the memory that is free at start.
@@ -76,6 +79,7 @@ impl Plain {
             text = OWN_IDENT.replace_all(&text, "$1*$2").into_owned();
             text = FRAGMENT_V6.replace_all(&text, "$1").into_owned();
             text = OWN_FRAGMENT.replace_all(&text, "$1*$2").into_owned();
+            text = OWN_SHORT.replace_all(&text, "$1*$2*$3").into_owned();
             text = MEMORY.replace_all(&text, "sync_qlen_max = *").into_owned();
             text = OWN_PORT.replace_all(&text, "UDP * > $1").into_owned();
             text = taken(&MOMENT, &text, &mut times, |c| (c[2].parse().unwrap(), format!("{}T", &c[1])));

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use pollvs::stats::{DropReason, Event};
-use pollvs::wire::sample::{Sample, at, tcp, udp};
+use pollvs::wire::sample::{Sample, at, icmp, tcp, udp};
 
 use super::cluster::Cluster;
 use super::{INSIDE, OUTSIDE, World, is, packet};
@@ -108,4 +108,67 @@ fn without_a_buffer_the_rest_is_dropped_and_counted() {
     cluster.settle();
     assert_eq!(cluster.sent(INSIDE).len(), 2);
     assert_eq!(cluster.dropped(DropReason::NoBuffer), [1]);
+}
+
+#[test]
+fn an_error_in_fragments_comes_to_the_owner_of_the_client_that_it_is_about() {
+    let rules = ["-A -u 192.0.2.10:53 -s rr", "-a -u 192.0.2.10:53 -r 198.51.100.11:53 -m"];
+    let mut cluster = Cluster::new(4, 64, &rules);
+    let client = |n: u8| at(&format!("203.0.113.{n}:1000"));
+    for n in 0..40 {
+        cluster.devices[0].push(OUTSIDE, udp(client(n), at("192.0.2.10:53")).frame());
+    }
+    cluster.settle();
+    assert_eq!(cluster.sent(INSIDE).len(), 40);
+    assert!(cluster.held().iter().all(|held| *held > 0));
+    for n in 0..40 {
+        let quote = udp(at("192.0.2.10:53"), client(n)).ttl(55).data([7; 100]);
+        let error = icmp(at("198.18.9.9:0").ip(), at("192.0.2.10:0").ip(), 3, 3).data(quote.packet()).ident(n.into());
+        for fragment in error.fragments(48) {
+            cluster.devices[usize::from(n) % 4].push(OUTSIDE, fragment);
+        }
+    }
+    cluster.settle();
+    let sent = cluster.sent(INSIDE);
+    let about = |frame: &Vec<u8>| packet(frame).contains("ICMP type=3 code=3");
+    assert_eq!(sent.iter().filter(|frame| about(frame)).count(), 40);
+    assert!(sent.iter().all(|frame| packet(frame).starts_with("IP 198.18.9.9 > 198.51.100.11 ")));
+    assert_eq!(cluster.event(Event::IcmpRelayed).iter().sum::<u64>(), 40);
+    assert!(cluster.passed().is_empty());
+}
+
+#[test]
+fn a_fragment_of_ipv6_that_no_others_can_join_goes_as_it_is() {
+    let rules = ["-A -u [2001:db8:1::10]:53 -s rr", "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::11]:53 -m"];
+    let mut cluster = Cluster::new(1, 64, &rules);
+    let query = udp(at("[2001:db8:3::5]:1000"), at("[2001:db8:1::10]:53")).data([7; 200]);
+    // Ends between units, though more is to come; it ends the datagram that has begun, too.
+    let [first, second] = <[_; 2]>::try_from(query.fragments(104)).unwrap();
+    let odd = |fragment: &[u8]| {
+        let mut fragment = fragment[..fragment.len() - 3].to_vec();
+        let length = u16::try_from(fragment.len() - 54).unwrap();
+        fragment[18..20].copy_from_slice(&length.to_be_bytes());
+        fragment[57] |= 1;
+        fragment
+    };
+    cluster.devices[0].push(OUTSIDE, second.clone());
+    cluster.devices[0].push(OUTSIDE, odd(&first));
+    cluster.devices[0].push(OUTSIDE, first.clone());
+    cluster.settle();
+    let sent = cluster.sent(INSIDE);
+    assert_eq!(sent.len(), 1, "the datagram has lost a fragment");
+    is_start(&packet(&sent[0]), "IP6 2001:db8:3::5 > 2001:db8:2::11 hlim=63");
+    assert_eq!(sent[0].len(), first.len() - 3);
+    assert_eq!(cluster.dropped(DropReason::FragmentBad), [1]);
+    // A later one has no ports: the kernel's.
+    cluster.devices[0].push(OUTSIDE, odd(&second));
+    cluster.settle();
+    assert_eq!(cluster.passed(), [odd(&second)]);
+    // That ended the datagram of the first, which then comes again.
+    cluster.devices[0].push(OUTSIDE, second);
+    cluster.settle();
+    assert_eq!(cluster.sent(INSIDE).len(), 0);
+    cluster.devices[0].push(OUTSIDE, first);
+    cluster.settle();
+    assert_eq!(cluster.sent(INSIDE).len(), 2, "as they came");
 }
