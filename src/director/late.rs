@@ -44,7 +44,7 @@ impl<A: Family> Lane<'_, A> {
     fn timed_out<F: Frame>(&mut self, frame: &mut F, now: Tick) -> Option<PortId> {
         let (src, dst) = A::addresses(frame.bytes(), L3);
         let Hop::Resolved { port, .. } = A::hop(self.snapshot, src) else { return None };
-        let local = A::is_vip(self.snapshot, dst) || A::network(self.snapshot).local.contains(dst);
+        let local = A::is_vip(self.snapshot, dst) || A::network(self.snapshot).is_local(dst);
         let from = if local { dst } else { A::network(self.snapshot).source(src)? };
         // The kernel forwards what is to be forwarded before it puts it together, but in IPv6 after.
         if !local && !A::V6 {

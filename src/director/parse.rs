@@ -2,7 +2,6 @@
 //! forward hook): a header that contradicts itself is dropped, what is not ours goes to the kernel untouched.
 
 use crate::burst::{Kind, Meta, Slot};
-use crate::conn::ReplyKey;
 use crate::director::family::Family;
 use crate::director::{Director, Tables, aside};
 use crate::fragments;
@@ -71,29 +70,23 @@ impl Director {
         self.classify::<u128>(look6(bytes), bytes, port, origin, [Kind::Request6, Kind::Reply6], meta)
     }
 
-    /// A fragment of IPv6 that no others can join goes as it is, if it is the first and has the ports.
+    /// A fragment of IPv6 that no others can join goes as it is, if it is the first and has the ports. No service is there for one that
+    /// has not the whole transport header.
     #[cold]
     fn identify_alone(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
         let seen = look_alone(bytes);
-        if let Seen::Flow(flow) = &seen
-            && fragments::is_stub(bytes.get(L3..).unwrap_or_default())
-            && !self.snapshot.rules.is_empty(true)
-        {
-            return Err(self.stub(bytes, flow, port, origin));
+        if matches!(seen, Seen::Flow(_)) && !self.snapshot.rules.is_empty(true) && self.is_dead_stub(bytes) {
+            return Err(Verdict::Drop(DropReason::FragmentBad));
         }
         self.classify::<u128>(seen, bytes, port, origin, [Kind::Request6, Kind::Reply6], meta)
     }
 
-    /// NAT has no header to rewrite, and nothing begins with a part of one: only what is no connection's is the kernel's.
-    fn stub(&self, bytes: &[u8], flow: &Meta, port: PortId, origin: Origin) -> Verdict {
-        let (daddr, caddr) = <u128 as crate::packet::Header>::addresses(bytes, L3);
-        let connections = &self.core.v6.connections;
-        let key = ReplyKey { protocol: flow.protocol, caddr, cport: flow.dport, daddr, dport: flow.sport };
-        let replies = || connections.find(connections.hash(flow.protocol, caddr, flow.dport), |c| key.matches(c));
-        if u128::is_vip(&self.snapshot, caddr) || replies().is_some() {
-            return Verdict::Drop(DropReason::FragmentBad);
-        }
-        self.core.shared.kernels(&self.snapshot, port, origin)
+    /// Has a fragment of IPv6 to the director itself, and to no virtual address, only a part of the transport header? IPVS drops it there.
+    fn is_dead_stub(&self, bytes: &[u8]) -> bool {
+        let (_, dst) = <u128 as crate::packet::Header>::addresses(bytes, L3);
+        fragments::is_stub(bytes.get(L3..).unwrap_or_default())
+            && !u128::is_vip(&self.snapshot, dst)
+            && self.snapshot.network.v6.is_local(dst)
     }
 
     #[inline(always)]
@@ -169,6 +162,9 @@ impl Director {
             && (error || self.snapshot.rules.is_masqueraded(src.ip()))
             && self.passes_whole::<A>(bytes, dst, origin);
         if !request && !reply {
+            if ours && ports && A::V6 && self.is_dead_stub(bytes) {
+                return Err(Verdict::Drop(DropReason::FragmentBad));
+            }
             self.core.shared.event(Event::FragmentsPassed);
             return Err(self.core.shared.kernels(&self.snapshot, port, origin));
         }

@@ -2,7 +2,7 @@
 
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::director::family::Family;
-use crate::director::request::{longest, most_of_piece, transport_header, trim};
+use crate::director::request::{is_stub, longest, most_of_piece, transport_header, trim};
 use crate::director::{Lane, Packet, aside};
 use crate::forward::answer::Fault;
 use crate::forward::{self, Exit, nat};
@@ -19,7 +19,7 @@ impl<A: Family> Lane<'_, A> {
     #[inline(always)]
     pub(super) fn reply<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Exit {
         match self.tables.connections.get(packet.candidate) {
-            Some(connection) if reply_key(packet).matches_common(connection) => {
+            Some(connection) if reply_key(packet).matches_common(connection) && !is_stub(frame, packet) => {
                 self.translate(frame, packet, packet.candidate, connection.vaddr, connection.vport)
             }
             _ => Err(aside(self.search_reply(frame, aside(*packet)))),
@@ -35,6 +35,7 @@ impl<A: Family> Lane<'_, A> {
             Some((id, connection)) if connection.flags.contains(ConnFlags::HELPED) => {
                 self.control_reply(frame, &packet, id)
             }
+            Some(_) if is_stub(frame, &packet) => Verdict::Drop(DropReason::FragmentBad),
             Some((id, &Connection { vaddr, vport, .. })) => {
                 forward::verdict(self.translate(frame, &packet, id, vaddr, vport))
             }

@@ -71,6 +71,9 @@ impl<'s, A: Family> Lane<'s, A> {
         let key = request_key(&packet);
         let found = self.tables.connections.find(packet.hash, |connection| key.matches(connection));
         let Some((id, connection)) = found.and_then(|id| Some((id, self.tables.connections.get(id)?))) else {
+            if is_stub(frame, &packet) {
+                return Verdict::Drop(DropReason::FragmentBad);
+            }
             return self.first(frame, &packet);
         };
         let bound = self.bound(connection);
@@ -229,6 +232,9 @@ impl<'s, A: Family> Lane<'s, A> {
     ) -> Exit {
         self.shared.event(Event::Request);
         if bound.flags.contains(ConnFlags::NAT) {
+            if is_stub(frame, packet) {
+                return Err(Verdict::Drop(DropReason::FragmentBad));
+            }
             nat::rewrite(frame.bytes_mut(), aside(packet.at), End::Destination, bound.daddr, bound.dport);
         } else if bound.flags.contains(ConnFlags::TUN)
             && let Err(reason) = self.encapsulate(frame, aside(packet.at), packet.hash, bound.path)
@@ -388,6 +394,12 @@ pub(super) fn longest<A: Family>(packet: &Packet<A>, largest: Option<u16>) -> u1
 /// than every way takes.
 pub(super) fn most_of_piece<A: Family>(largest: u16, mtu: u16) -> u16 {
     if A::V6 { largest.max(tun::LEAST_MTU_V6) } else { largest.min(mtu) }
+}
+
+/// Is it a fragment alone that has not the whole transport header? NAT cannot rewrite it, and no connection begins with it.
+#[inline(always)]
+pub(super) fn is_stub<A: Family, F: Frame>(frame: &F, packet: &Packet<A>) -> bool {
+    frame.is_alone() && packet.at.end - packet.at.l4 < transport_header(packet.at.protocol)
 }
 
 /// What NAT needs of the transport header, in bytes.
