@@ -5,7 +5,7 @@ use crate::director::family::Family;
 use crate::director::request::{is_stub, longest, most_of_piece, transport_header, trim};
 use crate::director::{Lane, Packet, aside};
 use crate::forward::answer::Fault;
-use crate::forward::{self, Exit, nat};
+use crate::forward::{self, Exit, Offsets, nat};
 use crate::frame::Frame;
 use crate::network::Hop;
 use crate::packet::End;
@@ -155,7 +155,8 @@ impl<A: Family> Lane<'_, A> {
 
     /// A reply that came in fragments with DF: the kernel does not send it, however short, since a whole packet with DF is not to be
     /// cut again. What it tells the server comes to itself first, about the reply as it would have left, and goes on as an error of a
-    /// client's: from the virtual address, and counted as the client's.
+    /// client's: from the virtual address, and counted as the client's. So the server that hears of it is the one that the client is
+    /// connected with now, though that be another than the one that has called it.
     fn refuse_whole_reply<F: Frame>(
         &mut self,
         frame: &mut F,
@@ -164,8 +165,14 @@ impl<A: Family> Lane<'_, A> {
         (vaddr, vport): (A, u16),
         mtu: u16,
     ) -> Verdict {
-        let dest = self.tables.connections.get(id).map(|c| c.dest);
         self.advance(id, &packet, Direction::Output);
+        let Packet { dst: caddr, dport: cport, at: Offsets { protocol, .. }, .. } = packet;
+        let key = RequestKey { protocol, caddr, cport, vaddr, vport };
+        let heard = self.tables.connections.request(packet.hash, ConnId::NONE, &key).unwrap_or(id);
+        let Some(&Connection { dest, daddr, dport, .. }) = self.tables.connections.get(heard) else {
+            return Verdict::Drop(DropReason::TooBig);
+        };
+        let packet = Packet { src: daddr, sport: dport, ..packet };
         A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
         // The checksum of the reply as it would have left: an error on its way back does not change the one that it quotes.
         nat::rewrite(frame.bytes_mut(), packet.at, End::Source, vaddr, vport);
@@ -174,7 +181,7 @@ impl<A: Family> Lane<'_, A> {
             ports::Packet::new_unchecked(header).set_src_port(packet.sport);
         }
         let verdict = self.answer(frame, &packet, Fault::TooBig(mtu), DropReason::TooBig, vaddr);
-        if let (Some(dest), Verdict::Transmit(_) | Verdict::Hold(..)) = (dest, verdict) {
+        if let Verdict::Transmit(_) | Verdict::Hold(..) = verdict {
             let length = frame.bytes().len().saturating_sub(packet.at.l3);
             self.count_in(dest, u16::try_from(length).unwrap_or(u16::MAX));
             A::decrement_ttl(frame.bytes_mut(), packet.at.l3);
