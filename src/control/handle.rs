@@ -1,12 +1,13 @@
 //! From request to answer.
 
 use crate::config::{Given, parse_rules, write_rules};
-use crate::control::daemon::{self, DaemonSpec};
+use crate::control::daemon::DaemonSpec;
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::Request;
 use crate::control::rule_set::RuleSet;
 use crate::control::{Answer, Applied, Control, Inner, Listing, view};
+use crate::kernel;
 use crate::mailbox::Command;
 use crate::service::ServiceKey;
 use crate::settings::Settings;
@@ -117,7 +118,7 @@ impl Inner {
 
     /// Kept with the message length that was settled on, so that it is the same after a restart.
     async fn start_daemon(&mut self, spec: &DaemonSpec) -> Result<(), Failure> {
-        let mtu = daemon::interface_mtu(&spec.interface);
+        let mtu = kernel::interface_mtu(&spec.interface);
         let settled = Request::StartDaemon(mtu.map_or_else(|| spec.clone(), |mtu| spec.settled(mtu)));
         self.change(Some(&settled), |store| store.start_daemon(spec, mtu)).await
     }

@@ -14,6 +14,7 @@ mod watcher;
 mod tests;
 
 pub use carrier::interface_behind;
+pub use rtnetlink::interface_mtu;
 pub use sysctl::check_sysctls;
 pub use tap::{Tap, TapError};
 pub use twin::{Twin, TwinCounters, TwinEnd};

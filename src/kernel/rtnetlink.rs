@@ -40,6 +40,12 @@ const GROUPS: [u32; 9] = [1, 3, 5, 7, 8, 9, 11, 19, 32];
 /// `RTM_NEWROUTE`, `RTM_DELROUTE`, `RTM_NEWRULE`, `RTM_DELRULE`, `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP`: whatever they say, the routes are read anew.
 const ROUTE_EVENTS: [u16; 6] = [24, 25, 32, 33, 104, 105];
 
+/// MTU of an interface in the network namespace of the calling thread; `None` if there is none of that name. (`/sys/class/net` is
+/// that of the namespace in which `/sys` was mounted, which may be another.)
+pub fn interface_mtu(name: &str) -> Option<u32> {
+    Requests::open().and_then(|mut requests| requests.mtu(name)).ok().flatten()
+}
+
 /// A socket that asks and waits for the answer. The kernel answers while the request is being sent, so that waiting costs no more
 /// than reading; it may be done on the control thread.
 pub(super) struct Requests {
@@ -71,6 +77,18 @@ impl Requests {
         }
         self.replace_routes(&mut view)?;
         Ok(view)
+    }
+
+    /// MTU of the interface of this name; `None` if there is none.
+    fn mtu(&mut self, name: &str) -> io::Result<Option<u32>> {
+        let answers = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        let mut links = answers.iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) if is_whole(message) => Some(message),
+            _ => None,
+        });
+        let found =
+            links.find(|message| message.attributes.iter().any(|a| matches!(a, LinkAttribute::IfName(n) if n == name)));
+        Ok(found.map(|message| link(message).mtu))
     }
 
     /// Reads the rules of policy routing and the routes. Returns true when they differ from those before.

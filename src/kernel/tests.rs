@@ -502,6 +502,18 @@ fn a_frame_too_long_for_the_buffers_is_counted() {
 }
 
 #[test]
+fn an_interface_is_that_of_the_namespace() {
+    assert!(interface_mtu("lo").is_some());
+    assert_eq!(interface_mtu("pollvs-own0"), None);
+    in_namespace(|| {
+        ip("link add pollvs-own0 mtu 1400 type veth peer name pollvs-own1");
+        for (name, mtu) in [("pollvs-own0", Some(1400)), ("pollvs-own1", Some(1500)), ("", None), ("../net/lo", None)] {
+            assert_eq!(interface_mtu(name), mtu, "{name:?}");
+        }
+    });
+}
+
+#[test]
 fn a_twin_that_is_down_or_deleted_does_not_stop_the_thread() {
     in_namespace(|| {
         let mut world = world(1000, 64);
