@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for what it is told to prepare:
-#   install-packages.sh [build] [network] [lint] [fuzz] [oracle]
+#   install-packages.sh [build] [network] [lint] [fuzz] [oracle] [deb]
 # Asks nothing, starts no service, and does nothing where everything is there.
 set -euo pipefail
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive
@@ -13,6 +13,7 @@ BUILD=(
 NETWORK=(
     ip=iproute2 ethtool=ethtool nft=nftables nginx=nginx-light ab=apache2-utils curl=curl ping=iputils-ping
     python3=python3 vsftpd=vsftpd keepalived=keepalived
+    ipvsadm=ipvsadm ldirectord=ldirectord /etc/services=netbase
 )
 LINT=(shellcheck=shellcheck)
 FUZZ=("c++=g++")
@@ -20,6 +21,7 @@ ORACLE=(
     gcc=gcc make=make flex=flex bison=bison bc=bc xz=xz-utils strip=binutils python3=python3
     /usr/share/doc/libc6-dev=libc6-dev
 )
+DEB=(dpkg-shlibdeps=dpkg-dev strip=binutils)
 
 is_there() {
     if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
@@ -46,7 +48,7 @@ install_packages() {
     rm -f "$log"
 }
 
-# Web and FTP servers, and keepalived, are wanted as programs, not as services of this machine.
+# Web and FTP servers, keepalived and ldirectord are wanted as programs, not as services of this machine.
 without_starting_services() {
     local policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
@@ -61,6 +63,7 @@ without_starting_services() {
         [[ " $* " != *" nginx-light "* ]] || systemctl disable --quiet nginx
         [[ " $* " != *" vsftpd "* ]] || systemctl disable --quiet vsftpd
         [[ " $* " != *" keepalived "* ]] || systemctl disable --quiet keepalived
+        [[ " $* " != *" ldirectord "* ]] || systemctl disable --quiet ldirectord
     fi
 }
 
@@ -73,8 +76,9 @@ main() {
         lint) pairs+=("${LINT[@]}") ;;
         fuzz) pairs+=("${FUZZ[@]}") ;;
         oracle) pairs+=("${ORACLE[@]}") ;;
+        deb) pairs+=("${DEB[@]}") ;;
         *)
-            echo "install-packages.sh knows build, network, lint, fuzz and oracle, not $what" >&2
+            echo "install-packages.sh knows build, network, lint, fuzz, oracle and deb, not $what" >&2
             exit 2
             ;;
         esac

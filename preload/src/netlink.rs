@@ -67,7 +67,7 @@ fn take_over(fd: c_int, flags: c_int) -> Whose {
         // A director that lets this user not in is there all the same, and says what the kernel would.
         Err(error) if settings.strict || is_denied(error) => {
             if !is_denied(error) {
-                say::refused(settings, "no director answers");
+                say::refused(settings, "no director answers; is pollvsd running?");
             }
             connection.dead = true;
             director::dead_end()

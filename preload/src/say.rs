@@ -42,7 +42,7 @@ pub(crate) fn refused(settings: &Settings, why: &str) {
     if first(&SAID) {
         let socket = String::from_utf8_lossy(&settings.socket);
         line(&format!(
-            "{why}; the kernel's IPVS is not used instead, since POLLVS_IPVS_STRICT is set (pollvsd's socket: {socket})"
+            "{why} (pollvsd's socket: {socket}); the kernel's IPVS is not used instead, since POLLVS_IPVS_STRICT is set"
         ));
     }
 }

@@ -90,7 +90,7 @@ pub(crate) unsafe fn open(from: c_int, path: *const c_char, flags: c_int) -> Opt
     let opened = match asked {
         Ok(opened) => opened,
         Err(error) if settings.strict => {
-            say::refused(settings, "no director answers");
+            say::refused(settings, "no director answers; is pollvsd running?");
             Err(error)
         }
         Err(error @ (libc::EACCES | libc::EPERM)) => Err(error),

@@ -132,7 +132,7 @@ pub fn address(key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> 
 
 fn unicast(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(a) => !(a.is_multicast() || a.is_broadcast() || a.octets()[0] == 0),
+        IpAddr::V4(a) => !(a.is_multicast() || a.is_broadcast() || a.is_unspecified()),
         IpAddr::V6(a) => {
             !(a.is_multicast() || a.is_unspecified() || a.is_unicast_link_local() || a.to_ipv4_mapped().is_some())
         }
