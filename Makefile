@@ -5,7 +5,9 @@
 #   make bench     the benches
 #   make fuzz      a short seeded run of every fuzz target
 #   make oracle    random scenarios on the Linux kernel and on pollvs, compared (SEEDS=1..200)
-#   make install   programs, configuration and systemd unit, under PREFIX (/usr/local) and DESTDIR
+#   make install   programs, preload library, configuration, systemd units, ipvsadm's wrapper, under PREFIX (/usr/local) and DESTDIR
+#   make uninstall takes away what install has put in place
+#   make deb       a Debian package, in target/deb
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
@@ -17,7 +19,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHELL  := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: all build demo test lint bench fuzz oracle install deps
+.PHONY: all build demo test lint bench fuzz oracle install uninstall deb deps
 .DEFAULT_GOAL := build
 
 deps:
@@ -43,7 +45,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --all-targets -- -D warnings
-	shellcheck -x config/*.sh config/demo/*.sh .ci/run
+	shellcheck -x config/*.sh config/ipvsadm config/deb/* config/demo/*.sh .ci/run
 
 bench:
 	@config/install-packages.sh build
@@ -68,9 +70,18 @@ oracle:
 	@tests/oracle/compare $(SEEDS) --folder $(TARGET)/oracle --replay $(TARGET)/debug/examples/compare
 
 install: build
-	install -D -m 755 $(TARGET)/release/pollvsd $(DESTDIR)$(PREFIX)/sbin/pollvsd
-	install -D -m 755 $(TARGET)/release/pollvs $(DESTDIR)$(PREFIX)/sbin/pollvs
-	sed 's|/usr/local|$(PREFIX)|' config/pollvsd.service | install -D -m 644 /dev/stdin \
-	    $(DESTDIR)/etc/systemd/system/pollvsd.service
-	test -e $(DESTDIR)/etc/pollvs/director.toml || \
-	    install -D -m 644 config/director.toml $(DESTDIR)/etc/pollvs/director.toml
+	$(CARGO) build --release --locked --package pollvs-ipvs
+	DESTDIR='$(DESTDIR)' config/install.sh install '$(PREFIX)' '$(TARGET)/release'
+
+uninstall:
+	DESTDIR='$(DESTDIR)' config/install.sh uninstall '$(PREFIX)'
+
+# The package is made of what an installation below target/deb/root has put in place.
+deb: build
+	@config/install-packages.sh deb
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	$(CARGO) build --release --locked --package pollvs-ipvs
+	rm -rf target/deb
+	DESTDIR=$(CURDIR)/target/deb/root UNITS=/lib/systemd/system config/install.sh install /usr '$(TARGET)/release'
+	strip --strip-debug target/deb/root/usr/sbin/* target/deb/root/usr/lib/pollvs/*.so
+	$(CARGO) deb --locked --no-build --no-strip --package pollvs --output target/deb/
