@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::bed::{Bed, LOOPBACK, Running, within};
+use super::bed::{Bed, INTERFACES, LOOPBACK, Running, within};
 
 const KERNEL: &str = include_str!("keepalived/kernel.txt");
 /// How long a step of the scenario may take.
@@ -17,13 +17,13 @@ struct Keepalived {
 }
 
 impl Keepalived {
-    fn start(bed: &Bed, config: &str) -> Self {
+    /// `part` is `--check` for the health checks or `--vrrp` for VRRP.
+    fn start(bed: &Bed, part: &str, config: &str) -> Self {
         let log = bed.file("keepalived.log");
-        let (parent, checker) = (bed.file("keepalived.pid"), bed.file("checkers.pid"));
-        let mut command = bed.command(
-            "keepalived",
-            &["--dont-fork", "--log-console", "--log-detail", "--check", "-f", config, "-p", &parent, "-c", &checker],
-        );
+        let [parent, checker, vrrp] = ["keepalived.pid", "checkers.pid", "vrrp.pid"].map(|name| bed.file(name));
+        let files = ["-f", config, "-p", &parent, "-c", &checker, "-r", &vrrp];
+        let words = [&["--dont-fork", "--log-console", "--log-detail", part], &files[..]].concat();
+        let mut command = bed.command("keepalived", &words);
         let file = fs::File::create(&log).unwrap();
         let process = Running(command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap());
         Self { process, log, checker }
@@ -78,7 +78,7 @@ fn real_servers_come_and_go_as_with_the_kernel() {
     fs::write(bed.file("scripts.log"), "").unwrap();
     let config = bed.write("keepalived.conf", include_str!("keepalived/scenario.conf"));
     let mut said = format!("##### empty\n{}", bed.rules());
-    let keepalived = Keepalived::start(&bed, &config);
+    let keepalived = Keepalived::start(&bed, "--check", &config);
     said += &settled(&bed, "after start (nothing up)");
     let mut first = bed.web_server("127.0.0.11");
     let _sixth = bed.web_server("::1");
@@ -128,7 +128,7 @@ fn a_director_is_killed_under_keepalived_and_started_again() {
     let up = bed.file("f11");
     fs::write(&up, "").unwrap();
     let config = bed.write("keepalived.conf", include_str!("keepalived/restart.conf"));
-    let keepalived = Keepalived::start(&bed, &config);
+    let keepalived = Keepalived::start(&bed, "--check", &config);
     assert!(within(STEP, || bed.rules() == there), "{}", keepalived.words());
     bed.kill_director();
     bed.start_director();
@@ -146,4 +146,21 @@ fn a_director_is_killed_under_keepalived_and_started_again() {
     assert!(within(STEP, || bed.rules() == there), "{}", keepalived.words());
     assert_eq!(keepalived.stop(), Some(0));
     assert_eq!(bed.rules(), "");
+}
+
+/// It asks for the daemon of a backup, and for that of a master once nobody else is one.
+#[test]
+fn the_daemons_of_synchronisation_follow_vrrp() {
+    let Some(bed) = Bed::new(INTERFACES) else { return };
+    let config = bed.write("keepalived.conf", include_str!("keepalived/daemons.conf"));
+    let daemons = || bed.printed("ipvsadm", &["-L", "--daemon"]);
+    let expected = |role: &str| {
+        format!("{role} sync daemon (mcast=eth0, syncid=77, maxlen=1400, group=224.0.0.99, port=9000, ttl=2)\n")
+    };
+    let keepalived = Keepalived::start(&bed, "--vrrp", &config);
+    let follows = |role| assert!(within(STEP, || daemons() == expected(role)), "{}{}", daemons(), keepalived.words());
+    follows("backup");
+    follows("master");
+    assert_eq!(keepalived.stop(), Some(0));
+    assert_eq!(daemons(), "");
 }
