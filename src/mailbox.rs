@@ -9,8 +9,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::director::Listing;
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, Traffic};
+use crate::sync::Entry;
 use crate::verdict::WorkerId;
 
 /// How long a worker may take to answer.
@@ -36,6 +38,12 @@ pub enum Command {
     Report(Answer<WorkerReport>),
     /// Ends every connection and template.
     FlushConnections(Answer<()>),
+    /// Hands over what is to be told to other directors, for an empty buffer of which no more is filled than it holds.
+    Told(Vec<Entry>, Answer<Vec<Entry>>),
+    /// Lists what is to be told to a director that joins.
+    TellAll(TellQuery, Answer<TellPage>),
+    /// Takes over what another director told.
+    Accept(Vec<Entry>, Answer<AcceptReport>),
     /// Answers, and ends the poll loop.
     Stop(Answer<()>),
 }
@@ -60,6 +68,37 @@ pub struct ConnectionPage {
     pub rows: Vec<ConnectionRow>,
     /// Where to go on; `None` at the end of the table.
     pub next: Option<u32>,
+}
+
+/// Which entries of which table are to be told.
+#[derive(Debug)]
+pub struct TellQuery {
+    /// Of which table.
+    pub which: Listing,
+    /// The first entry to look at: 0, or where the last page ended.
+    pub cursor: u32,
+    /// Empty; as many entries as it holds are looked at.
+    pub rows: Vec<Entry>,
+}
+
+/// What is to be told of a table.
+#[derive(Debug)]
+pub struct TellPage {
+    /// The entries.
+    pub rows: Vec<Entry>,
+    /// Where to go on; `None` at the end of the table.
+    pub next: Option<u32>,
+}
+
+/// What became of entries that were told.
+#[derive(Debug, Default)]
+pub struct AcceptReport {
+    /// The entries, to be freed.
+    pub entries: Vec<Entry>,
+    /// How many were about connections that others had replaced already.
+    pub outdated: u32,
+    /// For how many there was no room.
+    pub full: u32,
 }
 
 /// One connection or template.

@@ -10,15 +10,19 @@ use std::time::Duration;
 
 use crate::burst::Burst;
 use crate::destination::DestId;
-use crate::director::{Director, Limits, Listing};
+use crate::director::{Accepted, Director, Limits, Listing};
 use crate::fragments::Fragments;
 use crate::handoff::{Handoff, Parcel};
 use crate::hold::Hold;
 use crate::io::PacketIo;
 use crate::load_board::LoadBoard;
-use crate::mailbox::{Command, ConnectionPage, ConnectionQuery, DestinationRow, Mailbox, StatsPage, WorkerReport};
+use crate::mailbox::{
+    AcceptReport, Command, ConnectionPage, ConnectionQuery, DestinationRow, Mailbox, StatsPage, TellPage, TellQuery,
+    WorkerReport,
+};
 use crate::snapshot::Snapshot;
 use crate::stats::Event;
+use crate::sync::Entry;
 use crate::time::Instant;
 use crate::verdict::{Origin, PortId, WorkerId};
 
@@ -300,6 +304,9 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
                 self.parts.director.flush();
                 let _ = answer.send(());
             }
+            Command::Told(empty, answer) => drop(answer.send(self.parts.director.take_told(empty))),
+            Command::TellAll(query, answer) => drop(answer.send(self.tell_all(query))),
+            Command::Accept(entries, answer) => drop(answer.send(self.accept(entries, now))),
             Command::Stop(answer) => {
                 self.stopped = true;
                 let _ = answer.send(());
@@ -323,6 +330,25 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         let room = rows.capacity() - rows.len();
         let next = self.parts.director.list(Listing { v6, templates }, cursor, room, now, |info| rows.push(info));
         ConnectionPage { rows, next }
+    }
+
+    fn tell_all(&self, query: TellQuery) -> TellPage {
+        let TellQuery { which, cursor, mut rows } = query;
+        let room = rows.capacity() - rows.len();
+        let next = self.parts.director.tell_all(which, cursor, room, |entry| rows.push(entry));
+        TellPage { rows, next }
+    }
+
+    fn accept(&mut self, entries: Vec<Entry>, now: Instant) -> AcceptReport {
+        let (mut outdated, mut full) = (0, 0);
+        for entry in &entries {
+            match self.parts.director.accept(entry, now) {
+                Accepted::Made | Accepted::Updated => {}
+                Accepted::Outdated => outdated += 1,
+                Accepted::Full => full += 1,
+            }
+        }
+        AcceptReport { entries, outdated, full }
     }
 
     fn stats(&self, mut page: StatsPage) -> StatsPage {

@@ -3,6 +3,7 @@
 
 mod alloc;
 mod control;
+mod directors;
 #[path = "fuzz/src/lib.rs"]
 #[allow(unreachable_pub, reason = "a crate of its own as well")]
 mod fuzz;

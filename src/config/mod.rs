@@ -18,7 +18,7 @@ use crate::settings::Settings;
 pub use error::ConfigError;
 pub use report::Sizes;
 pub use rules::{Given, parse_rules, write_rules};
-pub use value::Auto;
+pub use value::{Auto, Cidr};
 
 /// The configuration that `pollvsd` starts with when none is given.
 pub const EMBEDDED: &str = include_str!("../../config/director.toml");
@@ -30,6 +30,8 @@ pub struct Config {
     pub director: DirectorConfig,
     /// `[dpdk]`.
     pub dpdk: DpdkConfig,
+    /// `[sync]`.
+    pub sync: SyncConfig,
     /// `[[port]]`, in order.
     pub ports: Vec<PortConfig>,
     /// `[vs]`, `[marks]` and `[[service]]`.
@@ -167,6 +169,28 @@ impl Default for DpdkConfig {
     }
 }
 
+/// `[sync]`: the synchronisation of directors.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncConfig {
+    /// File of the key that messages are signed with; empty: they are not, as the kernel's are not.
+    pub key_file: PathBuf,
+    /// Networks that messages are taken from; empty: those of the daemon's interface.
+    pub sources: Vec<Cidr>,
+    /// How many of a hundred connections must be here before the director says that it is ready to take over.
+    #[serde(deserialize_with = "value::percent")]
+    pub ready_percent: u8,
+    /// Connections and templates that a director that joins is told of in a second.
+    #[serde(deserialize_with = "value::per_second")]
+    pub transfer_per_second: u32,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self { key_file: PathBuf::new(), sources: Vec::new(), ready_percent: 95, transfer_per_second: 50_000 }
+    }
+}
+
 /// Finishing of checksums that senders left to a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -208,7 +232,7 @@ pub struct PortConfig {
     pub keep_twin: bool,
     /// Addresses to put on the twin.
     #[serde(default)]
-    pub addresses: Vec<value::Cidr>,
+    pub addresses: Vec<Cidr>,
     /// Takes frames for any MAC address.
     #[serde(default)]
     pub promiscuous: bool,
@@ -235,6 +259,7 @@ impl PortConfig {
 struct File {
     director: DirectorConfig,
     dpdk: DpdkConfig,
+    sync: SyncConfig,
     port: Vec<Spanned<PortConfig>>,
     vs: Option<Settings>,
     marks: marks::MarksSection,
@@ -258,6 +283,7 @@ impl Config {
             ports: file.port.into_iter().map(Spanned::into_inner).collect(),
             director: file.director,
             dpdk: file.dpdk,
+            sync: file.sync,
         })
     }
 
@@ -281,6 +307,7 @@ impl Config {
         let mut keys = Vec::new();
         differences("director", &self.director, &running.director, &mut keys);
         differences("dpdk", &self.dpdk, &running.dpdk, &mut keys);
+        differences("sync", &self.sync, &running.sync, &mut keys);
         if self.ports != running.ports {
             keys.push("port".to_owned());
         }

@@ -44,7 +44,7 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ),
         (
             "[nosuch]".into(),
-            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `port`, `vs`, `marks`, `service`",
+            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `sync`, `port`, `vs`, `marks`, `service`",
         ),
         (
             "[marks]\nipv4 = [\n  \"-d 192.0.2.10 -j MARK --set-mark 1\",\n  \"-p tcp --dprot 80\",\n]".into(),
@@ -222,6 +222,7 @@ fn the_embedded_file_names_every_key_with_a_comment() {
     for section in [
         "[director]",
         "[dpdk]",
+        "[sync]",
         "[[port]]",
         "[vs]",
         "[vs.timeouts]",

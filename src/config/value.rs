@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::de::{self, Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::family::Address as _;
+
 /// A number, or `"auto"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Auto<T> {
@@ -81,6 +83,17 @@ pub struct Cidr {
     pub address: IpAddr,
     /// The prefix length.
     pub prefix: u8,
+}
+
+impl Cidr {
+    /// Is that an address of the network?
+    pub fn holds(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(a)) => own.to_bits().masked(self.prefix) == a.to_bits().masked(self.prefix),
+            (IpAddr::V6(own), IpAddr::V6(a)) => own.to_bits().masked(self.prefix) == a.to_bits().masked(self.prefix),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Cidr {
@@ -188,6 +201,14 @@ pub(super) fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
 
 pub(super) fn memory<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
     within(d, 16, 1 << 24)
+}
+
+pub(super) fn percent<'de, D: Deserializer<'de>>(d: D) -> Result<u8, D::Error> {
+    within(d, 0, 100)
+}
+
+pub(super) fn per_second<'de, D: Deserializer<'de>>(d: D) -> Result<u32, D::Error> {
+    within(d, 1, 1 << 30)
 }
 
 pub(super) fn descriptors<'de, D: Deserializer<'de>>(d: D) -> Result<u16, D::Error> {

@@ -28,6 +28,7 @@ impl Control {
             | Request::Counters {}
             | Request::Ports {}
             | Request::NextHops {} => self.observe(&request).await.map(Answer::from),
+            Request::Sync {} => Ok(Reply::Sync(self.sync.view()).into()),
             Request::FlushConnections {} => {
                 self.workers.ask_all(Command::FlushConnections).await?;
                 Ok(Reply::Done {}.into())

@@ -20,6 +20,7 @@ pub mod server;
 pub mod state;
 pub mod statistics;
 pub mod store;
+pub mod sync;
 mod view;
 
 use std::net::IpAddr;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The state file.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The key of the synchronisation.
+    #[error(transparent)]
+    Key(#[from] sync::KeyError),
     /// The rules of state file and configuration together.
     #[error("the rules of configuration and state file do not go together: {0}")]
     Rules(#[from] Failure),
@@ -85,6 +89,7 @@ pub struct Control {
     workers: Workers,
     /// Room for long listings by a pipe.
     listings: Arc<Semaphore>,
+    sync: Arc<sync::Shared>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -110,6 +115,8 @@ struct Inner {
     asked: Option<Instant>,
     /// Snapshots that a silent worker may still hold: freed here and not there.
     retired: Vec<Arc<Snapshot>>,
+    /// Told what daemons are wanted.
+    sync: Arc<sync::Shared>,
     draining: bool,
     started: Instant,
 }
@@ -130,6 +137,7 @@ impl Control {
         let Setup { config, config_path, network, workers, ports } = setup;
         let state_path = Some(config.director.state.clone()).filter(|p| !p.as_os_str().is_empty());
         let store = restored(&config, state_path.as_deref())?;
+        let sync = sync::Shared::new(&config.sync)?;
         Self::begin(Inner {
             config,
             config_path,
@@ -144,6 +152,7 @@ impl Control {
             workers,
             ports,
             retired: Vec::new(),
+            sync,
             draining: false,
             started: Instant::now(),
         })
@@ -153,9 +162,9 @@ impl Control {
         inner.persist(None)?;
         inner.store.set_broadcasts(inner.network.v4.broadcasts.clone());
         let snapshot = inner.next_snapshot();
-        let workers = inner.workers.clone();
+        let (workers, sync) = (inner.workers.clone(), inner.sync.clone());
         let (inner, listings) = (Arc::new(Mutex::new(inner)), Arc::new(Semaphore::new(LISTINGS)));
-        Ok((Self { inner, workers, listings, stop: watch::Sender::new(None) }, snapshot))
+        Ok((Self { inner, workers, listings, sync, stop: watch::Sender::new(None) }, snapshot))
     }
 
     /// Puts a new network in force on every worker.
@@ -320,6 +329,7 @@ impl Inner {
     fn next_snapshot(&mut self) -> Arc<Snapshot> {
         let rules = if self.draining { Arc::new(quiesced(&self.store.rules())) } else { self.store.rules() };
         let snapshot = Arc::new(Snapshot::new(self.current.version + 1, rules, self.network.clone()));
+        self.want_daemons();
         let old = std::mem::replace(&mut self.current, snapshot.clone());
         self.retired.push(old);
         self.retired.retain(|s| Arc::strong_count(s) > 1);
@@ -335,6 +345,11 @@ impl Inner {
         }
     }
 
+    /// Tells the synchronisation what is wanted of it.
+    fn want_daemons(&self) {
+        self.sync.want(sync::Wanted { daemons: self.store.daemons().to_vec(), settings: self.store.settings() });
+    }
+
     /// Makes the snapshot that was not made because no worker waits for it.
     fn catch_up(&mut self) {
         if std::mem::take(&mut self.behind) {
@@ -345,6 +360,7 @@ impl Inner {
     async fn publish(&mut self) -> Result<(), Silent> {
         if self.workers.iter().len() == 0 {
             self.behind = true;
+            self.want_daemons();
             return Ok(());
         }
         let snapshot = self.next_snapshot();

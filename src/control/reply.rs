@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::daemon::DaemonSpec;
 use crate::control::request::SchedulerFlag;
+use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
 use crate::mark::MarkRules;
@@ -79,6 +80,8 @@ pub enum Reply {
         /// The master first.
         daemons: Vec<DaemonSpec>,
     },
+    /// To `sync`.
+    Sync(SyncView),
     /// To `marks`: the rules of each family, in order.
     Marks(MarkRules),
     /// To `save`.

@@ -106,6 +106,8 @@ pub enum Request {
         /// Which.
         role: Role,
     },
+    /// How far the synchronisation of directors is. Reply: `sync`.
+    Sync {},
     /// The rules that set firewall marks. Reply: `marks`.
     Marks {},
     /// Adds a mark rule. Reply: `done`.

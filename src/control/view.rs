@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::addr::MacAddr;
 use crate::control::Inner;
 use crate::control::check::flag_list;
-use crate::control::daemon::DaemonSpec;
 use crate::control::key::word;
 use crate::control::reply::{
     CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
@@ -126,13 +125,7 @@ impl Inner {
         let beside =
             few(which(HopView::Kernel)).map(|some| format!("by an interface that is no port goes the way to {some}"));
         let unreached = no_route.into_iter().chain(beside);
-        let daemon = |d: &DaemonSpec| {
-            format!(
-                "the synchronisation daemon ({} on {}) is kept, but neither sends nor takes anything yet",
-                d.role, d.interface
-            )
-        };
-        let daemons = self.store.daemons().iter().map(daemon);
+        let daemons = self.sync.waits().into_iter().map(|wait| format!("the synchronisation: {wait}"));
         silent.chain(down).chain(unreached).chain(daemons).chain(without_effect(&self.current.rules)).collect()
     }
 }

@@ -7,6 +7,7 @@ use crate::addr::MacAddr;
 use crate::control::daemon::{DaemonSpec, Role};
 use crate::replay::build;
 use crate::replay::machine::Machine;
+use crate::sync::sender::ports;
 use crate::sync::{Message, Sender, Setup};
 use crate::time::{HZ, Tick, fires};
 use crate::verdict::PortId;
@@ -124,8 +125,7 @@ impl Machine {
         let name = self.topology.name(port);
         let backup = self.store.daemons().iter().find(|d| d.role == Role::Backup && d.interface == name);
         let Some((spec, (to, at, message))) = backup.zip(datagram(frame)) else { return };
-        let ports = u16::try_from(self.store.settings().sync_ports).unwrap_or(1);
-        if to != spec.group || at.wrapping_sub(spec.port) >= ports {
+        if to != spec.group || at.wrapping_sub(spec.port) >= ports(&self.store.settings()) {
             return;
         }
         let Ok(message) = Message::read(message) else { return };

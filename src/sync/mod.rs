@@ -5,6 +5,7 @@
 pub mod entry;
 pub mod message;
 pub mod pace;
+pub mod seal;
 pub mod sender;
 mod v0;
 mod v1;

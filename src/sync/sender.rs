@@ -36,10 +36,18 @@ impl Setup {
             version: Version::of(settings.sync_version),
             syncid,
             maxlen,
-            ports: u16::try_from(settings.sync_ports).unwrap_or(1).max(1),
+            ports: ports(settings),
             room: usize::try_from(settings.sync_qlen_max).unwrap_or(usize::MAX),
         }
     }
+}
+
+/// Most ports that messages are spread over (`IPVS_SYNC_PORTS_MAX`).
+const MOST_PORTS: i32 = 64;
+
+/// Ports that messages are spread over, by the sysctls.
+pub fn ports(settings: &Settings) -> u16 {
+    u16::try_from(settings.sync_ports.clamp(1, MOST_PORTS)).unwrap_or(1)
 }
 
 /// What one sender has counted.

@@ -9,6 +9,7 @@ mod network;
 mod pair;
 mod restart;
 mod rules;
+mod synchronisation;
 mod testbed;
 mod traffic;
 mod vrrp;

@@ -15,6 +15,12 @@ pub(super) const VIP: &str = "192.0.2.10";
 /// Long enough for an election on a busy machine, which takes up to 4 s (three advertisements of 1 s, and the skew).
 pub(super) const ELECTION: Duration = Duration::from_secs(15);
 
+/// Of the example addresses only: no virtual server, no synchronisation.
+pub(super) fn only_vrrp(text: String) -> String {
+    let (vrrp, _) = text.split_once("# Masquerading").unwrap();
+    vrrp.lines().filter(|line| !line.contains("lvs_sync_daemon")).map(|line| format!("{line}\n")).collect()
+}
+
 /// keepalived as a program of a test.
 struct Keepalived {
     child: Child,

@@ -1,6 +1,6 @@
 //! The virtual addresses move when a director dies, whatever it dies of, and clients' requests with them.
 use super::network::within;
-use super::pair::{ELECTION, Pair};
+use super::pair::{ELECTION, Pair, only_vrrp};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -12,12 +12,6 @@ const RULES: [&str; 3] = [
     "-a -t 192.0.2.10:80 -r 198.51.100.11:8080 -m",
     "-a -t 192.0.2.10:80 -r 198.51.100.12:8080 -m",
 ];
-
-/// Addresses only: no virtual server, no synchronisation.
-fn only_vrrp(text: String) -> String {
-    let (vrrp, _) = text.split_once("# Masquerading").unwrap();
-    vrrp.lines().filter(|line| !line.contains("lvs_sync_daemon")).map(|line| format!("{line}\n")).collect()
-}
 
 /// Makes `failure` happen while a client asks; the addresses move from one member to the other, the client learns of it, and is
 /// answered again within the time of an election.

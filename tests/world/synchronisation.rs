@@ -187,6 +187,25 @@ fn a_director_that_joins_is_told_of_all_that_a_master_would_tell() {
 }
 
 #[test]
+fn the_messages_that_the_kernel_took_are_those_that_are_written() {
+    let captures = [
+        &include_bytes!("../parity/scenarios/sync-backup/input.pcap")[..],
+        include_bytes!("../parity/scenarios/sync-backup-unbound/input.pcap"),
+    ];
+    let frames = captures.iter().flat_map(|capture| pollvs::io::pcap::read(capture).unwrap());
+    let mut taken = 0;
+    for frame in frames.map(|record| record.frame).filter(|frame| frame.starts_with(&[1, 0, 0x5e])) {
+        let Ok(message) = Message::read(&frame[42..]) else { continue };
+        let Ok(entries) = message.entries().collect::<Result<Vec<_>, _>>() else { continue };
+        let mut builder = Builder::new(message.version(), message.syncid(), 1472);
+        entries.iter().for_each(|entry| assert_eq!(builder.push(entry), Ok(Pushed::In)));
+        assert_eq!(builder.finish(), frame[42..]);
+        taken += entries.len();
+    }
+    assert_eq!(taken, 27);
+}
+
+#[test]
 fn nothing_is_told_without_a_master_and_nothing_after_it_has_stopped() {
     let mut world = World::new(&RULES);
     world.director.take_told(Vec::with_capacity(64));

@@ -53,6 +53,8 @@ pub(crate) struct DataPlane {
     threads: Vec<JoinHandle<()>>,
     /// What the workers want resolved.
     pub(crate) questions: mpsc::Receiver<Question>,
+    /// Whose clients are whose.
+    pub(crate) steering: Steering,
     ports: Vec<Arc<Port>>,
 }
 
@@ -229,7 +231,7 @@ impl Prepared {
             };
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts)?);
         }
-        Ok(DataPlane { twin, threads, questions, ports: self.ports })
+        Ok(DataPlane { twin, threads, questions, steering, ports: self.ports })
     }
 }
 

@@ -65,9 +65,11 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     let (control, snapshot) = Control::new(setup)?;
     let mut plane = prepared.start(&config, cores, mailboxes, &snapshot)?;
     drop(snapshot);
+    let steering = plane.steering.clone();
     tracing::info!("forwarding; control socket {}", config.director.socket.display());
     let outcome = tokio::select! {
         outcome = serve(&control, &server, &config.director) => outcome,
+        () = control.synchronise(steering) => Ok(()),
         () = follow(&control, &mut watcher, &mut plane) => Ok(()),
     };
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;

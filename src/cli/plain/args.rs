@@ -102,6 +102,8 @@ pub enum Verb {
         #[arg(allow_negative_numbers = true)]
         value: Option<SettingValue>,
     },
+    /// How far the synchronisation of directors is, and what it has counted.
+    Sync(SyncArgs),
     /// Read the configuration file again.
     Reload,
     /// Stop the director at once.
@@ -283,4 +285,18 @@ pub enum TunnelArg {
     Gue,
     /// GRE.
     Gre,
+}
+
+/// What is asked of the synchronisation.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct SyncArgs {
+    /// Print nothing; succeed if the director is ready to take over (a script for keepalived to track).
+    #[arg(long, conflicts_with = "wait_ready")]
+    pub ready: bool,
+    /// The same, but wait until it is ready, this long at most.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
+    pub wait_ready: Option<u32>,
+    /// Also counters of what never happened.
+    #[arg(long)]
+    pub all: bool,
 }

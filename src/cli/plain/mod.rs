@@ -7,15 +7,19 @@ mod tables;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 
 use crate::cli::iptables;
 use crate::cli::ipvsadm::{self, Host, Outcome, names::Names};
-use crate::cli::plain::args::{Typed, Verb};
+use crate::cli::plain::args::{SyncArgs, Typed, Verb};
 use crate::control::client::{Client, ClientError, DEFAULT_SOCKET};
 use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::{MarkFamily, Request};
+
+/// From one look whether the director is ready to the next.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a command fails: exit status 1, and words.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,9 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
         _ => {}
     }
     let request = requests::request(verb.clone())?;
+    if let Verb::Sync(SyncArgs { ready: true, .. } | SyncArgs { wait_ready: Some(_), .. }) = &verb {
+        return is_ready(&verb, &socket);
+    }
     let mut client = Client::connect(&socket)?;
     let mut to = io::BufWriter::new(io::stdout().lock());
     if json {
@@ -88,6 +95,21 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
     }
     to.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Succeeds once the director is ready to take over. One that cannot be reached is asked again as long as there is time.
+fn is_ready(verb: &Verb, socket: &std::path::Path) -> Result<ExitCode, Trouble> {
+    let Verb::Sync(SyncArgs { wait_ready, .. }) = verb else { return Ok(ExitCode::FAILURE) };
+    let until = Instant::now() + Duration::from_secs(wait_ready.unwrap_or(0).into());
+    loop {
+        let reply = Client::connect(socket).and_then(|mut client| client.ask(&Request::Sync {}));
+        match reply {
+            Ok(Reply::Sync(view)) if view.ready => return Ok(ExitCode::SUCCESS),
+            Err(error) if Instant::now() >= until => return Err(error.into()),
+            _ if Instant::now() >= until => return Ok(ExitCode::FAILURE),
+            _ => std::thread::sleep(ASK_AGAIN),
+        }
+    }
 }
 
 /// Carries a failure to print through the client.

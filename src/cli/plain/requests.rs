@@ -23,6 +23,7 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Ports => Request::Ports {},
         Verb::Counters { .. } => Request::Counters {},
         Verb::NextHops => Request::NextHops {},
+        Verb::Sync(_) => Request::Sync {},
         Verb::Marks => Request::Marks {},
         Verb::Apply { file } => apply(&file)?,
         Verb::Save => Request::Save {},

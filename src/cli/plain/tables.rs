@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 
-use crate::cli::plain::args::Verb;
+use crate::cli::plain::args::{SyncArgs, Verb};
 use crate::cli::plain::table::{pairs, table};
+use crate::control::daemon::DaemonSpec;
 use crate::control::key::word;
 use crate::control::reply::{
     ConnectionView, CounterView, DestinationView, HopView, NextHopView, PortView, Reply, ServiceView, StatusView,
     WorkerView,
 };
 use crate::control::request::SchedulerFlag;
+use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::mark::{MarkRules, Rule};
 use crate::time::HZ;
@@ -28,6 +30,7 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Counters { drops, events } => counters(drops, events, matches!(verb, Verb::Counters { all: true })),
         Reply::NextHops { next_hops: all } => next_hops(all),
         Reply::Rules { rules } => rules.clone(),
+        Reply::Sync(view) => synchronisation(view, verb),
         Reply::Marks(rules) => marks(rules),
         Reply::Applied { changes, restart } => applied(changes, restart),
         Reply::Timeouts(_) | Reply::Settings(_) => members(reply),
@@ -254,6 +257,27 @@ fn counters(drops: &[CounterView], events: &[CounterView], all: bool) -> String 
         if rows.is_empty() { format!("{title}: none\n") } else { table([title, ">COUNT", "MEANING"], rows) }
     };
     format!("{}\n{}", part("EVENT", events), part("DROPPED", drops))
+}
+
+fn synchronisation(view: &SyncView, verb: &Verb) -> String {
+    let all = matches!(verb, Verb::Sync(SyncArgs { all: true, .. }));
+    let daemon = |d: &DaemonSpec| {
+        let text = format!("{} on {}, group {}, port {}, syncid {}", d.role, d.interface, d.group, d.port, d.syncid);
+        ("daemon".to_owned(), text)
+    };
+    let ready = if view.ready { "yes" } else { "no" };
+    let signed = if view.signed { "yes" } else { "no; whoever is on the link can tell connections" };
+    let state = [
+        ("ready", format!("{ready}, {} % of the connections are here", view.percent)),
+        ("state", view.state.clone()),
+        ("signed", signed.to_owned()),
+    ];
+    let state = state.into_iter().map(|(name, text)| (name.to_owned(), text));
+    let waits = view.waits.iter().map(|wait| ("warning".to_owned(), wait.clone()));
+    let shown = view.counters.iter().filter(|c| all || c.count > 0);
+    let rows: Vec<_> = shown.map(|c| [c.name.clone(), c.count.to_string(), c.text.clone()]).collect();
+    let counters = if rows.is_empty() { String::new() } else { table(["COUNTED", ">COUNT", "MEANING"], rows) };
+    pairs(view.daemons.iter().map(daemon).chain(state).chain(waits)) + &counters
 }
 
 fn next_hops(all: &[NextHopView]) -> String {

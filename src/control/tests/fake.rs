@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{Control, Setup};
 use crate::config::Config;
 use crate::mailbox::{
-    Command, ConnectionPage, ConnectionQuery, ConnectionRow, DestinationRow, Mailbox, StatsPage, WorkerReport, Workers,
-    mailbox,
+    AcceptReport, Command, ConnectionPage, ConnectionQuery, ConnectionRow, DestinationRow, Mailbox, StatsPage,
+    TellPage, WorkerReport, Workers, mailbox,
 };
 use crate::snapshot::Snapshot;
 use crate::stats::Traffic;
@@ -106,6 +106,9 @@ fn obey(knobs: &Knobs, command: Command) {
             let connections = knobs.connections.load(Ordering::Relaxed);
             let _ = answer.send(WorkerReport { connections, connections_max: 1000, ..WorkerReport::default() });
         }
+        Command::Told(empty, answer) => drop(answer.send(empty)),
+        Command::TellAll(query, answer) => drop(answer.send(TellPage { rows: query.rows, next: None })),
+        Command::Accept(entries, answer) => drop(answer.send(AcceptReport { entries, ..AcceptReport::default() })),
         Command::FlushConnections(answer) => {
             knobs.connections.store(0, Ordering::Relaxed);
             let _ = answer.send(());
