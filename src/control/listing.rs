@@ -157,6 +157,7 @@ pub(super) fn view(row: &ConnectionRow, template: bool, worker: u16) -> Connecti
         template,
         pe: (!row.call_id.is_empty()).then_some(Engine::Sip),
         pe_data: row.call_id.to_string(),
+        received: row.received,
         worker,
     }
 }

@@ -96,7 +96,8 @@ pub fn connection_origins(connections: &[ConnectionView]) -> String {
 
 /// A line of `/proc/net/ip_vs_conn_sync`.
 pub(crate) fn connection_origin(c: &ConnectionView) -> String {
-    format!("{} LOCAL  {:>7}\n", flow(c), c.expires_ticks / HZ)
+    let origin = if c.received { "SYNC" } else { "LOCAL" };
+    format!("{} {origin:<6} {:>7}\n", flow(c), c.expires_ticks / HZ)
 }
 
 /// `/proc/net/ip_vs_app`: the one application helper, and the connections that it reads.

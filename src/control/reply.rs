@@ -353,6 +353,9 @@ pub struct ConnectionView {
     /// Of such a template: what the engine knows its client by (the Call-ID).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pe_data: String,
+    /// Was it taken over from another director?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub received: bool,
     /// The worker that owns it.
     pub worker: u16,
 }

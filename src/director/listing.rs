@@ -50,6 +50,8 @@ pub struct ConnectionInfo {
     pub controlled: u32,
     /// Of a template that the persistence engine sip made: the Call-ID.
     pub call_id: CallId,
+    /// Was it taken over from another director?
+    pub received: bool,
 }
 
 impl Director {
@@ -80,11 +82,12 @@ impl Director {
         let tables = A::tables(&self.core);
         let table = if templates { &tables.templates } else { &tables.connections };
         let (entries, next) = table.scan(cursor, max);
-        entries.for_each(|(_, entry)| show(self.info(entry, now)));
+        let memos = if templates { &tables.told_templates } else { &tables.told };
+        entries.for_each(|(id, entry)| show(self.info(entry, memos.get(id).received, now)));
         next
     }
 
-    fn info<A: Family>(&self, entry: &Connection<A>, now: Instant) -> ConnectionInfo {
+    fn info<A: Family>(&self, entry: &Connection<A>, received: bool, now: Instant) -> ConnectionInfo {
         let template = entry.flags.contains(ConnFlags::TEMPLATE);
         // A tunnel's end may be of the other family, which the entry has no room for.
         let of_family = entry.daddr != A::default();
@@ -104,6 +107,7 @@ impl Director {
             destination: entry.dest,
             packets: entry.packets,
             controlled: entry.controlled,
+            received,
             call_id: if template {
                 self.core.shared.apps.calls.get(entry.side).copied().unwrap_or_default()
             } else {

@@ -198,6 +198,7 @@ fn view(info: &ConnectionInfo, template: bool) -> ConnectionView {
         template,
         pe: (!info.call_id.is_empty()).then_some(Engine::Sip),
         pe_data: info.call_id.to_string(),
+        received: info.received,
         worker: 0,
     }
 }

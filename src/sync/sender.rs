@@ -92,14 +92,17 @@ impl Sender {
         }
     }
 
-    /// Goes on by another setup; what is gathered already leaves as it is.
+    /// Goes on by another setup; what is gathered already leaves as it is, in its time.
     pub fn set_up(&mut self, setup: Setup) {
         if setup == self.setup {
             return;
         }
         let ports = usize::from(setup.ports).max(self.open.len());
+        let spread_anew = setup.ports != self.setup.ports;
         self.setup = setup;
-        (0..self.open.len()).for_each(|port| self.close(port));
+        if spread_anew {
+            (0..self.open.len()).for_each(|port| self.close(port));
+        }
         self.open.resize_with(ports, || None);
         self.waiting.resize_with(ports, VecDeque::new);
     }

@@ -312,6 +312,22 @@ async fn what_is_not_to_be_believed_is_dropped_and_counted() {
 }
 
 #[tokio::test]
+async fn a_master_that_stops_tells_what_it_has_not_told_yet() {
+    let (a, b) = (Host::start("").await, Host::start("").await);
+    b.daemon("backup", 18_860).await;
+    a.daemon("master", 18_860).await;
+    until("the backup has asked", async || b.view().await.ready).await;
+    a.open(1..3).await;
+    let began = Instant::now();
+    a.control.take_leave().await;
+    until("it has learnt", async || b.held().await == (2, 2)).await;
+    assert!(began.elapsed() < Duration::from_millis(1500), "a message would be two seconds old");
+    b.control.take_leave().await;
+    a.end().await;
+    b.end().await;
+}
+
+#[tokio::test]
 async fn nobody_to_learn_from_is_no_reason_to_wait_for_ever_and_a_daemon_that_stops_is_gone() {
     let host = Host::start("").await;
     host.daemon("backup", 18_858).await;

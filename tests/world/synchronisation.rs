@@ -205,6 +205,43 @@ fn the_messages_that_the_kernel_took_are_those_that_are_written() {
     assert_eq!(taken, 27);
 }
 
+/// The datagrams to the group that a kernel master sent in the recorded scenarios.
+fn sent_by_the_kernel() -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/scenarios");
+    let scenarios = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let masters = scenarios.filter(|path| path.to_string_lossy().contains("/sync-master"));
+    let captures = masters.map(|path| std::fs::read(path.join("expected/output.pcap")).unwrap());
+    let frames = captures.flat_map(|capture| pollvs::io::pcap::read(&capture).unwrap()).map(|record| record.frame);
+    let datagram = |frame: Vec<u8>| match frame[..3] {
+        [1, 0, 0x5e] => Some(frame[42..].to_vec()),
+        [0x33, 0x33, _] => Some(frame[62..].to_vec()),
+        _ => None,
+    };
+    frames.filter_map(datagram).collect()
+}
+
+#[test]
+fn every_message_of_the_kernels_is_read_taken_and_written_again_as_it_was() {
+    let messages = sent_by_the_kernel();
+    let mut backup = World::new(&RULES);
+    let mut seen = [0; 2];
+    for bytes in &messages {
+        let message = Message::read(bytes).unwrap();
+        let entries: Vec<Entry> = message.entries().map(Result::unwrap).collect();
+        let mut builder = Builder::new(message.version(), message.syncid(), 1472);
+        for entry in &entries {
+            assert!(
+                matches!(backup.director.accept(entry, backup.now), Accepted::Made | Accepted::Updated),
+                "{entry:?}"
+            );
+            builder.push(entry).unwrap();
+        }
+        assert_eq!(builder.finish(), *bytes);
+        seen[usize::from(message.version() == Version::V1)] += entries.len();
+    }
+    assert!(messages.len() > 30 && seen.iter().all(|count| *count > 5), "{} {seen:?}", messages.len());
+}
+
 #[test]
 fn nothing_is_told_without_a_master_and_nothing_after_it_has_stopped() {
     let mut world = World::new(&RULES);

@@ -72,6 +72,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         () = control.synchronise(steering) => Ok(()),
         () = follow(&control, &mut watcher, &mut plane) => Ok(()),
     };
+    control.take_leave().await;
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
     plane.join();
     tracing::info!("stopped");

@@ -263,8 +263,13 @@ fn a_connection_is_one_line_in_both_texts() {
         template: true,
         pe: None,
         pe_data: String::new(),
+        received: true,
         worker: 0,
     };
+    assert_eq!(
+        proc::connection_origins(std::slice::from_ref(&template)).lines().nth(1),
+        Some("IP  CB007105 0000 00000007 0000 C633640D 0000 NONE        SYNC       585")
+    );
     assert_eq!(
         listing::connections(std::slice::from_ref(&template), false, None).lines().nth(2),
         Some("IP  09:45  NONE        203.0.113.5:0      0.0.0.7:0          198.51.100.13:0")

@@ -94,8 +94,15 @@ impl Master {
         let mut transfers = JoinSet::new();
         let room = Arc::new(Semaphore::new(TRANSFERS));
         let mut question = [0; QUESTION];
+        let mut leaving = self.context.shared.leaving.subscribe();
         loop {
             tokio::select! {
+                Ok(()) = leaving.changed() => {
+                    self.gather().await;
+                    self.sender.flush();
+                    self.send(&mut open.senders).await;
+                    self.context.shared.left.notify_one();
+                }
                 _ = ticks.tick() => {
                     self.gather().await;
                     self.send(&mut open.senders).await;

@@ -14,7 +14,7 @@ mod transfer;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::config::SyncConfig;
@@ -49,6 +49,10 @@ pub(super) struct Shared {
     counted: Counted,
     gate: Gate,
     wanted: watch::Sender<Wanted>,
+    /// The director stops: a master is to send all it has.
+    leaving: watch::Sender<bool>,
+    /// It has.
+    left: Notify,
 }
 
 /// Why the key of the synchronisation cannot be used.
@@ -77,6 +81,8 @@ impl Shared {
             counted: Counted::default(),
             gate: Gate::default(),
             wanted: watch::Sender::new(Wanted::default()),
+            leaving: watch::Sender::new(false),
+            left: Notify::new(),
         }))
     }
 
@@ -151,6 +157,14 @@ impl Drop for Running {
 }
 
 impl Control {
+    /// Lets a master tell what it has not told yet, before the director stops. The workers must still answer.
+    pub async fn take_leave(&self) {
+        // Nobody hears it where no master is at work.
+        if self.sync.leaving.send(true).is_ok() {
+            let _ = tokio::time::timeout(AGAIN, self.sync.left.notified()).await;
+        }
+    }
+
     /// Runs the daemons that the rules name. `steering` tells whose clients are whose. Never returns.
     pub async fn synchronise(&self, steering: Steering) {
         let shared = Arc::clone(&self.sync);

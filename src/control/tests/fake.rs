@@ -148,6 +148,7 @@ fn row(at: u32) -> ConnectionRow {
         packets: 1,
         controlled: 0,
         call_id: Default::default(),
+        received: false,
     }
 }
 
