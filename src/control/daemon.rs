@@ -1,5 +1,5 @@
 //! The synchronisation daemons that are to run: one master and one backup at most, as `ipvsadm --start-daemon` wants them
-//! (`ip_vs_sync.c`). Kept, listed and persisted; the messages themselves are not sent yet.
+//! (`ip_vs_sync.c`): kept, listed and persisted. [`super::sync`] runs them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};

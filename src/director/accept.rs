@@ -10,6 +10,7 @@ use crate::destination::{DestId, Destination, Method};
 use crate::director::announce::method;
 use crate::director::family::Family;
 use crate::director::ftp::is_helped;
+use crate::director::supersede::requests_of;
 use crate::director::{Director, Lane};
 use crate::proto::State;
 use crate::service::{Protocol, ServiceKey};
@@ -119,47 +120,20 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     fn new_connection(&mut self, entry: &Entry, ends: Ends<A>, old: Option<ConnId>, now: Tick) -> Accepted {
-        let dest = self.destination_of(
-            entry.mark,
-            entry.protocol,
-            (ends.vip, entry.vport),
-            ends.dest,
-            entry.dport,
-            of(entry.flags),
-        );
-        let flags = match dest {
-            Some(dest) => method(dest.method),
-            None => unbound(entry.flags),
-        };
-        let flags = if entry.flags.contains(Flags::INACTIVE) { flags | ConnFlags::INACTIVE } else { flags };
-        let no_port = entry.flags.contains(Flags::NO_CPORT);
-        let mut new = Connection {
-            caddr: ends.client,
-            cport: entry.cport,
-            vaddr: ends.vip,
-            vport: entry.vport,
-            daddr: ends.dest,
-            dport: entry.dport,
-            protocol: entry.protocol,
-            state: entry.state,
-            flags: if no_port { flags | ConnFlags::NO_CPORT } else { flags } | helped(entry, flags),
-            expires: now,
-            dest: dest.map_or(DestId::NONE, |d| d.id),
-            template: ConnId::NONE,
-            ..Connection::default()
-        };
+        let virtual_end = (ends.vip, entry.vport);
+        let dest =
+            self.destination_of(entry.mark, entry.protocol, virtual_end, ends.dest, entry.dport, is_nat(entry.flags));
+        let mut new = made(entry, ends, dest.map(Arc::as_ref), now);
         let hash = self.tables.connections.hash(new.protocol, new.caddr, new.cport);
         self.supersede(hash, &mut new);
         let Ok(id) = self.tables.connections.insert(hash, new, now) else {
             self.give_back(&new);
             return Accepted::Full;
         };
-        self.tables.portless += u32::from(no_port);
+        self.tables.portless += u32::from(new.flags.contains(ConnFlags::NO_CPORT));
         self.shared.event(Event::Created);
-        if let Some(dest) = dest {
-            self.count_bound(dest, new.flags);
-        }
-        let key = super::supersede::requests_of(&new);
+        dest.into_iter().for_each(|dest| self.count_bound(dest, new.flags));
+        let key = requests_of(&new);
         old.into_iter().for_each(|old| self.replace(hash, old, &key));
         self.tables.told.set(id, Memo { mark: entry.mark, received: true, ..Memo::default() });
         self.settle_connection(id, entry, now);
@@ -310,8 +284,32 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 }
 
+/// The connection that is told of, bound to this destination or to none.
+fn made<A: Family>(entry: &Entry, ends: Ends<A>, dest: Option<&Destination>, now: Tick) -> Connection<A> {
+    let own = dest.map_or_else(|| unbound(entry.flags), |dest| method(dest.method));
+    let flag = |told, own| if entry.flags.contains(told) { own } else { ConnFlags::default() };
+    Connection {
+        caddr: ends.client,
+        cport: entry.cport,
+        vaddr: ends.vip,
+        vport: entry.vport,
+        daddr: ends.dest,
+        dport: entry.dport,
+        protocol: entry.protocol,
+        state: entry.state,
+        flags: own
+            | helped(entry, own)
+            | flag(Flags::INACTIVE, ConnFlags::INACTIVE)
+            | flag(Flags::NO_CPORT, ConnFlags::NO_CPORT),
+        expires: now,
+        dest: dest.map_or(DestId::NONE, |d| d.id),
+        template: ConnId::NONE,
+        ..Connection::default()
+    }
+}
+
 /// Is it NAT by its flags?
-fn of(flags: Flags) -> bool {
+fn is_nat(flags: Flags) -> bool {
     !flags.intersects(Flags::METHOD)
 }
 

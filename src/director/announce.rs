@@ -2,8 +2,12 @@
 //! connection, and then what controls it, is looked at, and told of if it is time. What is to be told is put into a buffer that the
 //! director is given and that is taken from it again; when it is full, that is counted, and nothing waits.
 
+use std::sync::Arc;
+
+use crate::app::sequence::Sequences;
+use crate::app::sip::CallId;
 use crate::conn::{ConnFlags, ConnId, Connection};
-use crate::destination::Method;
+use crate::destination::{Destination, Method};
 use crate::director::family::Family;
 use crate::director::{Core, Director, Lane, Listing, Shared};
 use crate::proto::State;
@@ -199,19 +203,10 @@ impl<A: Family> Lane<'_, A> {
 /// What is told of a connection or template as it is now.
 fn entry<A: Family>(shared: &Shared, snapshot: &Snapshot, connection: &Connection<A>, memo: Memo) -> Entry {
     let template = connection.flags.contains(ConnFlags::TEMPLATE);
-    let dest = snapshot.rules.destination(connection.dest);
-    let mark = dest.and_then(|d| snapshot.rules.service(d.service)).and_then(|service| match service.key {
-        ServiceKey::Mark { mark, .. } => Some(mark),
-        ServiceKey::Address { .. } => None,
-    });
-    let helped = connection.flags.contains(ConnFlags::HELPED) && connection.side != 0;
-    let sequences = helped.then(|| shared.apps.sequences(connection.side));
-    let sequences = sequences.filter(|s| !s.input.is_none() || !s.output.is_none());
-    let named = template && connection.extra != 0;
-    let call =
-        if named { shared.apps.calls.get(connection.side).copied().unwrap_or_default() } else { Default::default() };
-    let method = if template { dest.map_or(ConnFlags::NAT, |d| method(d.method)) } else { connection.flags };
-    let flags = if template { of_template(method) } else { of_connection(connection) };
+    let dest = snapshot.rules.destination(connection.dest).map(Arc::as_ref);
+    let sequences = shifts(shared, connection);
+    let call = call_of(shared, connection);
+    let flags = if template { of_template(dest) } else { of_connection(connection) };
     let flags = flags
         .with(Flags::SYNC, memo.received)
         .with(Flags::TRACKED, snapshot.rules.settings.conntrack)
@@ -228,12 +223,34 @@ fn entry<A: Family>(shared: &Shared, snapshot: &Snapshot, connection: &Connectio
         protocol: connection.protocol,
         state: if assured { State::Assured } else { connection.state },
         flags,
-        mark: mark.unwrap_or(memo.mark),
+        mark: dest.and_then(|dest| mark_of(snapshot, dest)).unwrap_or(memo.mark),
         timeout_secs: connection.timeout / HZ,
         sequences,
-        engine: named.then_some(Engine::Sip),
+        engine: (!call.is_empty()).then_some(Engine::Sip),
         call,
     }
+}
+
+/// The mark of a destination's service, if it is one of a mark.
+fn mark_of(snapshot: &Snapshot, dest: &Destination) -> Option<u32> {
+    match snapshot.rules.service(dest.service)?.key {
+        ServiceKey::Mark { mark, .. } => Some(mark),
+        ServiceKey::Address { .. } => None,
+    }
+}
+
+/// What a helper has shifted, if it has.
+fn shifts<A>(shared: &Shared, connection: &Connection<A>) -> Option<Sequences> {
+    let helped = connection.flags.contains(ConnFlags::HELPED) && connection.side != 0;
+    let sequences = helped.then(|| shared.apps.sequences(connection.side))?;
+    (!sequences.input.is_none() || !sequences.output.is_none()).then_some(sequences)
+}
+
+/// The Call-ID of a template that has one.
+fn call_of<A>(shared: &Shared, connection: &Connection<A>) -> CallId {
+    let named = connection.flags.contains(ConnFlags::TEMPLATE) && connection.extra != 0;
+    let call = if named { shared.apps.calls.get(connection.side) } else { None };
+    call.copied().unwrap_or_default()
 }
 
 /// Flags of a connection of a destination's method.
@@ -259,7 +276,8 @@ fn forwarding(flags: ConnFlags) -> Flags {
 }
 
 /// A template has, as the kernel keeps it, the flags of its destination.
-fn of_template(method: ConnFlags) -> Flags {
+fn of_template(dest: Option<&Destination>) -> Flags {
+    let method = dest.map_or(ConnFlags::NAT, |dest| method(dest.method));
     forwarding(method)
         .with(Flags::TEMPLATE, true)
         .with(Flags::INACTIVE, true)

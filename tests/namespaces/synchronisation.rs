@@ -17,8 +17,8 @@ const RULES: [&str; 7] = [
 /// A message is two seconds old at the most when it leaves.
 const TOLD: Duration = Duration::from_secs(4);
 
-fn daemon(pair: &Pair, at: usize, role: &str) {
-    let line = format!("--start-daemon {role} --mcast-interface twin-inside --syncid 1");
+fn daemon(pair: &Pair, at: usize, role: &str, group: &str) {
+    let line = format!("--start-daemon {role} --mcast-interface twin-inside --mcast-group {group} --syncid 1");
     pair.members[at].director.rules(&[&line]);
 }
 
@@ -36,8 +36,8 @@ fn open_connections_and_their_clients_servers_outlive_their_director() {
         member.director.rules(&RULES);
     }
     pair.await_master(0);
-    daemon(&pair, 0, "master");
-    daemon(&pair, 1, "backup");
+    daemon(&pair, 0, "master", "224.0.0.81");
+    daemon(&pair, 1, "backup", "224.0.0.81");
     let count = CONNECTIONS.to_string();
     let held = pair.client_script("hold.py", &["192.0.2.10", "80", &count]);
     let persistent = pair.client_script("hold.py", &["192.0.2.11", "80", "1"]);
@@ -52,12 +52,14 @@ fn open_connections_and_their_clients_servers_outlive_their_director() {
     assert_eq!(report(persistent.finish()), "1 go on, 0 by another server, 0 are lost");
     let templates = pair.members[1].director.pollvs(&["templates"]);
     assert!(templates.contains("192.0.2.11:80"), "{templates}");
-    // Who comes back as backup learns from the other all that happened since.
-    daemon(&pair, 1, "master");
+    // Who comes back as backup learns from the other all that happened since; this time by a group of IPv6.
     pair.start_director(0);
     pair.members[0].director.rules(&["--stop-daemon master"]);
-    daemon(&pair, 0, "backup");
+    daemon(&pair, 1, "master", "ff05::81");
+    daemon(&pair, 0, "backup", "ff05::81");
     pair.members[0].director.pollvs(&["sync", "--wait-ready", "20"]);
-    let connections = pair.members[0].director.pollvs(&["templates"]);
-    assert!(connections.contains("192.0.2.11:80"), "{connections}");
+    let (state, templates) =
+        (pair.members[0].director.pollvs(&["sync"]), pair.members[0].director.pollvs(&["templates"]));
+    assert!(state.contains("transfers_taken"), "{state}");
+    assert!(templates.contains("192.0.2.11:80"), "{templates}");
 }
