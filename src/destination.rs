@@ -93,6 +93,28 @@ pub enum Tunnel {
     },
 }
 
+/// What tells a tunnel from others to the same address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shim {
+    /// IP in IP.
+    Ipip,
+    /// GRE.
+    Gre,
+    /// GUE to this UDP port.
+    Gue(u16),
+}
+
+impl Tunnel {
+    /// What tells it from others.
+    pub fn shim(self) -> Shim {
+        match self {
+            Self::Ipip => Shim::Ipip,
+            Self::Gre { .. } => Shim::Gre,
+            Self::Gue { port, .. } => Shim::Gue(port),
+        }
+    }
+}
+
 /// One real server of one service. Immutable: an edit makes a new one with the same `id` and `uid`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Destination {

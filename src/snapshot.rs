@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::destination::{DestId, Destination, Method, Tunnel};
+use crate::destination::{DestId, Destination, Method, Shim, Tunnel};
 use crate::family::Address;
 use crate::mark::{Chain, Entrances, Fragment, Header, Marks};
 use crate::network::{AddressSet, Hop, Network};
@@ -50,8 +50,8 @@ pub struct Rules {
     masqueraded: FxHashSet<IpAddr>,
     /// Address and port of the UDP servers under NAT; empty unless a persistence engine lets servers begin.
     callers: FxHashMap<(IpAddr, u16), DestId>,
-    /// Ends of the tunnels of IP in IP and, marked by true, of GRE.
-    tunnels: FxHashMap<IpAddr, bool>,
+    /// The tunnel to an address and, of GUE, UDP port; 0 of others.
+    tunnels: FxHashMap<(IpAddr, u16), Shim>,
 }
 
 impl Rules {
@@ -172,9 +172,9 @@ impl Rules {
         Some((service, dest))
     }
 
-    /// Is that the end of a tunnel of IP in IP, or with `gre` of GRE?
-    pub fn is_tunnel(&self, address: IpAddr, gre: bool) -> bool {
-        self.tunnels.get(&address) == Some(&gre)
+    /// Is that the end of such a tunnel?
+    pub fn is_tunnel(&self, address: IpAddr, shim: Shim) -> bool {
+        self.tunnels.get(&(address, port_of(shim))) == Some(&shim)
     }
 
     /// No service of a family at all: the kernel then takes its hooks out of it, and every packet is the local stack's.
@@ -256,17 +256,20 @@ fn callers(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), DestId
     servers.map(|d| ((d.address, d.port), d.id)).collect()
 }
 
-/// The ends of tunnels; of several of one address the one that was entered last is meant, as the kernel finds it.
-fn tunnels(services: &[Option<Arc<Service>>]) -> FxHashMap<IpAddr, bool> {
+/// The ends of tunnels; of several of one address and port the one that was entered last is meant, as the kernel finds it.
+fn tunnels(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), Shim> {
     let mut all: Vec<_> =
         services.iter().flatten().flat_map(|s| &s.destinations).filter(|d| d.method == Method::Tun).collect();
     all.sort_by_key(|d| d.entered);
-    let plain = |d: &Arc<Destination>| match d.tunnel {
-        Tunnel::Ipip => Some((d.address, false)),
-        Tunnel::Gre { .. } => Some((d.address, true)),
-        Tunnel::Gue { .. } => None,
-    };
-    all.into_iter().filter_map(plain).collect()
+    let shims = all.into_iter().map(|d| (d.address, d.tunnel.shim()));
+    shims.map(|(address, shim)| ((address, port_of(shim)), shim)).collect()
+}
+
+fn port_of(shim: Shim) -> u16 {
+    match shim {
+        Shim::Gue(port) => port,
+        Shim::Ipip | Shim::Gre => 0,
+    }
 }
 
 /// The virtual addresses of these services, by family.

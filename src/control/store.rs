@@ -16,7 +16,7 @@ use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
-use crate::destination::{DestId, Destination, Tunnel};
+use crate::destination::{DestId, Destination};
 use crate::mark::{MarkRules, Marks};
 use crate::network::AddressSet;
 use crate::service::{Service, ServiceId, ServiceKey};
@@ -503,12 +503,7 @@ fn located(service: &Service, address: SocketAddr) -> Result<(usize, &Arc<Destin
 
 /// Are method and tunnel the same, but for checksums?
 fn is_same_way(old: &Destination, spec: &DestinationSpec) -> bool {
-    let kind = |tunnel: Tunnel| match tunnel {
-        Tunnel::Ipip => (0, 0),
-        Tunnel::Gre { .. } => (1, 0),
-        Tunnel::Gue { port, .. } => (2, port),
-    };
-    old.method == spec.method && kind(old.tunnel) == kind(spec.tunnel)
+    old.method == spec.method && old.tunnel.shim() == spec.tunnel.shim()
 }
 
 fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &DestinationSpec) -> Destination {
@@ -562,7 +557,7 @@ pub fn destination_spec(d: &Destination) -> DestinationSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::Method;
+    use crate::destination::{Method, Tunnel};
 
     fn key(port: u16) -> ServiceKey {
         format!("tcp:192.0.2.10:{port}").parse().unwrap()

@@ -5,7 +5,7 @@
 
 use crate::burst::{Kind, Meta};
 use crate::conn::{ConnFlags, ConnId, ReplyKey, RequestKey};
-use crate::destination::DestId;
+use crate::destination::{DestId, Shim};
 use crate::director::family::Family;
 use crate::director::mark::is_delivered;
 use crate::director::parse::L3;
@@ -24,6 +24,9 @@ use crate::stats::{DropReason, Event};
 use crate::verdict::{Cut, Origin, PortId, Verdict};
 use crate::wire::{icmpv4, ipv4};
 
+/// What every way must take under IPv4 (RFC 791).
+const LEAST_MTU: u16 = 68;
+
 /// Where an error comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
@@ -33,6 +36,12 @@ enum Side {
     Server,
     /// The way to a server: it quotes a tunnel's packet.
     Tunnel,
+}
+
+/// Is that where a tunnel of GUE ends, about whose packets the director is told at this address of its own?
+fn is_gue<A: Family>(snapshot: &Snapshot, told: A) -> impl Fn(A, u16) -> bool + '_ {
+    let here = !A::V6 && A::network(snapshot).local.contains(told);
+    move |end, port| here && snapshot.rules.is_tunnel(end.ip(), Shim::Gue(port))
 }
 
 /// Whose side an error comes from.
@@ -60,9 +69,10 @@ impl Director {
     ) -> Result<(), Verdict> {
         let end = L3 + usize::from(message.length);
         let ours = message.protocol == A::ICMP && !self.snapshot.rules.is_empty(A::V6);
-        let quote = if ours { Quote::<A>::read(bytes, message.l4.into(), end) } else { None };
-        let Some(quote) = quote else { return Err(self.core.shared.kernels(&self.snapshot, port, origin)) };
         let (src, dst) = A::addresses(bytes, L3);
+        let is_gue = is_gue(&self.snapshot, dst);
+        let quote = if ours { Quote::<A>::read(bytes, message.l4.into(), end, is_gue) } else { None };
+        let Some(quote) = quote else { return Err(self.core.shared.kernels(&self.snapshot, port, origin)) };
         let header = Header { src, dst, protocol: message.protocol, sport: 0, dport: 0, port };
         let side = side(&self.snapshot, &header, &quote);
         if self.snapshot.rules.stands_by() && side != Side::Server {
@@ -86,15 +96,12 @@ impl<A: Family> Lane<'_, A> {
     /// Judges an ICMP error.
     #[cold]
     pub(super) fn message<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>) -> Verdict {
-        let judged = Quote::read(frame.bytes(), packet.at.l4, packet.at.end).and_then(|quote| {
-            match side(self.snapshot, &packet.header(), &quote) {
-                Side::Client => self.clients_error(frame, packet, &quote),
-                Side::Server if self.snapshot.rules.has_mark_services::<A>() => {
-                    self.forwarded_error(frame, packet, &quote)
-                }
-                Side::Server => self.servers_error(frame, packet, &quote),
-                Side::Tunnel => self.tunnels_error(frame, packet, &quote),
-            }
+        let quote = Quote::read(frame.bytes(), packet.at.l4, packet.at.end, is_gue(self.snapshot, packet.dst));
+        let judged = quote.and_then(|quote| match side(self.snapshot, &packet.header(), &quote) {
+            Side::Client => self.clients_error(frame, packet, &quote),
+            Side::Server if self.snapshot.rules.has_mark_services::<A>() => self.forwarded_error(frame, packet, &quote),
+            Side::Server => self.servers_error(frame, packet, &quote),
+            Side::Tunnel => self.tunnels_error(frame, packet, &quote),
         });
         judged.unwrap_or_else(|| self.shared.kernels(self.snapshot, packet.port, packet.origin))
     }
@@ -276,7 +283,7 @@ impl<A: Family> Lane<'_, A> {
     /// What a router says of a tunnel's packet is told to the client, about the packet inside and from the virtual address. The tunnel
     /// may be any of ours: the kernel does not ask whether it is the connection's.
     fn tunnels_error<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, quote: &Quote<A>) -> Option<Verdict> {
-        let known = |tunnel: &(A, bool)| self.snapshot.rules.is_tunnel(tunnel.0.ip(), tunnel.1);
+        let known = |tunnel: &(A, Shim)| self.snapshot.rules.is_tunnel(tunnel.0.ip(), tunnel.1);
         if !A::network(self.snapshot).local.contains(packet.dst) || !quote.through.as_ref().is_some_and(known) {
             return None;
         }
@@ -294,9 +301,9 @@ impl<A: Family> Lane<'_, A> {
             return Some(self.tell_client(frame, packet, quote, (dest, nat), Fault::Told(kind, code)));
         }
         // As the kernel: told now is what the way took so far; what it takes from now on is told to the next packet that is too long.
-        let before = self.tunnel_mtu(Some(dest), forward::mtu(&path.hop)?, packet.now);
-        self.shared.learn_mtu(dest, mtu, packet.now);
-        let fits = before.saturating_sub(u16::try_from(tun::overhead(path.address?, path.tunnel)).unwrap_or(0));
+        let before = self.shared.learn_mtu(dest, forward::mtu(&path.hop)?, mtu, packet.now);
+        let overhead = u16::try_from(quote.l3.saturating_sub(packet.at.l4 + icmpv4::HEADER_LEN)).ok()?;
+        let fits = if before > LEAST_MTU + overhead { before - overhead } else { before };
         let asks = A::dont_fragment(frame.bytes(), quote.l3);
         asks.then(|| self.tell_client(frame, packet, quote, (dest, nat), Fault::TooBig(fits)))
     }

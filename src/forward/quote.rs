@@ -1,9 +1,10 @@
 //! The packet that an ICMP error quotes (RFC 792, RFC 4443): which flow it is of, and its translation together with the error around
 //! it. The quoted transport checksum is left as it is, as the kernel leaves it.
 
+use crate::destination::Shim;
 use crate::forward::Offsets;
 use crate::packet::{End, Header};
-use crate::wire::{ethernet, gre, icmpv4, icmpv6, ipv4, ipv6, ports, protocol};
+use crate::wire::{ethernet, gre, gue, icmpv4, icmpv6, ipv4, ipv6, ports, protocol, udp};
 
 /// Length of an ICMP header in bytes.
 const ICMP: usize = 8;
@@ -93,13 +94,23 @@ impl Quoting for u128 {
     }
 }
 
-/// Where the packet in a tunnel's packet begins, if it is one. One of GUE looks like any datagram and is taken for that.
-fn inside(bytes: &[u8], protocol: u8, next: usize) -> Option<usize> {
+/// Where the packet of IPv4 in a tunnel's packet begins, and what the tunnel is, if it is one. One of GUE looks like any datagram, but for
+/// `is_gue` of its UDP port. As the kernel reads them (`ipvs_udp_decap`, `ipvs_gre_decap`): of GRE without options but the checksum, of
+/// GUE with any.
+fn inside(bytes: &[u8], protocol: u8, next: usize, is_gue: impl Fn(u16) -> bool) -> Option<(usize, Shim)> {
+    let header = bytes.get(next..)?;
     match protocol {
-        protocol::IPIP => Some(next),
+        protocol::IPIP => Some((next, Shim::Ipip)),
         protocol::GRE => {
-            let gre = gre::Packet::new_checked(bytes.get(next..)?).ok()?;
-            (gre.protocol() == ethernet::ethertype::IPV4).then(|| next + gre.header_len())
+            let gre = gre::Packet::new_checked(header).ok()?;
+            let plain = gre.protocol() == ethernet::ethertype::IPV4 && gre.is_plain();
+            plain.then(|| (next + gre.header_len(), Shim::Gre))
+        }
+        protocol::UDP => {
+            let port = ports::Packet::new_checked(header).ok()?.dst_port();
+            let gue = gue::Packet::new_checked(header.get(udp::HEADER_LEN..)?).ok()?;
+            let plain = is_gue(port) && !gue.is_control() && gue.protocol() == protocol::IPIP;
+            plain.then(|| (next + udp::HEADER_LEN + gue.header_len(), Shim::Gue(port)))
         }
         _ => None,
     }
@@ -122,28 +133,30 @@ pub struct Quote<A> {
     pub l3: usize,
     /// Where its ports are.
     l4: usize,
-    /// The end of the tunnel that it was in, and whether that is one of GRE.
-    pub through: Option<(A, bool)>,
+    /// The end of the tunnel that it was in, and what that is.
+    pub through: Option<(A, Shim)>,
 }
 
 impl<A: Quoting> Quote<A> {
-    /// Reads what the message quotes; `None` when it is no error that follows a connection, or quotes too little.
-    pub fn read(bytes: &[u8], l4: usize, end: usize) -> Option<Self> {
+    /// Reads what the message quotes; `None` when it is no error that follows a connection, or quotes too little. Tunnels of GUE are those
+    /// to an address and port of which `is_gue`.
+    pub fn read(bytes: &[u8], l4: usize, end: usize, is_gue: impl Fn(A, u16) -> bool) -> Option<Self> {
         let bytes = bytes.get(..end)?;
         if !A::follows(*bytes.get(l4)?) {
             return None;
         }
         let outer = l4 + ICMP;
         let (protocol, next) = A::transport(bytes, outer)?;
-        let Some(l3) = inside(bytes, protocol, next).filter(|_| !A::V6) else {
+        let to = A::addresses(bytes, outer).1;
+        let Some((l3, shim)) = inside(bytes, protocol, next, |port| is_gue(to, port)).filter(|_| !A::V6) else {
             return Self::of(bytes, outer, protocol, next, None);
         };
-        let through = (A::addresses(bytes, outer).1, protocol == protocol::GRE);
+        let through = (to, shim);
         let (protocol, l4) = A::transport(bytes, l3)?;
         Self::of(bytes, l3, protocol, l4, Some(through))
     }
 
-    fn of(bytes: &[u8], l3: usize, protocol: u8, l4: usize, through: Option<(A, bool)>) -> Option<Self> {
+    fn of(bytes: &[u8], l3: usize, protocol: u8, l4: usize, through: Option<(A, Shim)>) -> Option<Self> {
         if !matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP) {
             return None;
         }

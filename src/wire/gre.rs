@@ -75,6 +75,12 @@ impl<T: AsRef<[u8]>> Packet<T> {
         self.flags() & CHECKSUM != 0
     }
 
+    /// Tells whether there is no option but the checksum.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.flags() & !CHECKSUM == 0
+    }
+
     /// Returns the payload.
     #[inline]
     pub fn payload(&self) -> &[u8] {
