@@ -17,12 +17,14 @@ pub(super) const LOOPBACK: &str = "ip link set lo up; ip address replace ::1/128
 pub(super) const INTERFACES: &str = "ip link set lo up; ip link add eth0 type veth peer name eth1; \
     ip link set eth0 up; ip link set eth1 up; ip address add 192.0.2.1/24 dev eth0; ip address add 198.51.100.1/24 dev eth1";
 
+/// Where programs are looked for: also where those of root are, which not everybody's PATH names.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 /// Why the tests cannot run here, or should not, if that is so.
 fn obstacle(required: bool) -> Option<String> {
-    let found = |program: &str| {
-        let folders = std::env::var("PATH").unwrap_or_default();
-        folders.split(':').chain(["/usr/sbin", "/sbin"]).any(|folder| Path::new(folder).join(program).exists())
-    };
+    let found = |program: &str| path().split(':').any(|folder| Path::new(folder).join(program).exists());
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return Some("network namespaces need root".to_owned());
     }
@@ -87,6 +89,7 @@ impl Namespace {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.holder.0.id())).arg(program).stdin(Stdio::null());
+        command.env("PATH", path());
         command
     }
 }
