@@ -10,6 +10,7 @@ mod pair;
 mod restart;
 mod rules;
 mod synchronisation;
+mod takeover;
 mod testbed;
 mod traffic;
 mod vrrp;

@@ -1,4 +1,4 @@
-//! Two directors, each with pollvsd and keepalived, on the same networks: config/keepalived as it is shipped.
+//! Two directors, each with pollvsd and keepalived, on the same networks, by the examples of config/keepalived.
 use super::director::Director;
 use super::network::{Network, signal, within};
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/keepalived/keepalived.conf");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/keepalived/");
 const POLLVS: &str = env!("CARGO_BIN_EXE_pollvs");
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/");
 
@@ -257,22 +257,28 @@ fn library() -> PathBuf {
     library
 }
 
-/// The test bed's configuration with a core and addresses of the director's own.
+/// The example, on the test bed's devices, with a core and files of its own. `number` counts from 0.
 fn pollvsd_config(folder: &Path, number: usize) -> String {
-    let text = Network::config(folder, 1).replace("[director]\n", &format!("[director]\ncpus = [{number}]\n"));
+    let text = std::fs::read_to_string(format!("{EXAMPLES}director.toml")).unwrap();
+    let file = |name: &str| folder.join(name).display().to_string();
+    let own = format!("cpus = [{number}]\nsocket = {:?}\nstate = {:?}", file("control.sock"), file("state.json"));
     let host = number + 2;
-    let own = |text: String, twin: &str, addresses: [String; 2]| {
-        let line = format!("twin = \"{twin}\"\n");
-        assert!(text.contains(&line), "{text}");
-        text.replace(&line, &format!("{line}addresses = {addresses:?}\n"))
-    };
-    let text = own(text, "twin-outside", [format!("192.0.2.{host}/24"), format!("2001:db8:1::{host}/64")]);
-    own(text, "twin-inside", [format!("198.51.100.{host}/24"), format!("2001:db8:2::{host}/64")])
+    let changes = [
+        ("workers = 1", format!("workers = 1\n{own}")),
+        ("0000:01:00.0", "net_af_packet_outside,iface=outside".to_owned()),
+        ("0000:01:00.1", "net_af_packet_inside,iface=inside".to_owned()),
+        (".2/24", format!(".{host}/24")),
+        ("::2/64", format!("::{host}/64")),
+    ];
+    changes.into_iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, &to)
+    })
 }
 
 /// The example, which names pollvs where `make install` puts it.
 fn keepalived_config(director: &Director) -> String {
-    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let text = std::fs::read_to_string(format!("{EXAMPLES}keepalived.conf")).unwrap();
     let installed = "/usr/local/sbin/pollvs";
     assert!(text.contains(installed));
     text.replace(installed, &format!("{POLLVS} --socket {}", director.socket().display()))
