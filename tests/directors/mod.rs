@@ -44,6 +44,12 @@ address = "198.51.100.12:80"
 method = "nat"
 "#;
 
+/// A port of the test's own, so that tests that run beside this one are not heard.
+fn port(number: u16) -> u16 {
+    let process = u16::try_from(std::process::id() % 700).unwrap();
+    20_000 + 16 * process + number
+}
+
 /// A director.
 struct Host {
     control: Control,
@@ -211,8 +217,8 @@ fn told(syncid: u8) -> Vec<u8> {
 #[tokio::test]
 async fn a_backup_learns_what_happens_and_goes_on_with_it() {
     let (a, b) = (Host::start("").await, Host::start("").await);
-    b.daemon("backup", 18_848).await;
-    a.daemon("master", 18_848).await;
+    b.daemon("backup", port(0)).await;
+    a.daemon("master", port(0)).await;
     until("the backup has asked", async || b.view().await.ready).await;
     a.open(1..9).await;
     until("it has learnt", async || b.held().await == (8, 8)).await;
@@ -239,13 +245,13 @@ async fn a_director_that_joins_is_told_everything_before_it_is_ready_and_signed_
     let file = folder.path().join("key");
     std::fs::write(&file, "a key of more than sixteen bytes\n").unwrap();
     let signed = format!("[sync]\nkey_file = {:?}\ntransfer_per_second = 40\n", file.display().to_string());
-    for (addition, port) in [("[sync]\ntransfer_per_second = 40\n", 18_850), (signed.as_str(), 18_852)] {
+    for (addition, at) in [("[sync]\ntransfer_per_second = 40\n", port(2)), (signed.as_str(), port(4))] {
         let a = Host::start(addition).await;
         a.open(1..41).await;
-        a.daemon("master", port).await;
+        a.daemon("master", at).await;
         let b = Host::start(addition).await;
         assert!(b.view().await.ready, "no backup runs");
-        b.daemon("backup", port).await;
+        b.daemon("backup", at).await;
         until("it is not ready while it is told", async || {
             let view = b.view().await;
             !view.ready && (1..100).contains(&view.percent)
@@ -269,22 +275,22 @@ async fn what_is_not_to_be_believed_is_dropped_and_counted() {
     let strict = Host::start("[sync]\nsources = [\"192.0.2.0/24\"]").await;
     let signed = Host::start(&format!("[sync]\nkey_file = {:?}", file.display().to_string())).await;
     let open = Host::start("").await;
-    for (host, port) in [(&strict, 18_854), (&signed, 18_855), (&open, 18_856)] {
-        host.daemon("backup", port).await;
+    for (host, at) in [(&strict, port(6)), (&signed, port(7)), (&open, port(8))] {
+        host.daemon("backup", at).await;
     }
     let (socket, _) = stray(0);
     let bad: [(&Host, u16, Vec<u8>, &str); 6] = [
-        (&strict, 18_854, told(5), "foreign"),
-        (&signed, 18_855, told(5), "unsigned"),
-        (&open, 18_856, told(6), "other_group"),
-        (&open, 18_856, told(5)[..40].to_vec(), "malformed"),
-        (&open, 18_856, vec![], "malformed"),
-        (&open, 18_856, [&told(5)[..9], &[99], &told(5)[10..]].concat(), "bad_entry"),
+        (&strict, port(6), told(5), "foreign"),
+        (&signed, port(7), told(5), "unsigned"),
+        (&open, port(8), told(6), "other_group"),
+        (&open, port(8), told(5)[..40].to_vec(), "malformed"),
+        (&open, port(8), vec![], "malformed"),
+        (&open, port(8), [&told(5)[..9], &[99], &told(5)[10..]].concat(), "bad_entry"),
     ];
-    for (host, port, message, counter) in bad {
+    for (host, at, message, counter) in bad {
         let before = host.counted(counter).await;
         until(counter, async || {
-            socket.send_to(&message, ("224.0.0.81", port)).unwrap();
+            socket.send_to(&message, ("224.0.0.81", at)).unwrap();
             host.counted(counter).await > before
         })
         .await;
@@ -293,12 +299,12 @@ async fn what_is_not_to_be_believed_is_dropped_and_counted() {
     let (far, _) = stray(0);
     far.set_multicast_ttl_v4(9).unwrap();
     until("far_away", async || {
-        far.send_to(&told(5), ("224.0.0.81", 18_856)).unwrap();
+        far.send_to(&told(5), ("224.0.0.81", port(8))).unwrap();
         open.counted("far_away").await > 0
     })
     .await;
     until("a good one is taken", async || {
-        socket.send_to(&told(5), ("224.0.0.81", 18_856)).unwrap();
+        socket.send_to(&told(5), ("224.0.0.81", port(8))).unwrap();
         open.held().await == (1, 0)
     })
     .await;
@@ -314,8 +320,8 @@ async fn what_is_not_to_be_believed_is_dropped_and_counted() {
 #[tokio::test]
 async fn a_master_that_stops_tells_what_it_has_not_told_yet() {
     let (a, b) = (Host::start("").await, Host::start("").await);
-    b.daemon("backup", 18_860).await;
-    a.daemon("master", 18_860).await;
+    b.daemon("backup", port(12)).await;
+    a.daemon("master", port(12)).await;
     until("the backup has asked", async || b.view().await.ready).await;
     a.open(1..3).await;
     let began = Instant::now();
@@ -330,7 +336,7 @@ async fn a_master_that_stops_tells_what_it_has_not_told_yet() {
 #[tokio::test]
 async fn nobody_to_learn_from_is_no_reason_to_wait_for_ever_and_a_daemon_that_stops_is_gone() {
     let host = Host::start("").await;
-    host.daemon("backup", 18_858).await;
+    host.daemon("backup", port(10)).await;
     assert!(!host.view().await.ready);
     until("nobody answers", async || host.view().await.ready).await;
     assert!(host.view().await.state.starts_with("no director"));
