@@ -41,6 +41,8 @@ pub struct Rules {
     vips6: AddressSet<u128>,
     /// Has IPv4 a service, has IPv6?
     served: [bool; 2],
+    /// IPv4 has a service of FTP under NAT.
+    tracks: bool,
     standby: bool,
     tells: bool,
     removals: u64,
@@ -69,6 +71,7 @@ impl Rules {
         let masqueraded = nat.map(|d| d.address).collect();
         let callers = callers(&services);
         let tunnels = tunnels(&services);
+        let tracks = tracks(&services);
         let served = [false, true].map(|v6| index.keys().any(|key| key.v6() == v6));
         Self {
             callers,
@@ -76,6 +79,7 @@ impl Rules {
             vips4,
             vips6,
             served,
+            tracks,
             standby: false,
             tells: false,
             removals: 0,
@@ -183,6 +187,12 @@ impl Rules {
         !self.served[usize::from(v6)]
     }
 
+    /// Would the kernel track connections of IPv4, and so put together whatever comes in fragments before anything else sees it? It does
+    /// for FTP under NAT (`ip_vs_register_conntrack`).
+    pub fn tracks(&self) -> bool {
+        self.tracks
+    }
+
     /// Is the address a virtual one?
     #[inline]
     pub fn is_vip4(&self, address: u32) -> bool {
@@ -270,6 +280,12 @@ fn port_of(shim: Shim) -> u16 {
         Shim::Gue(port) => port,
         Shim::Ipip | Shim::Gre => 0,
     }
+}
+
+fn tracks(services: &[Option<Arc<Service>>]) -> bool {
+    const FTP: u16 = 21;
+    let ftp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { port: FTP, address: IpAddr::V4(_), .. });
+    services.iter().flatten().filter(ftp).flat_map(|s| &s.destinations).any(|d| d.method == Method::Nat)
 }
 
 /// The virtual addresses of these services, by family.

@@ -245,7 +245,9 @@ impl<A: Family> Lane<'_, A> {
         let hop = A::hop(self.snapshot, packet.dst);
         let (largest, fixed) = (frame.largest_fragment(), A::dont_fragment(frame.bytes(), packet.at.l3));
         let is_long = forward::mtu(&hop).is_some_and(|mtu| longest(packet, largest) > mtu);
-        if from_wire && fixed && is_long && (A::V6 || largest.is_none()) {
+        let tracked = !A::V6 && self.snapshot.rules.tracks();
+        let fits = largest.is_some_and(|largest| !tracked || forward::mtu(&hop).is_none_or(|mtu| largest <= mtu));
+        if from_wire && fixed && is_long && (A::V6 || !fits) {
             return Some(Verdict::Drop(DropReason::TooBig));
         }
         self.count_error(id, packet, Direction::Output);
@@ -261,7 +263,7 @@ impl<A: Family> Lane<'_, A> {
         };
         let exit = forward::send(frame, &hop);
         Some(match largest {
-            Some(_) if fixed && !A::V6 => Verdict::Drop(DropReason::TooBig),
+            Some(_) if fixed && !A::V6 && !tracked => Verdict::Drop(DropReason::TooBig),
             Some(largest) if A::V6 && packet.length <= largest => forward::verdict(exit),
             Some(largest) => forward::in_pieces(exit, Cut::Listed(most_of_piece::<A>(largest, mtu))),
             None if packet.length > mtu => forward::in_pieces(exit, Cut::AtMost(mtu)),

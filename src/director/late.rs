@@ -45,6 +45,11 @@ impl<A: Family> Lane<'_, A> {
         let (src, dst) = A::addresses(frame.bytes(), L3);
         let Hop::Resolved { port, .. } = A::hop(self.snapshot, src) else { return None };
         let local = A::is_vip(self.snapshot, dst) || A::network(self.snapshot).is_local(dst);
+        // What is put together for tracking is nobody's matter but its receiver's.
+        let tracked = !A::V6 && self.snapshot.rules.tracks();
+        if tracked && !local {
+            return None;
+        }
         let from = if local { dst } else { A::network(self.snapshot).source(src)? };
         // The kernel forwards what is to be forwarded before it puts it together, but in IPv6 after.
         if !local && !A::V6 {

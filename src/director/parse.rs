@@ -145,7 +145,11 @@ impl Director {
         let (protocol, (src, dst)) = (fragment.protocol, A::addresses(bytes, L3));
         let (ports, ipsec) = (has_ports(protocol), matches!(protocol, protocol::AH | protocol::ESP));
         let error = protocol == A::ICMP && origin == Origin::Wire;
-        if origin == Origin::Wire && !A::V6 && self.is_refused::<A>(bytes, &fragment, port) {
+        if origin == Origin::Wire
+            && !A::V6
+            && !self.snapshot.rules.tracks()
+            && self.is_refused::<A>(bytes, &fragment, port)
+        {
             return Err(Verdict::Drop(DropReason::FragmentBad));
         }
         let ours = !self.snapshot.rules.is_empty(A::V6) && (ports || ipsec || error);
@@ -193,7 +197,7 @@ impl Director {
         if origin == Origin::Twin {
             return A::network(&self.snapshot).local.contains(A::addresses(bytes, L3).0);
         }
-        A::ttl(bytes, L3) > 1 && (A::V6 || fits || !A::dont_fragment(bytes, L3))
+        A::ttl(bytes, L3) > 1 && (A::V6 || self.snapshot.rules.tracks() || fits || !A::dont_fragment(bytes, L3))
     }
 
     /// Is the port's own MAC on the frame?

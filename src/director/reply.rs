@@ -138,10 +138,12 @@ impl<A: Family> Lane<'_, A> {
     ) -> Verdict {
         let largest = frame.largest_fragment();
         let fixed = A::dont_fragment(frame.bytes(), packet.at.l3);
-        if fixed && !A::V6 && largest.is_some() {
+        let tracked = !A::V6 && self.snapshot.rules.tracks();
+        if fixed && !A::V6 && !tracked && largest.is_some() {
             return self.refuse_whole_reply(frame, packet, id, virtual_end, mtu);
         }
-        if fixed && longest(&packet, largest) > mtu {
+        let fits = tracked && largest.is_some_and(|largest| largest <= mtu);
+        if fixed && longest(&packet, largest) > mtu && !fits {
             return self.tell_server(frame, packet, Fault::TooBig(mtu), DropReason::TooBig);
         }
         frame.pull(transport_header(packet.at.protocol));

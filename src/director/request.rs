@@ -33,6 +33,8 @@ pub(super) struct Bound<'s, A> {
 pub(super) struct Room {
     pub(super) mtu: u16,
     pub(super) overhead: u16,
+    /// The kernel would know of every fragment that came.
+    pub(super) listed: bool,
 }
 
 impl Room {
@@ -41,11 +43,12 @@ impl Room {
     /// tunnel how it came.
     pub(super) fn cut<A: Family>(self, length: u16, largest: Option<u16>, tunnel: Option<&Path>) -> Option<Cut> {
         let is_long = length.saturating_add(self.overhead) > self.mtu;
+        let joined = if self.listed { Cut::Listed } else { Cut::Joined };
         let to_v6 = tunnel.map_or(A::V6, |path| path.address.is_some_and(|address| address.is_ipv6()));
         match largest {
             None => is_long.then_some(Cut::AtMost(self.mtu)),
-            Some(largest) if !A::V6 && !to_v6 => Some(Cut::Joined(self.mtu.min(largest))),
-            Some(_) if !A::V6 => is_long.then_some(Cut::Joined(self.mtu)),
+            Some(largest) if !A::V6 && !to_v6 => Some(joined(self.mtu.min(largest))),
+            Some(_) if !A::V6 => is_long.then_some(joined(self.mtu)),
             Some(_) if tunnel.is_some() => is_long.then_some(Cut::Listed(self.mtu)),
             Some(largest) => (length > largest).then_some(Cut::Listed(most_of_piece::<A>(largest, self.mtu))),
         }
@@ -204,7 +207,8 @@ impl<'s, A: Family> Lane<'s, A> {
         let overhead =
             if tunnelled { bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel)) } else { 0 };
         if usize::from(packet.length) + overhead > usize::from(mtu) || frame.largest_fragment().is_some() {
-            let room = Room { mtu, overhead: u16::try_from(overhead).unwrap_or(u16::MAX) };
+            let overhead = u16::try_from(overhead).unwrap_or(u16::MAX);
+            let room = Room { mtu, overhead, listed: self.snapshot.rules.tracks() };
             return Err(aside(self.deliver_in_pieces(frame, aside(*packet), aside(*bound), hop, room)));
         }
         self.translate_and_send(frame, packet, bound, hop)
@@ -213,12 +217,13 @@ impl<'s, A: Family> Lane<'s, A> {
     /// What the way takes, and through which tunnel it leads, if any.
     pub(super) fn room<'b>(&mut self, bound: &Bound<'b, A>, hop: &Hop, now: Tick) -> (Room, Option<&'b Path>) {
         let mtu = forward::mtu(hop).unwrap_or(u16::MAX);
+        let listed = self.snapshot.rules.tracks();
         if !bound.flags.contains(ConnFlags::TUN) {
-            return (Room { mtu, overhead: 0 }, None);
+            return (Room { mtu, overhead: 0, listed }, None);
         }
         let overhead = bound.path.address.map_or(0, |to| tun::overhead(to, bound.path.tunnel));
         let overhead = u16::try_from(overhead).unwrap_or(u16::MAX);
-        (Room { mtu: self.tunnel_mtu(bound.dest, mtu, now), overhead }, Some(bound.path))
+        (Room { mtu: self.tunnel_mtu(bound.dest, mtu, now), overhead, listed }, Some(bound.path))
     }
 
     /// Does to the packet what the connection's method is.

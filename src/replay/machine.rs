@@ -181,8 +181,9 @@ impl Machine {
         {
             return self.carry_out(&frame, Verdict::Pass(port));
         }
+        let tracked = self.director.snapshot().rules.tracks();
         let Some(datagram) = self.passed.take(frame, self.now) else { return Vec::new() };
-        let acts = self.stack.receive_whole(&datagram, port, &self.network, self.now);
+        let acts = self.stack.receive_whole(&datagram, port, &self.network, tracked, self.now);
         self.passed.give_back(datagram);
         acts
     }
@@ -213,8 +214,9 @@ impl Machine {
 
     /// Carries out the verdict on a packet that came in fragments.
     fn carry_out_whole(&mut self, datagram: &Datagram, verdict: Verdict) -> Vec<Act> {
+        let tracked = self.director.snapshot().rules.tracks();
         match verdict {
-            Verdict::Pass(port) => self.stack.receive_whole(datagram, port, &self.network, self.now),
+            Verdict::Pass(port) => self.stack.receive_whole(datagram, port, &self.network, tracked, self.now),
             Verdict::Fragment(port, to, cut) => self.fragment(datagram.bytes(), cut, datagram.parts(cut), port, to),
             _ => self.carry_out(datagram, verdict),
         }

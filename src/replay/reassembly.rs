@@ -65,7 +65,7 @@ impl Reassembly {
     }
 }
 
-/// What is to be forwarded must first pass for itself: its TTL, and its length if it has DF.
+/// What is to be forwarded must first pass for itself: its TTL, and its length if it has DF; unless connections are tracked.
 fn wants4(ip: &ipv4::Packet<&[u8]>, rules: &Rules, network: &Network) -> bool {
     let mtu = match network.hop(ip.dst().into()) {
         Hop::Local => return true,
@@ -73,5 +73,8 @@ fn wants4(ip: &ipv4::Packet<&[u8]>, rules: &Rules, network: &Network) -> bool {
         Hop::Kernel | Hop::Unreachable => return false,
     };
     let known = matches!(ip.protocol(), protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP);
+    if rules.tracks() {
+        return true;
+    }
     !rules.is_empty(false) && known && ip.ttl() > 1 && (ip.total_len() <= mtu || !ip.dont_fragment())
 }

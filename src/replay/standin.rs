@@ -73,12 +73,14 @@ impl StandIn {
         work.acts
     }
 
-    /// Takes a datagram that was put together: forwards it as `ip_fragment` and `ip6_fragment` would, or keeps it.
+    /// Takes a datagram that was put together: forwards it as `ip_fragment` and `ip6_fragment` would, or keeps it. One that was put together
+    /// to be tracked may have DF.
     pub(crate) fn receive_whole(
         &mut self,
         whole: &Datagram,
         port: PortId,
         network: &Network,
+        tracked: bool,
         now: Instant,
     ) -> Vec<Act> {
         let packet = whole.bytes().get(ethernet::HEADER_LEN..).unwrap_or_default();
@@ -86,7 +88,7 @@ impl StandIn {
         let mut work = Work { stack: self, network, now, acts: Vec::new() };
         match packet.first().map(|byte| byte >> 4) {
             Some(6) => work.whole6(whole, packet, largest, port),
-            _ => work.whole4(whole, packet, largest, port),
+            _ => work.whole4(whole, packet, (largest, tracked), port),
         }
         work.acts
     }
@@ -186,12 +188,16 @@ impl Work<'_> {
 
     // Datagrams that were put together.
 
-    fn whole4(&mut self, whole: &Datagram, bytes: &[u8], largest: u16, port: PortId) {
+    fn whole4(&mut self, whole: &Datagram, bytes: &[u8], (largest, tracked): (u16, bool), port: PortId) {
         let Ok(packet) = ipv4::Packet::new_checked(bytes) else { return };
-        let Some(mtu) = self.way(packet.dst().into()) else { return self.frame(whole.bytes(), port) };
+        let way = self.way(packet.dst().into()).filter(|_| packet.ttl() > 1);
+        let Some(mtu) = way else { return self.frame(whole.bytes(), port) };
+        if tracked && packet.dont_fragment() && packet.total_len() > mtu && largest > mtu {
+            return self.frame(whole.bytes(), port);
+        }
         let mut forwarded = whole.bytes().to_vec();
         ipv4::Packet::new_unchecked(&mut forwarded[ethernet::HEADER_LEN..]).decrement_ttl();
-        if packet.dont_fragment() {
+        if packet.dont_fragment() && !tracked {
             // However short it is: a datagram put together with DF is not to be cut again.
             return self.error4(&forwarded[ethernet::HEADER_LEN..], (3, 4), u32::from(mtu), None);
         }
