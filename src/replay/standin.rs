@@ -3,7 +3,6 @@
 //! and 4861, with Linux's defaults where these leave a choice.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use crate::addr::MacAddr;
 use crate::forward::tun;
@@ -11,14 +10,14 @@ use crate::fragments::{self, Datagram};
 use crate::frame::Frame;
 use crate::network::{Hop, Network, Target};
 use crate::replay::build;
-use crate::time::Instant;
+use crate::time::{self, HZ, Instant, Tick};
 use crate::verdict::{Cut, PortId};
 use crate::wire::ethernet::{self, ethertype};
 use crate::wire::tcp::{self, TcpFlags};
 use crate::wire::{arp, icmpv4, icmpv6, ipv4, ipv6, protocol, udp};
 
-/// Time from one question for a neighbour to the next: a second, as the kernel's timer wheel has it at 100 Hz.
-const RETRANSMIT: Duration = Duration::from_millis(1040);
+/// Time from one question for a neighbour to the next, in ticks: a second, as late as the kernel's timer wheel has it.
+const RETRANSMIT: u32 = HZ;
 /// Questions for a neighbour before it is given up.
 const QUESTIONS: u32 = 3;
 /// Packets that wait for one neighbour.
@@ -46,7 +45,7 @@ struct Query {
     port: PortId,
     neighbour: IpAddr,
     asked: u32,
-    again: Instant,
+    again: Tick,
     packets: Vec<Vec<u8>>,
 }
 
@@ -124,10 +123,11 @@ impl StandIn {
 
     /// Does what is due: asks again, gives up.
     pub(crate) fn tick(&mut self, network: &Network, now: Instant) -> Vec<Act> {
-        if self.queries.iter().all(|q| now < q.again) {
+        if !self.queries.iter().any(|q| q.again.reached(now.tick())) {
             return Vec::new();
         }
-        let (due, rest): (Vec<_>, _) = std::mem::take(&mut self.queries).into_iter().partition(|q| q.again <= now);
+        let (due, rest): (Vec<_>, _) =
+            std::mem::take(&mut self.queries).into_iter().partition(|q| q.again.reached(now.tick()));
         self.queries = rest;
         let mut work = Work { stack: self, network, now, acts: Vec::new() };
         // Timers of one tick go off in the reverse of the order that they were set in.
@@ -242,8 +242,13 @@ impl Work<'_> {
             return;
         }
         self.ask(port, neighbour, &frame);
-        let again = self.now + RETRANSMIT;
+        let again = self.later();
         self.stack.queries.push(Query { port, neighbour, asked: 1, again, packets: vec![frame] });
+    }
+
+    /// When to ask again.
+    fn later(&self) -> Tick {
+        time::fires(self.now.tick().plus(RETRANSMIT), RETRANSMIT)
     }
 
     fn ask_again(&mut self, mut query: Query) {
@@ -251,7 +256,7 @@ impl Work<'_> {
             let first = query.packets.first().cloned().unwrap_or_default();
             self.ask(query.port, query.neighbour, &first);
             query.asked += 1;
-            query.again = self.now + RETRANSMIT;
+            query.again = self.later();
             self.stack.queries.push(query);
             return;
         }
@@ -523,6 +528,8 @@ const ADVERTISEMENT: u8 = 136;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::replay::topology::Topology;
     use crate::wire::sample::{self, Sample, at};
     use crate::wire::show::{self, Ident};
@@ -598,7 +605,7 @@ mod tests {
         let asks = "02:00:00:00:00:02>ff:ff:ff:ff:ff:ff ARP who-has 198.51.100.77 tell 198.51.100.1";
         let mut told = stack.receive(&to_nobody.frame(), OUTSIDE, &network, Instant(0));
         for second in 1..6 {
-            told.extend(stack.tick(&network, Instant(0) + RETRANSMIT * second));
+            told.extend(stack.tick(&network, Instant(0) + Duration::from_millis(1040) * second));
         }
         let told: Vec<String> = told.iter().map(|act| sent(act).1).collect();
         assert_eq!(told[..3], [asks; 3]);
