@@ -3,6 +3,7 @@
 
 use crate::burst::{Kind, Meta, Slot};
 use crate::director::family::Family;
+use crate::director::request::transport_header;
 use crate::director::{Director, Tables, aside};
 use crate::fragments;
 use crate::frame::Frame;
@@ -75,10 +76,18 @@ impl Director {
     #[cold]
     fn identify_alone(&mut self, bytes: &[u8], port: PortId, origin: Origin, meta: &mut Meta) -> Result<(), Verdict> {
         let seen = look_alone(bytes);
-        if matches!(seen, Seen::Flow(_)) && !self.snapshot.rules.is_empty(true) && self.is_dead_stub(bytes) {
+        let portless = matches!(seen, Seen::Kernel) && self.is_portless(bytes);
+        let dead = portless || matches!(seen, Seen::Flow(_)) && self.is_dead_stub(bytes);
+        if dead && !self.snapshot.rules.is_empty(true) {
             return Err(Verdict::Drop(DropReason::FragmentBad));
         }
         self.classify::<u128>(seen, bytes, port, origin, [Kind::Request6, Kind::Reply6], meta)
+    }
+
+    /// Has a first fragment to a virtual address not even the ports?
+    fn is_portless(&self, bytes: &[u8]) -> bool {
+        let (_, dst) = <u128 as crate::packet::Header>::addresses(bytes, L3);
+        u128::is_vip(&self.snapshot, dst) && fragments::is_stub(bytes.get(L3..).unwrap_or_default())
     }
 
     /// Has a fragment of IPv6 to the director itself, and to no virtual address, only a part of the transport header? IPVS drops it there.
@@ -308,8 +317,8 @@ fn look_alone(bytes: &[u8]) -> Seen {
 }
 
 fn first_alone(bytes: &[u8], fragment: Meta, payload: &[u8]) -> Seen {
-    let Some(&[s0, s1, d0, d1]) = payload.first_chunk() else { return Seen::Broken(DropReason::FragmentBad) };
-    if fragments::is_stub(bytes.get(L3..).unwrap_or_default()) {
+    let Some(&[s0, s1, d0, d1]) = payload.first_chunk() else { return Seen::Kernel };
+    if payload.len() < transport_header(fragment.protocol) {
         let (sport, dport) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
         return Seen::Flow(Meta { sport, dport, ..fragment });
     }
