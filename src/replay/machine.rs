@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::addr::MacAddr;
 use crate::burst::Burst;
 use crate::control::statistics::{Counted, Meter, Statistics};
 use crate::control::store::{self, Store};
@@ -225,6 +226,8 @@ impl Machine {
     /// Carries out the verdict on a packet that came whole.
     fn carry_out<F: Frame>(&mut self, frame: &F, verdict: Verdict) -> Vec<Act> {
         match verdict {
+            // What the stack told itself, an error, has nobody to read it if it is about no connection.
+            Verdict::Transmit(_) if frame.bytes().starts_with(&MacAddr::default().0) => Vec::new(),
             Verdict::Transmit(port) => {
                 self.sent.push((port, frame.bytes().to_vec()));
                 Vec::new()

@@ -484,7 +484,10 @@ impl Work<'_> {
             return;
         }
         let dst = packet.src();
-        let Some(src) = src.or_else(|| self.network.v6.source(dst.to_bits()).map(Into::into)) else { return };
+        // What was for an address of the director's own is answered by that, even when it was on its way to somebody else.
+        let own = Some(packet.dst()).filter(|to| self.is_local((*to).into()));
+        let on_way = || self.network.v6.source(dst.to_bits()).map(Into::into);
+        let Some(src) = src.or(own).or_else(on_way) else { return };
         let quoted = &bytes[..bytes.len().min(MOST_V6 - ipv6::HEADER_LEN - icmpv6::HEADER_LEN)];
         let message = build::icmp6(src, dst, error, rest.to_be_bytes(), quoted);
         self.output(&build::v6(src, dst, protocol::ICMPV6, 64, &message), dst.into());
