@@ -11,7 +11,7 @@ use crate::mark::{Fragment, Header};
 use crate::proto::segment::Segment;
 use crate::stats::{DropReason, Event};
 use crate::verdict::{Origin, PortId, Verdict};
-use crate::wire::{WireError, ethernet, icmpv6, ipv4, ipv6, protocol, sctp, tcp, udp};
+use crate::wire::{WireError, ethernet, icmpv6, ipv4, ipv4_options, ipv6, protocol, sctp, tcp, udp};
 
 /// Offset of the IP header: frames with a VLAN tag are the kernel's.
 pub(super) const L3: usize = crate::forward::ETHERNET;
@@ -268,6 +268,8 @@ fn look4_plain(bytes: &[u8], ip: ipv4::Packet<&[u8; ipv4::HEADER_LEN]>, availabl
 #[cold]
 fn look4_optioned(bytes: &[u8], packet: &[u8]) -> Seen {
     match ipv4::Packet::new_checked(packet) {
+        // Whether a sender may prescribe the way is the kernel's to decide, and what is wrong its to answer.
+        Ok(ip) if ip.is_intact() && ipv4_options::source_routed(ip.options()) != Ok(false) => Seen::Kernel,
         Ok(ip) => judge4(bytes, ip, ip.header_len()),
         Err(error) => Seen::Broken(broken(error)),
     }

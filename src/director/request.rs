@@ -331,7 +331,7 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// Answers a packet of a connection. Under DR and TUN the error, which has the virtual address as its source, counts as a packet
-    /// from the server; under NAT too, if such a connection was just replaced and has not ended yet.
+    /// from the server; so it does of others, if such a connection of the client was just ended and is still there until the next tick.
     #[cold]
     fn refuse_bound<F: Frame>(
         &mut self,
@@ -341,9 +341,35 @@ impl<'s, A: Family> Lane<'s, A> {
         fault: Fault,
         reason: DropReason,
     ) -> Verdict {
+        if bound.flags.contains(ConnFlags::NAT) {
+            return self.refuse_unbound(frame, packet, fault, reason);
+        }
+        self.refuse_for(frame, packet, fault, reason, bound.dest)
+    }
+
+    /// Answers a packet of no connection, or of one under NAT.
+    #[cold]
+    pub(super) fn refuse_unbound<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: Packet<A>,
+        fault: Fault,
+        reason: DropReason,
+    ) -> Verdict {
+        let before = self.replaced(packet.hash, &request_key(&packet));
+        self.refuse_for(frame, packet, fault, reason, before)
+    }
+
+    /// Answers a packet, counting the answer as a packet from this server.
+    fn refuse_for<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: Packet<A>,
+        fault: Fault,
+        reason: DropReason,
+        dest: Option<DestId>,
+    ) -> Verdict {
         let verdict = self.refuse(frame, packet, fault, reason);
-        let nat = bound.flags.contains(ConnFlags::NAT);
-        let dest = if nat { self.replaced(packet.hash, &request_key(&packet)) } else { bound.dest };
         if let (Some(dest), Verdict::Transmit(_) | Verdict::Hold(..)) = (dest, verdict) {
             self.count_out(dest, frame.bytes().len().saturating_sub(packet.at.l3));
         }

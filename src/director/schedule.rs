@@ -69,7 +69,7 @@ impl<'s, A: Family> Lane<'s, A> {
             Some(choice) => self.open(frame, packet, service, &choice),
             None if self.is_bypassed(packet, service) => self.open_bypass(frame, packet, service),
             None if of_data => self.shared.kernels(snapshot, packet.port, packet.origin),
-            None => self.refuse(frame, *packet, Fault::PortUnreachable, DropReason::NoDestination),
+            None => self.refuse_unbound(frame, *packet, Fault::PortUnreachable, DropReason::NoDestination),
         }
     }
 

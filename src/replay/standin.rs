@@ -14,7 +14,7 @@ use crate::time::{self, HZ, Instant, Tick};
 use crate::verdict::{Cut, PortId};
 use crate::wire::ethernet::{self, ethertype};
 use crate::wire::tcp::{self, TcpFlags};
-use crate::wire::{arp, icmpv4, icmpv6, ipv4, ipv6, protocol, udp};
+use crate::wire::{arp, icmpv4, icmpv6, ipv4, ipv4_options, ipv6, protocol, udp};
 
 /// Time from one question for a neighbour to the next, in ticks: a second, as late as the kernel's timer wheel has it.
 const RETRANSMIT: u32 = HZ;
@@ -320,6 +320,16 @@ impl Work<'_> {
             return;
         }
         let bytes = &bytes[..usize::from(packet.total_len())];
+        match ipv4_options::source_routed(packet.options()) {
+            Ok(false) => {}
+            // Linux takes no prescribed ways (`accept_source_route`).
+            Ok(true) => return,
+            Err(wrong) => {
+                let at = u32::try_from(ipv4::HEADER_LEN + wrong).unwrap_or_default();
+                let src = Some(packet.dst()).filter(|own| self.is_local((*own).into()));
+                return self.error4(bytes, (12, 0), at << 24, src);
+            }
+        }
         if self.is_local(packet.dst().into()) { self.local4(bytes) } else { self.forward4(bytes) }
     }
 

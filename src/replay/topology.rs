@@ -247,9 +247,10 @@ impl Topology {
         self.neighbours.push((port, address, mac));
     }
 
-    /// The address that the director uses on a link.
+    /// The address that the director uses on a link: the first of IPv4, the newest of IPv6.
     fn source(&self, port: PortId, v6: bool) -> Option<IpAddr> {
-        self.addresses.iter().find(|a| a.2 == port && a.0.is_ipv6() == v6).map(|a| a.0)
+        let mut fit = self.addresses.iter().filter(|a| a.2 == port && a.0.is_ipv6() == v6).map(|a| a.0);
+        if v6 { fit.next_back() } else { fit.next() }
     }
 
     /// What the data path needs of it.

@@ -11,6 +11,7 @@ pub mod gue;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv4_options;
 pub mod ipv6;
 pub mod ports;
 pub mod sample;
