@@ -195,13 +195,13 @@ impl Statistics {
         self.all.estimate();
     }
 
-    /// Shows zero from here on: everything, or one service and its destinations.
+    /// Shows zero from here on: everything, or one service and its destinations; not those removed, which may return.
     pub fn zero(&mut self, service_uid: Option<u64>) {
         let chosen = |uid: u64| service_uid.is_none_or(|s| s == uid);
         if service_uid.is_none() {
             self.all.zero();
         }
-        self.destinations.values_mut().filter(|e| chosen(e.service_uid)).for_each(|e| e.meter.zero());
+        self.destinations.values_mut().filter(|e| e.listed && chosen(e.service_uid)).for_each(|e| e.meter.zero());
         self.services.iter_mut().filter(|(uid, _)| chosen(**uid)).for_each(|(_, m)| m.zero());
     }
 
