@@ -21,6 +21,7 @@ pub mod state;
 pub mod statistics;
 pub mod store;
 pub mod sync;
+pub mod trash;
 mod view;
 
 use std::net::IpAddr;
@@ -36,6 +37,7 @@ use crate::control::request::Request;
 use crate::control::state::{Keeper, State, StateError};
 use crate::control::statistics::{Counted, INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
+use crate::control::trash::{Removed, Trash};
 use crate::mailbox::{DestinationRow, Silent, Workers};
 use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
@@ -119,6 +121,9 @@ struct Inner {
     sync: Arc<sync::Shared>,
     draining: bool,
     started: Instant,
+    trash: Trash,
+    /// When removed destinations were last looked at.
+    emptied: Instant,
 }
 
 impl std::fmt::Debug for Inner {
@@ -155,6 +160,8 @@ impl Control {
             sync,
             draining: false,
             started: Instant::now(),
+            trash: Trash::default(),
+            emptied: Instant::now(),
         })
     }
 
@@ -423,10 +430,16 @@ impl Inner {
         if self.store.settings().run_estimation {
             self.statistics.estimate();
         }
-        if self.store.has_removed() {
+        let scarce = self.store.is_crowded();
+        if self.store.has_removed() && (scarce || self.emptied.elapsed() >= trash::INTERVAL) {
+            self.emptied = Instant::now();
             let totals = &self.totals;
-            let used = |id: crate::destination::DestId| totals.get(id.index()).is_none_or(Totals::in_use);
-            if self.store.forget_unused(used) > 0 {
+            let in_use = |id: crate::destination::DestId| totals.get(id.index()).is_none_or(Totals::in_use);
+            let removed = self.store.counted().filter(|(d, _)| !d.available);
+            let removed: Vec<_> =
+                removed.map(|(d, _)| Removed { id: d.id, uid: d.uid, in_use: in_use(d.id) }).collect();
+            let gone = self.trash.look(&removed, scarce);
+            if self.store.forget_unused(|id| !gone.contains(&id)) > 0 {
                 self.publish().await?;
             }
         }

@@ -419,6 +419,12 @@ impl Store {
         forgotten
     }
 
+    /// Is half of the room for destinations taken, removed ones among them?
+    pub fn is_crowded(&self) -> bool {
+        self.destinations.len() > self.limits.destinations / 2
+            && self.destinations.iter().flatten().count() > self.limits.destinations / 2
+    }
+
     /// Are there removed destinations that wait to be forgotten?
     pub fn has_removed(&self) -> bool {
         !self.removed.is_empty()

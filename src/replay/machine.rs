@@ -1,7 +1,7 @@
 //! The director as a machine with a virtual clock: rules in a store, one worker's pure core, the stand-in for the kernel behind it,
 //! counters copied every two seconds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use crate::addr::MacAddr;
 use crate::burst::Burst;
 use crate::control::statistics::{Counted, Meter, Statistics};
 use crate::control::store::{self, Store};
+use crate::control::trash::{self, Removed, Trash};
 use crate::destination::Destination;
 use crate::director::{Director, Limits};
 use crate::fragments::{Datagram, Fragments};
@@ -26,7 +27,7 @@ use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::stats::Traffic;
 use crate::steering::Steering;
-use crate::time::{Instant, NANOS_PER_TICK};
+use crate::time::{HZ, Instant, NANOS_PER_TICK};
 use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
 
 /// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
@@ -36,9 +37,7 @@ const BEFORE_SETUP: u64 = 2_540_370_000;
 /// Ticks between two copies of the counters: two seconds as the kernel's timer wheel has them at 100 Hz.
 const ESTIMATION: u64 = 208;
 /// Ticks between two looks at removed destinations.
-const TRASH: u64 = 6000;
-/// Looks that a removed destination without connections survives.
-const LOOKS: u8 = 3;
+const TRASH: u64 = trash::INTERVAL.as_secs() * HZ as u64;
 /// Keys the hashes.
 const SEED: u64 = 0x706f_6c6c_7673;
 /// Sizes of the tables: enough for any recording.
@@ -76,8 +75,7 @@ pub(crate) struct Machine {
     pub(super) all: Meter,
     /// Traffic of forgotten destinations.
     forgotten: Traffic,
-    /// Looks at removed destinations without connections, by uid.
-    idle: HashMap<u64, u8>,
+    trash: Trash,
 }
 
 impl Machine {
@@ -104,7 +102,7 @@ impl Machine {
             statistics: Statistics::default(),
             all: Meter::default(),
             forgotten: Traffic::default(),
-            idle: HashMap::new(),
+            trash: Trash::default(),
         };
         machine.network_changed();
         machine
@@ -362,8 +360,7 @@ impl Machine {
         total
     }
 
-    /// Forgets removed destinations that nothing has referred to for two minutes, no connection and no scheduler
-    /// (`ip_vs_dest_trash_expire`).
+    /// Forgets removed destinations that nothing has referred to for two minutes.
     fn empty_trash(&mut self) {
         self.absorb();
         let now = self.now;
@@ -372,18 +369,10 @@ impl Machine {
             .store
             .counted()
             .filter(|(d, _)| !d.available)
-            .map(|(d, _)| (d.id, d.uid, director.refers_to(d, now)))
+            .map(|(d, _)| Removed { id: d.id, uid: d.uid, in_use: director.refers_to(d, now) })
             .collect();
-        self.idle.retain(|idle, _| removed.iter().any(|(_, uid, _)| uid == idle));
-        let mut gone = Vec::new();
-        for (id, uid, used) in removed {
-            let looks = self.idle.entry(uid).or_default();
-            *looks = if used { 0 } else { *looks + 1 };
-            if *looks >= LOOKS {
-                self.forgotten += self.director.traffic(id);
-                gone.push(id);
-            }
-        }
+        let gone = self.trash.look(&removed, false);
+        gone.iter().for_each(|id| self.forgotten += self.director.traffic(*id));
         if self.store.forget_unused(|id| !gone.contains(&id)) > 0 {
             self.rules_changed();
         }
