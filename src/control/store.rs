@@ -421,8 +421,7 @@ impl Store {
 
     /// Is half of the room for destinations taken, removed ones among them?
     pub fn is_crowded(&self) -> bool {
-        self.destinations.len() > self.limits.destinations / 2
-            && self.destinations.iter().flatten().count() > self.limits.destinations / 2
+        self.destinations.iter().count() > self.limits.destinations / 2
     }
 
     /// Are there removed destinations that wait to be forgotten?
