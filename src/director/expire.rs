@@ -25,7 +25,7 @@ impl<A: Family> Lane<'_, A> {
         if self.owes_looks() {
             self.thin_out(now, budget);
         }
-        if self.sweeps() {
+        if self.sweeps() && self.may_sweep(now) {
             self.sweep(budget);
         }
         while let Some(id) = self.tables.templates.due(now, budget) {

@@ -5,17 +5,23 @@ use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::destination::DestId;
 use crate::director::Lane;
 use crate::director::family::Family;
+use crate::time::Tick;
 
 /// How far a walk has come, in one family.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Walk {
     connections: u32,
     templates: u32,
+    /// When it begins, once that is known.
+    begins: Option<Tick>,
 }
+
+/// Ticks from the first look after a removal to the walk: the kernel puts it off by one, and its timers are never early.
+const PUT_OFF: u32 = 1;
 
 impl Walk {
     /// Nothing left to walk.
-    pub(super) const DONE: Self = Self { connections: u32::MAX, templates: u32::MAX };
+    pub(super) const DONE: Self = Self { connections: u32::MAX, templates: u32::MAX, begins: None };
 
     /// Is it over?
     #[inline]
@@ -29,6 +35,12 @@ impl<A: Family> Lane<'_, A> {
     #[inline]
     pub(super) fn sweeps(&self) -> bool {
         !self.shared.walks[usize::from(A::V6)].is_done()
+    }
+
+    /// Has the time for the walk come?
+    pub(super) fn may_sweep(&mut self, now: Tick) -> bool {
+        let walk = &mut self.shared.walks[usize::from(A::V6)];
+        walk.begins.get_or_insert(now.plus(PUT_OFF)).reached(now)
     }
 
     /// Ends what belongs to removed destinations, each look costing one of the budget. Connections first: templates go when nothing
