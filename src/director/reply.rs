@@ -59,12 +59,14 @@ impl<A: Family> Lane<'_, A> {
         self.shared.kernels(self.snapshot, packet.port, packet.origin)
     }
 
-    /// Is a real server to be told that its packet belongs to no connection (`nat_icmp_send`)? Not of a RST or ABORT.
+    /// Is a real server to be told that its packet belongs to no connection (`nat_icmp_send`)? Not of a RST or ABORT, nor of what would
+    /// not be forwarded.
     fn is_told<F: Frame>(&self, frame: &F, packet: &Packet<A>) -> bool {
         let rules = &self.snapshot.rules;
         rules.is_server(packet.at.protocol, packet.src.ip(), packet.sport)
             && !packet.segment.resets()
             && A::ttl(frame.bytes(), packet.at.l3) > 1
+            && self.fits(frame, packet, &A::hop(self.snapshot, packet.dst))
     }
 
     /// The director itself answers a client of a DR or TUN service ("local node"): its packet moves the connection on.

@@ -27,7 +27,7 @@ use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::stats::Traffic;
 use crate::steering::Steering;
-use crate::time::{HZ, Instant, NANOS_PER_TICK};
+use crate::time::{self, HZ, Instant, NANOS_PER_TICK, Tick};
 use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
 
 /// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
@@ -37,7 +37,7 @@ const BEFORE_SETUP: u64 = 2_540_370_000;
 /// Ticks between two copies of the counters: two seconds as the kernel's timer wheel has them at 100 Hz.
 const ESTIMATION: u64 = 208;
 /// Ticks between two looks at removed destinations.
-const TRASH: u64 = trash::INTERVAL.as_secs() * HZ as u64;
+const TRASH: u32 = trash::INTERVAL.as_secs() as u32 * HZ;
 /// Keys the hashes.
 const SEED: u64 = 0x706f_6c6c_7673;
 /// Sizes of the tables: enough for any recording.
@@ -76,6 +76,8 @@ pub(crate) struct Machine {
     /// Traffic of forgotten destinations.
     forgotten: Traffic,
     trash: Trash,
+    /// When removed destinations are looked at next: the kernel's timer starts with the first of them.
+    look: Option<Tick>,
 }
 
 impl Machine {
@@ -103,6 +105,7 @@ impl Machine {
             all: Meter::default(),
             forgotten: Traffic::default(),
             trash: Trash::default(),
+            look: None,
         };
         machine.network_changed();
         machine
@@ -111,6 +114,7 @@ impl Machine {
     /// Puts the rules in force.
     pub(crate) fn rules_changed(&mut self) {
         self.version += 1;
+        self.await_look();
         let snapshot = Snapshot::new(self.version, self.store.rules(), Arc::clone(&self.network));
         self.passed.rules_changed(&snapshot.rules, self.store.counted().map(|(d, _)| d.address));
         drop(self.director.apply(Arc::new(snapshot)));
@@ -311,8 +315,10 @@ impl Machine {
         if tick.is_multiple_of(ESTIMATION) {
             self.estimate();
         }
-        if tick.is_multiple_of(TRASH) {
+        if self.look.is_some_and(|look| look.reached(self.now.tick())) {
             self.empty_trash();
+            self.look = None;
+            self.await_look();
         }
     }
 
@@ -358,6 +364,13 @@ impl Machine {
         let mut total = self.forgotten;
         self.store.counted().for_each(|(d, _)| total += self.director.traffic(d.id));
         total
+    }
+
+    /// Starts the timer of removed destinations, if there are any and it does not run.
+    fn await_look(&mut self) {
+        if self.look.is_none() && self.store.has_removed() {
+            self.look = Some(time::fires(self.now.tick().plus(TRASH), TRASH));
+        }
     }
 
     /// Forgets removed destinations that nothing has referred to for two minutes.
