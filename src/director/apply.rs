@@ -27,7 +27,7 @@ impl Shared {
         self.announcer.set_up(rules.tells(), &rules.settings);
         if rules.removals() != self.removals {
             self.removals = rules.removals();
-            self.walks = [Walk::default(); 2];
+            self.walks = self.walks.map(Walk::again);
         }
         let most = rules.destinations.len().max(self.loads.len());
         self.loads.resize(most, Load::default());

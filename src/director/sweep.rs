@@ -23,6 +23,11 @@ impl Walk {
     /// Nothing left to walk.
     pub(super) const DONE: Self = Self { connections: u32::MAX, templates: u32::MAX, begins: None };
 
+    /// The walk once more from the start, as soon as one that has been put off already.
+    pub(super) fn again(self) -> Self {
+        Self { begins: self.begins.filter(|_| !self.is_done()), ..Self::default() }
+    }
+
     /// Is it over?
     #[inline]
     pub(super) fn is_done(self) -> bool {
