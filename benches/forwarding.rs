@@ -186,6 +186,7 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
         uid: 1,
         entered: 0,
         service: id,
+        of: ServiceKey::Mark { mark: 1, v6: false },
         address: IpAddr::from([198, 51, 100, 11]),
         port: 80,
         weight: 1,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::ServiceId;
+use crate::service::{ServiceId, ServiceKey};
 
 /// Index of a destination, stable for its life; also the index of its counters on every worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -127,6 +127,8 @@ pub struct Destination {
     pub entered: u64,
     /// The service it belongs to, or belonged to.
     pub service: ServiceId,
+    /// What that is found by.
+    pub of: ServiceKey,
     /// Address of the real server.
     pub address: IpAddr,
     /// Port of the real server; 0 for a service of all ports.

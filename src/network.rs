@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
@@ -120,22 +121,42 @@ impl<A: Address> Fib<A> {
 /// A set of addresses, asked once for every packet: open addressing, at most half full.
 #[derive(Clone, Debug, Default)]
 pub struct AddressSet<A> {
-    slots: Vec<Option<A>>,
+    /// Half of them free at least. Shared by copies.
+    slots: Arc<[Option<A>]>,
+    len: usize,
 }
 
 impl<A: Address> AddressSet<A> {
     /// Builds the set.
     pub fn new(addresses: impl IntoIterator<Item = A>) -> Self {
         let all: Vec<A> = addresses.into_iter().collect();
-        let mut set = Self { slots: vec![None; (all.len() * 2).next_power_of_two().max(2)] };
-        for address in all {
-            let mut at = set.home(address);
-            while set.slots[at].is_some_and(|a| a != address) {
-                at = (at + 1) & (set.slots.len() - 1);
-            }
-            set.slots[at] = Some(address);
-        }
+        let mut set = Self::with_room(all.len());
+        all.into_iter().for_each(|address| set.put(address));
         set
+    }
+
+    fn with_room(addresses: usize) -> Self {
+        Self { slots: vec![None; (addresses * 2).next_power_of_two().max(2)].into(), len: 0 }
+    }
+
+    /// Puts an address in.
+    pub fn insert(&mut self, address: A) {
+        if (self.len + 1) * 2 > self.slots.len() {
+            // Twice the room, so that it is not made anew for each.
+            let mut larger = Self::with_room((self.len + 1) * 2);
+            self.iter().for_each(|address| larger.put(address));
+            *self = larger;
+        }
+        self.put(address);
+    }
+
+    fn put(&mut self, address: A) {
+        let mut at = self.home(address);
+        while self.slots[at].is_some_and(|a| a != address) {
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        self.len += usize::from(self.slots[at].is_none());
+        Arc::make_mut(&mut self.slots)[at] = Some(address);
     }
 
     /// The addresses in it, in no order.

@@ -2,6 +2,7 @@
 //! few bytes each, for the common packet's way through the director.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::destination::Tunnel;
 use crate::family::Address;
@@ -51,8 +52,8 @@ impl Ready {
 /// The ways to every address that lies behind a router, as disjoint intervals in order.
 #[derive(Clone, Debug, Default)]
 pub struct Ways<A> {
-    starts: Vec<A>,
-    ready: Vec<Ready>,
+    starts: Arc<[A]>,
+    ready: Arc<[Ready]>,
 }
 
 impl<A: Address> Ways<A> {
@@ -68,7 +69,7 @@ impl<A: Address> Ways<A> {
             _ => Ready::default(),
         };
         let ready = starts.iter().map(behind_router).collect();
-        Self { starts, ready }
+        Self { starts: starts.into(), ready }
     }
 
     /// The way to an address.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::counted::Counted;
 use crate::destination::{DestId, Destination, Method, Shim, Tunnel};
 use crate::family::Address;
 use crate::mark::{Chain, Entrances, Fragment, Header, Marks};
@@ -13,6 +14,7 @@ use crate::network::{AddressSet, Hop, Network};
 use crate::ready::{Ready, Ways};
 use crate::service::{Protocol, Service, ServiceId, ServiceKey};
 use crate::settings::Settings;
+use crate::shelf::Shelf;
 
 /// FTP's control port: its service also takes the data connections.
 const FTP: u16 = 21;
@@ -26,34 +28,117 @@ const UNPRIVILEGED: u16 = 1024;
 /// Services and destinations by their index, and the switches of behaviour.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// By [`ServiceId`]; `None` where the index is free.
-    pub services: Vec<Option<Arc<Service>>>,
-    /// By [`DestId`], removed ones that still have connections among them; `None` where the index is free.
-    pub destinations: Vec<Option<Arc<Destination>>>,
+    /// By [`ServiceId`].
+    pub services: Shelf<Arc<Service>>,
+    /// By [`DestId`], removed ones that still have connections among them.
+    pub destinations: Shelf<Arc<Destination>>,
     /// Sysctls and time-outs.
     pub settings: Settings,
     /// What sets firewall marks.
     pub marks: Arc<Marks>,
     /// Are there services of marks, or connections of former ones: IPv4, IPv6?
     by_mark: [bool; 2],
-    index: FxHashMap<ServiceKey, ServiceId>,
+    index: Index,
     vips4: AddressSet<u32>,
     vips6: AddressSet<u128>,
-    /// Has IPv4 a service, has IPv6?
-    served: [bool; 2],
+    /// Services of IPv4 and of IPv6.
+    served: [usize; 2],
+    /// Services with a persistence engine.
+    engines: usize,
     /// IPv4 has a service of FTP under NAT.
     tracks: bool,
+    virtuals: Virtuals,
     standby: bool,
     tells: bool,
     removals: u64,
     /// Protocol ([`ANY`] for marks), address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
     /// Addresses of the NAT destinations, removed ones among them.
-    masqueraded: FxHashSet<IpAddr>,
+    masqueraded: Counted<IpAddr>,
     /// Address and port of the UDP servers under NAT; empty unless a persistence engine lets servers begin.
     callers: FxHashMap<(IpAddr, u16), DestId>,
-    /// The tunnel to an address and, of GUE, UDP port; 0 of others.
-    tunnels: FxHashMap<(IpAddr, u16), Shim>,
+    /// The tunnel to an address and, of GUE, UDP port (0 of others), with when the destination was entered: of several the last one.
+    tunnels: Arc<FxHashMap<(IpAddr, u16), (u64, Shim)>>,
+}
+
+/// Where the service of a key is: in parts, by the last bits of address and port, so that a change copies a small one.
+#[derive(Clone, Debug)]
+struct Index([Arc<FxHashMap<ServiceKey, ServiceId>>; Self::PARTS]);
+
+impl Default for Index {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Arc::default()))
+    }
+}
+
+impl Index {
+    const PARTS: usize = 64;
+
+    #[inline]
+    fn part(key: &ServiceKey) -> usize {
+        let last = match *key {
+            ServiceKey::Address { address: IpAddr::V4(a), port, .. } => a.octets()[3] ^ port.to_le_bytes()[0],
+            ServiceKey::Address { address: IpAddr::V6(a), port, .. } => a.octets()[15] ^ port.to_le_bytes()[0],
+            ServiceKey::Mark { mark, .. } => mark.to_le_bytes()[0],
+        };
+        usize::from(last) % Self::PARTS
+    }
+
+    #[inline]
+    fn get(&self, key: &ServiceKey) -> Option<ServiceId> {
+        self.0[Self::part(key)].get(key).copied()
+    }
+
+    fn insert(&mut self, key: ServiceKey, id: ServiceId) {
+        Arc::make_mut(&mut self.0[Self::part(&key)]).insert(key, id);
+    }
+
+    /// Takes a key out, unless another service has it by now.
+    fn remove(&mut self, key: &ServiceKey, id: ServiceId) {
+        if self.get(key) == Some(id) {
+            Arc::make_mut(&mut self.0[Self::part(key)]).remove(key);
+        }
+    }
+}
+
+/// What services are found by, those among them whose connections may live on after they were removed: their clients' packets are
+/// then still looked up, by the worker that owns the client.
+#[derive(Clone, Debug, Default)]
+struct Virtuals {
+    addresses: Counted<IpAddr>,
+    vips4: AddressSet<u32>,
+    vips6: AddressSet<u128>,
+    /// Addresses have left that are still in the sets.
+    stale: bool,
+    /// Uses of marks, IPv4 and IPv6.
+    marks: [usize; 2],
+}
+
+impl Virtuals {
+    fn add(&mut self, key: &ServiceKey) {
+        match *key {
+            ServiceKey::Mark { v6, .. } => self.marks[usize::from(v6)] += 1,
+            ServiceKey::Address { address, .. } if self.addresses.add(address) => match address {
+                IpAddr::V4(a) => self.vips4.insert(a.to_bits()),
+                IpAddr::V6(a) => self.vips6.insert(a.to_bits()),
+            },
+            ServiceKey::Address { .. } => {}
+        }
+    }
+
+    fn remove(&mut self, key: &ServiceKey) {
+        match *key {
+            ServiceKey::Mark { v6, .. } => self.marks[usize::from(v6)] -= 1,
+            ServiceKey::Address { address, .. } => self.stale |= self.addresses.remove(&address),
+        }
+    }
+
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.stale) {
+            self.vips4 = AddressSet::new(self.addresses.iter().filter_map(u32::from_ip));
+            self.vips6 = AddressSet::new(self.addresses.iter().filter_map(u128::from_ip));
+        }
+    }
 }
 
 impl Rules {
@@ -63,54 +148,97 @@ impl Rules {
         destinations: Vec<Option<Arc<Destination>>>,
         settings: Settings,
     ) -> Self {
-        let index: FxHashMap<_, _> = services.iter().flatten().map(|s| (s.key, s.id)).collect();
-        let (vips4, vips6) = vips(index.keys().copied());
-        let (marks, by_mark) = (Arc::default(), by_mark(index.keys().copied()));
-        let servers = if settings.nat_icmp_send { servers(&services) } else { FxHashSet::default() };
-        let nat = destinations.iter().flatten().filter(|d| d.method == Method::Nat);
-        let masqueraded = nat.map(|d| d.address).collect();
-        let callers = callers(&services);
-        let tunnels = tunnels(&services);
-        let tracks = tracks(&services);
-        let served = [false, true].map(|v6| index.keys().any(|key| key.v6() == v6));
-        Self {
-            callers,
-            index,
-            vips4,
-            vips6,
-            served,
-            tracks,
-            standby: false,
-            tells: false,
-            removals: 0,
-            servers,
-            masqueraded,
-            tunnels,
-            services,
-            destinations,
-            settings,
-            marks,
-            by_mark,
+        Self::default().following(services.into_iter().collect(), destinations.into_iter().collect(), settings)
+    }
+
+    /// The rules that come of these by another choice of services, destinations and settings. Costs what has changed, not what there
+    /// is.
+    #[must_use]
+    pub fn following(
+        &self,
+        services: Shelf<Arc<Service>>,
+        destinations: Shelf<Arc<Destination>>,
+        settings: Settings,
+    ) -> Self {
+        let mut rules = self.clone();
+        for (_, before, now) in services.changed(&self.services) {
+            rules.service_changed(before, now);
+        }
+        let mut ends_are_lost = false;
+        for (_, before, now) in destinations.changed(&self.destinations) {
+            before.into_iter().for_each(|d| rules.without_destination(d));
+            now.into_iter().for_each(|d| rules.with_destination(d));
+            let (old, new) = (before.and_then(tunnel_end), now.and_then(tunnel_end));
+            ends_are_lost |= old.is_some_and(|old| new != Some(old) && rules.tunnels.get(&old.0) == Some(&old.1));
+            new.into_iter().for_each(|end| rules.enter_tunnel(end));
+        }
+        if ends_are_lost {
+            rules.tunnels = Arc::default();
+            destinations.iter().filter_map(tunnel_end).for_each(|end| rules.enter_tunnel(end));
+        }
+        rules.virtuals.settle();
+        (rules.services, rules.destinations, rules.settings) = (services, destinations, settings);
+        // Seldom asked for, so that they may cost more.
+        rules.servers = if settings.nat_icmp_send { servers(&rules.services) } else { FxHashSet::default() };
+        rules.tracks = tracks(&rules.services);
+        rules.callers = if rules.engines > 0 { callers(&rules.services) } else { FxHashMap::default() };
+        let standby = rules.standby;
+        rules.standby(standby)
+    }
+
+    fn service_changed(&mut self, before: Option<&Arc<Service>>, now: Option<&Arc<Service>>) {
+        let engine = |service: Option<&Arc<Service>>| usize::from(service.is_some_and(|s| s.engine.is_some()));
+        self.engines = self.engines + engine(now) - engine(before);
+        if before.map(|s| s.key) == now.map(|s| s.key) {
+            return;
+        }
+        if let Some(service) = before {
+            self.index.remove(&service.key, service.id);
+            self.virtuals.remove(&service.key);
+            self.served[usize::from(service.key.v6())] -= 1;
+        }
+        if let Some(service) = now {
+            self.index.insert(service.key, service.id);
+            self.virtuals.add(&service.key);
+            self.served[usize::from(service.key.v6())] += 1;
         }
     }
 
-    /// Keeps the addresses of services that are gone virtual, as long as connections of theirs may live: their clients' packets are
-    /// then still looked up, by the worker that owns the client.
-    #[must_use]
-    pub fn with_former(mut self, keys: impl Iterator<Item = ServiceKey> + Clone) -> Self {
-        let keys = self.index.keys().copied().chain(keys);
-        self.by_mark = by_mark(keys.clone());
-        (self.vips4, self.vips6) = vips(keys);
-        self
+    fn with_destination(&mut self, d: &Destination) {
+        if d.method == Method::Nat {
+            self.masqueraded.add(d.address);
+        }
+        if !d.available {
+            self.virtuals.add(&d.of);
+        }
+    }
+
+    fn without_destination(&mut self, d: &Destination) {
+        if d.method == Method::Nat {
+            self.masqueraded.remove(&d.address);
+        }
+        if !d.available {
+            self.virtuals.remove(&d.of);
+        }
+    }
+
+    fn enter_tunnel(&mut self, (place, end): End) {
+        let there = self.tunnels.get(&place);
+        if there.is_none_or(|there| there.0 < end.0) {
+            Arc::make_mut(&mut self.tunnels).insert(place, end);
+        }
     }
 
     /// With `on`, clients' packets are the local stack's: a backup of the synchronisation only waits (`backup_only`).
     #[must_use]
     pub fn standby(mut self, on: bool) -> Self {
         self.standby = on;
-        if on {
-            (self.vips4, self.vips6, self.by_mark) = Default::default();
-        }
+        (self.vips4, self.vips6, self.by_mark) = if on {
+            Default::default()
+        } else {
+            let Virtuals { vips4, vips6, marks, .. } = &self.virtuals;
+            (vips4.clone(), vips6.clone(), marks.map(|uses| uses > 0))
+        };
         self
     }
 
@@ -176,15 +304,39 @@ impl Rules {
         Some((service, dest))
     }
 
-    /// Is that the end of such a tunnel?
+    /// Is that the end of such a tunnel? Of several of one address and port the one that was entered last is meant, as the kernel finds
+    /// it.
     pub fn is_tunnel(&self, address: IpAddr, shim: Shim) -> bool {
-        self.tunnels.get(&(address, port_of(shim))) == Some(&shim)
+        self.tunnels.get(&(address, port_of(shim))).is_some_and(|(_, end)| *end == shim)
     }
 
     /// No service of a family at all: the kernel then takes its hooks out of it, and every packet is the local stack's.
     #[inline]
     pub fn is_empty(&self, v6: bool) -> bool {
-        !self.served[usize::from(v6)]
+        self.served[usize::from(v6)] == 0
+    }
+
+    /// Do these and others find the same, but for what settings say? What is made step by step is to be what is made at once.
+    #[cfg(test)]
+    pub(crate) fn is_found_like(&self, other: &Self) -> bool {
+        let sets = |rules: &Self| {
+            let sorted = |mut all: Vec<IpAddr>| {
+                all.sort_unstable();
+                all
+            };
+            let vips = rules.vips4.iter().map(Address::ip).chain(rules.vips6.iter().map(Address::ip)).collect();
+            let counts = (rules.by_mark, rules.served, rules.engines);
+            (
+                sorted(vips),
+                sorted(rules.masqueraded.iter().collect()),
+                rules.tunnels.clone(),
+                counts,
+                rules.callers.clone(),
+            )
+        };
+        let keys = |rules: &Self| rules.index.0.iter().map(|part| part.len()).sum::<usize>();
+        let found = other.services.iter().all(|s| self.find(&s.key).is_some_and(|own| Arc::ptr_eq(own, s)));
+        sets(self) == sets(other) && keys(self) == keys(other) && found
     }
 
     /// Would the kernel track connections of IPv4, and so put together whatever comes in fragments before anything else sees it? It does
@@ -212,18 +364,18 @@ impl Rules {
 
     /// The service of that index.
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
-        self.services.get(id.index())?.as_ref()
+        self.services.get(id.index())
     }
 
     /// The destination of that index.
     #[inline]
     pub fn destination(&self, id: DestId) -> Option<&Arc<Destination>> {
-        self.destinations.get(id.index())?.as_ref()
+        self.destinations.get(id.index())
     }
 
     /// The service of exactly that key.
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
-        self.service(*self.index.get(key)?)
+        self.service(self.index.get(key)?)
     }
 
     /// The service of a packet, in the kernel's order: its mark, unless that is 0; the port itself; for TCP an FTP service's data
@@ -240,7 +392,7 @@ impl Rules {
     }
 }
 
-fn servers(services: &[Option<Arc<Service>>]) -> FxHashSet<(u8, IpAddr, u16)> {
+fn servers(services: &Shelf<Arc<Service>>) -> FxHashSet<(u8, IpAddr, u16)> {
     let of = |service: &Arc<Service>| {
         let protocol = match service.key {
             ServiceKey::Address { protocol, .. } => protocol.number(),
@@ -249,60 +401,39 @@ fn servers(services: &[Option<Arc<Service>>]) -> FxHashSet<(u8, IpAddr, u16)> {
         let nat = service.destinations.iter().filter(|d| d.method == Method::Nat);
         nat.map(|d| (protocol, d.address, d.port)).collect::<Vec<_>>()
     };
-    services.iter().flatten().flat_map(of).collect()
+    services.iter().flat_map(of).collect()
+}
+
+/// Has IPv4 a service of FTP under NAT?
+fn tracks(services: &Shelf<Arc<Service>>) -> bool {
+    const FTP: u16 = 21;
+    let ftp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { port: FTP, address: IpAddr::V4(_), .. });
+    services.iter().filter(ftp).flat_map(|s| &s.destinations).any(|d| d.method == Method::Nat)
 }
 
 /// The UDP servers under NAT, if a service has a persistence engine. Of those of several services the one that was added last is
 /// meant, as the kernel finds it.
-fn callers(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), DestId> {
-    let services = || services.iter().flatten();
-    if services().all(|service| service.engine.is_none()) {
-        return FxHashMap::default();
-    }
+fn callers(services: &Shelf<Arc<Service>>) -> FxHashMap<(IpAddr, u16), DestId> {
     let udp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { protocol: Protocol::Udp, .. });
-    let mut servers: Vec<_> = services().filter(udp).flat_map(|s| &s.destinations).collect();
+    let mut servers: Vec<_> = services.iter().filter(udp).flat_map(|s| &s.destinations).collect();
     servers.sort_by_key(|d| d.entered);
     let servers = servers.into_iter().filter(|d| d.method == Method::Nat);
     servers.map(|d| ((d.address, d.port), d.id)).collect()
 }
 
-/// The ends of tunnels; of several of one address and port the one that was entered last is meant, as the kernel finds it.
-fn tunnels(services: &[Option<Arc<Service>>]) -> FxHashMap<(IpAddr, u16), Shim> {
-    let mut all: Vec<_> =
-        services.iter().flatten().flat_map(|s| &s.destinations).filter(|d| d.method == Method::Tun).collect();
-    all.sort_by_key(|d| d.entered);
-    let shims = all.into_iter().map(|d| (d.address, d.tunnel.shim()));
-    shims.map(|(address, shim)| ((address, port_of(shim)), shim)).collect()
+/// Where a tunnel ends: address and, of GUE, port; when the destination was entered, and what tells it from others to the same end.
+type End = ((IpAddr, u16), (u64, Shim));
+
+/// The end of the tunnel, if the destination is in service and is one.
+fn tunnel_end(d: &Arc<Destination>) -> Option<End> {
+    let shim = d.tunnel.shim();
+    (d.available && d.method == Method::Tun).then_some(((d.address, port_of(shim)), (d.entered, shim)))
 }
 
 fn port_of(shim: Shim) -> u16 {
     match shim {
         Shim::Gue(port) => port,
         Shim::Ipip | Shim::Gre => 0,
-    }
-}
-
-fn tracks(services: &[Option<Arc<Service>>]) -> bool {
-    const FTP: u16 = 21;
-    let ftp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { port: FTP, address: IpAddr::V4(_), .. });
-    services.iter().flatten().filter(ftp).flat_map(|s| &s.destinations).any(|d| d.method == Method::Nat)
-}
-
-/// The virtual addresses of these services, by family.
-fn vips(keys: impl Iterator<Item = ServiceKey> + Clone) -> (AddressSet<u32>, AddressSet<u128>) {
-    let vips4 = keys.clone().filter_map(vip).filter_map(u32::from_ip);
-    let vips6 = keys.filter_map(vip).filter_map(u128::from_ip);
-    (AddressSet::new(vips4), AddressSet::new(vips6))
-}
-
-fn by_mark(keys: impl Iterator<Item = ServiceKey> + Clone) -> [bool; 2] {
-    [false, true].map(|wanted| keys.clone().any(|key| matches!(key, ServiceKey::Mark { v6, .. } if v6 == wanted)))
-}
-
-fn vip(key: ServiceKey) -> Option<IpAddr> {
-    match key {
-        ServiceKey::Address { address, .. } => Some(address),
-        ServiceKey::Mark { .. } => None,
     }
 }
 
@@ -342,7 +473,7 @@ pub struct Snapshot {
     /// Ports, routes, neighbours.
     pub network: Arc<Network>,
     /// By [`DestId`]: how to reach it.
-    pub paths: Vec<Path>,
+    pub paths: Shelf<Path>,
     /// What the interfaces of the mark rules mean.
     pub entrances: Entrances,
     /// By [`DestId`]: how to reach it, where that needs no more thought.
@@ -356,15 +487,34 @@ pub struct Snapshot {
 impl Snapshot {
     /// Works out the path of every destination.
     pub fn new(version: u64, rules: Arc<Rules>, network: Arc<Network>) -> Self {
-        let path = |dest: &Option<Arc<Destination>>| dest.as_ref().map_or_else(Path::default, |d| path(&network, d));
-        let paths: Vec<Path> = rules.destinations.iter().map(path).collect();
-        let pmtu_disc = rules.settings.pmtu_disc;
-        let ready = paths.iter().map(|path| path.ready(pmtu_disc)).collect();
+        let (paths, ready) = Default::default();
         let ways4 = Ways::new(&network.v4, &network.ports);
         let number = |mac: [u8; 6]| mac.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let macs = network.ports.iter().map(|port| number(port.mac.0)).collect();
         let entrances = rules.marks.entrances(network.ports.iter().map(|port| port.name.as_str()));
-        Self { version, rules, network, paths, entrances, ready, ways4, macs }
+        let bare = Self { version, rules: Arc::default(), network, paths, entrances, ready, ways4, macs };
+        bare.with_rules(version, rules)
+    }
+
+    /// The snapshot that follows. Costs what has changed, as long as network and settings are the same.
+    #[must_use]
+    pub fn following(&self, version: u64, rules: Arc<Rules>, network: &Arc<Network>) -> Self {
+        let same = Arc::ptr_eq(network, &self.network)
+            && Arc::ptr_eq(&rules.marks, &self.rules.marks)
+            && rules.settings.pmtu_disc == self.rules.settings.pmtu_disc;
+        if same { self.clone().with_rules(version, rules) } else { Self::new(version, rules, network.clone()) }
+    }
+
+    fn with_rules(mut self, version: u64, rules: Arc<Rules>) -> Self {
+        let pmtu_disc = rules.settings.pmtu_disc;
+        self.ready.resize(rules.destinations.len().max(self.ready.len()), Ready::default());
+        for (index, _, now) in rules.destinations.changed(&self.rules.destinations) {
+            let path = now.map(|d| path(&self.network, d));
+            self.ready[index] = path.map_or_else(Ready::default, |path| path.ready(pmtu_disc));
+            self.paths.put(index, path);
+        }
+        (self.version, self.rules) = (version, rules);
+        self
     }
 
     /// The mark of a packet off the wire.

@@ -242,9 +242,15 @@ mod tests {
     /// Indices, back references and availability agree; uids are unique.
     fn check_indices(store: &mut Store) -> Result<(), TestCaseError> {
         let rules = store.rules();
+        let slots = (
+            rules.services.slots().map(|s| s.cloned()).collect(),
+            rules.destinations.slots().map(|d| d.cloned()).collect(),
+        );
+        let anew = crate::snapshot::Rules::new(slots.0, slots.1, store.settings());
+        prop_assert!(rules.is_found_like(&anew), "step by step it is not what it is at once");
         let mut uids = HashSet::new();
         let mut listed = HashSet::new();
-        for (index, service) in rules.services.iter().enumerate().filter_map(|(i, s)| Some((i, s.as_ref()?))) {
+        for (index, service) in rules.services.slots().enumerate().filter_map(|(i, s)| Some((i, s?))) {
             prop_assert_eq!(service.id.index(), index);
             prop_assert!(uids.insert(service.uid));
             for d in &service.destinations {
@@ -253,7 +259,7 @@ mod tests {
                 listed.insert(d.id);
             }
         }
-        for (index, d) in rules.destinations.iter().enumerate().filter_map(|(i, d)| Some((i, d.as_ref()?))) {
+        for (index, d) in rules.destinations.slots().enumerate().filter_map(|(i, d)| Some((i, d?))) {
             prop_assert_eq!(d.id.index(), index);
             prop_assert!(uids.insert(d.uid));
             prop_assert_eq!(d.available, listed.contains(&d.id));

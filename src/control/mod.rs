@@ -188,7 +188,7 @@ impl Control {
     /// Addresses of all destinations, whose next hops are to be kept resolved.
     pub async fn destination_addresses(&self) -> Vec<IpAddr> {
         let inner = self.inner.lock().await;
-        inner.current.rules.destinations.iter().flatten().filter(|d| d.available).map(|d| d.address).collect()
+        inner.current.rules.destinations.iter().filter(|d| d.available).map(|d| d.address).collect()
     }
 
     /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to; and brings
@@ -335,7 +335,7 @@ impl Inner {
 
     fn next_snapshot(&mut self) -> Arc<Snapshot> {
         let rules = if self.draining { Arc::new(quiesced(&self.store.rules())) } else { self.store.rules() };
-        let snapshot = Arc::new(Snapshot::new(self.current.version + 1, rules, self.network.clone()));
+        let snapshot = Arc::new(self.current.following(self.current.version + 1, rules, &self.network));
         self.want_daemons();
         let old = std::mem::replace(&mut self.current, snapshot.clone());
         self.retired.push(old);
@@ -474,14 +474,14 @@ fn quiesced(rules: &Rules) -> Rules {
     let still = |d: &Arc<crate::destination::Destination>| {
         Arc::new(crate::destination::Destination { weight: 0, ..crate::destination::Destination::clone(d) })
     };
-    let destinations: Vec<_> = rules.destinations.iter().map(|d| d.as_ref().map(still)).collect();
+    let destinations = rules.destinations.slots().map(|d| d.map(still)).collect();
     let service = |s: &Arc<crate::service::Service>| {
         let mut service = crate::service::Service::clone(s);
         service.version += 1;
         service.destinations = service.destinations.iter().map(still).collect();
         Arc::new(service)
     };
-    let services = rules.services.iter().map(|s| s.as_ref().map(service)).collect();
+    let services = rules.services.slots().map(|s| s.map(service)).collect();
     let mut quiesced = rules.clone();
     (quiesced.services, quiesced.destinations) = (services, destinations);
     quiesced

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, RedBlackTreeSetSync, VectorSync};
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
 use crate::control::check;
 use crate::control::daemon::{DaemonSpec, Role};
@@ -21,6 +21,7 @@ use crate::mark::{MarkRules, Marks};
 use crate::network::AddressSet;
 use crate::service::{Service, ServiceId, ServiceKey};
 use crate::settings::{MAX_TIMEOUT_SECS, Settings, Timeouts};
+use crate::shelf::Shelf;
 use crate::snapshot::Rules;
 
 /// FTP's control port.
@@ -44,33 +45,33 @@ impl Default for Limits {
 /// Things by index. The index of what is taken out is given to the next.
 #[derive(Clone, Debug)]
 struct Slots<T> {
-    all: VectorSync<Option<T>>,
+    all: Shelf<Arc<T>>,
     free: RedBlackTreeSetSync<u32>,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { all: VectorSync::new_sync(), free: RedBlackTreeSetSync::new_sync() }
+        Self { all: Shelf::default(), free: RedBlackTreeSetSync::new_sync() }
     }
 }
 
-impl<T: Clone> Slots<T> {
-    fn get(&self, index: usize) -> Option<&T> {
-        self.all.get(index)?.as_ref()
+impl<T> Slots<T> {
+    fn get(&self, index: usize) -> Option<&Arc<T>> {
+        self.all.get(index)
     }
 
     /// Everything there is, by index.
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.all.iter().flatten()
+    fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.all.iter()
     }
 
-    fn put(&mut self, index: u32, thing: T) {
+    fn put(&mut self, index: u32, thing: Arc<T>) {
         self.free.remove_mut(&index);
-        self.all.set_mut(index as usize, Some(thing));
+        self.all.put(index as usize, Some(thing));
     }
 
     fn take_out(&mut self, index: u32) {
-        self.all.set_mut(index as usize, None);
+        self.all.put(index as usize, None);
         self.free.insert_mut(index);
     }
 
@@ -85,7 +86,7 @@ impl<T: Clone> Slots<T> {
         }
         let index = u32::try_from(self.all.len())
             .map_err(|_| Failure::new(ErrorCode::Full, format!("no room for more than {} {what}", u32::MAX)))?;
-        self.all.push_back_mut(None);
+        self.all.put(self.all.len(), None);
         self.free.insert_mut(index);
         Ok(index)
     }
@@ -96,20 +97,15 @@ impl<T: Clone> Slots<T> {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Slot {
-    destination: Arc<Destination>,
-    /// The service object that its traffic is counted for.
-    service_uid: u64,
-}
-
 /// The rules, their indices and their versions.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     limits: Limits,
-    services: Slots<Arc<Service>>,
+    services: Slots<Service>,
     by_key: HashTrieMapSync<ServiceKey, ServiceId>,
-    destinations: Slots<Slot>,
+    destinations: Slots<Destination>,
+    /// By destination: uid of the service object that its traffic is counted for.
+    counted_for: Shelf<u64>,
     /// Unavailable destinations by the key of their former service.
     removed: HashTrieMapSync<(ServiceKey, SocketAddr), DestId>,
     settings: Settings,
@@ -127,6 +123,8 @@ pub struct Store {
     /// The last uid or version given out.
     clock: u64,
     rules: Option<Arc<Rules>>,
+    /// These as they were last made.
+    last: Arc<Rules>,
 }
 
 impl Store {
@@ -137,19 +135,16 @@ impl Store {
 
     /// The rules as the workers take them; the same `Arc` until something changes.
     pub fn rules(&mut self) -> Arc<Rules> {
-        let (services, destinations, settings) = (&self.services, &self.destinations, self.settings);
-        let removals = self.removals;
-        let former: Vec<_> = self.removed.keys().map(|(key, _)| *key).collect();
-        let standby = settings.backup_only && self.daemons.iter().any(|d| d.role == Role::Backup);
-        let tells = self.daemons.iter().any(|d| d.role == Role::Master);
-        let chains = self.chains.clone();
-        let build = || {
-            let destinations = destinations.all.iter().map(|s| s.as_ref().map(|s| s.destination.clone())).collect();
-            let services = services.all.iter().cloned().collect();
-            let rules = Rules::new(services, destinations, settings).with_former(former.into_iter()).with_marks(chains);
-            Arc::new(rules.standby(standby).telling(tells).with_removals(removals))
-        };
-        self.rules.get_or_insert_with(build).clone()
+        if let Some(rules) = &self.rules {
+            return rules.clone();
+        }
+        let runs = |role| self.daemons.iter().any(|d| d.role == role);
+        let standby = self.settings.backup_only && runs(Role::Backup);
+        let rules = self.last.following(self.services.all.clone(), self.destinations.all.clone(), self.settings);
+        let rules = rules.with_marks(self.chains.clone()).with_removals(self.removals);
+        self.last = Arc::new(rules.standby(standby).telling(runs(Role::Master)));
+        self.rules = Some(self.last.clone());
+        self.last.clone()
     }
 
     /// Which addresses mean everybody on a link; those of destinations that are there already stay.
@@ -188,7 +183,8 @@ impl Store {
 
     /// Every destination there is, removed ones among them, each with the uid of the service that its traffic is counted for.
     pub fn counted(&self) -> impl Iterator<Item = (&Arc<Destination>, u64)> {
-        self.destinations.iter().map(|s| (&s.destination, s.service_uid))
+        let counted_for = |d: &Destination| self.counted_for.get(d.id.index()).copied().unwrap_or_default();
+        self.destinations.iter().map(move |d| (d, counted_for(d)))
     }
 
     /// How many services and destinations there are, removed ones among them.
@@ -226,7 +222,8 @@ impl Store {
 
     fn put_destination(&mut self, destination: Destination, service_uid: u64) -> Arc<Destination> {
         let destination = Arc::new(destination);
-        self.destinations.put(destination.id.0, Slot { destination: destination.clone(), service_uid });
+        self.destinations.put(destination.id.0, destination.clone());
+        self.counted_for.put(destination.id.index(), Some(service_uid));
         destination
     }
 
@@ -300,10 +297,8 @@ impl Store {
         let address = SocketAddr::new(destination.address, destination.port);
         self.removed.insert_mut((*key, address), destination.id);
         self.removals += u64::from(self.settings.expire_nodest_conn);
-        if let Some(slot) = self.destinations.get(destination.id.index()).cloned() {
-            let destination = Destination { available: false, ..Destination::clone(destination) };
-            self.put_destination(destination, slot.service_uid);
-        }
+        let removed = Destination { available: false, ..Destination::clone(destination) };
+        self.destinations.put(destination.id.0, Arc::new(removed));
     }
 
     /// Adds a destination at the front of its service's list, or brings it back with its connections.
@@ -357,9 +352,9 @@ impl Store {
         let former = (*key, address);
         if let Some(id) = self.removed.get(&former).copied() {
             self.removed.remove_mut(&former);
-            if let Some(slot) = self.destinations.get(id.index()) {
+            if let Some(destination) = self.destinations.get(id.index()) {
                 self.revived = true;
-                return Ok((id, slot.destination.uid));
+                return Ok((id, destination.uid));
             }
         }
         let index = self.destinations.free_index(self.limits.destinations, "destinations")?;
@@ -517,6 +512,7 @@ fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &Dest
         uid,
         entered,
         service: service.id,
+        of: service.key,
         address: spec.address.ip(),
         port: spec.address.port(),
         weight: spec.weight,

@@ -133,7 +133,7 @@ impl Inner {
 /// What is accepted, as the kernel accepts it, and does nothing in this version.
 fn without_effect(rules: &Rules) -> Vec<String> {
     let unset = |v6: bool| !rules.marks.sets(v6);
-    let marks = rules.services.iter().flatten().filter(|s| matches!(s.key, ServiceKey::Mark { v6, .. } if unset(v6)));
+    let marks = rules.services.iter().filter(|s| matches!(s.key, ServiceKey::Mark { v6, .. } if unset(v6)));
     marks.map(|s| format!("{} gets no packets: no rule sets marks of its family", word(&s.key))).collect()
 }
 

@@ -9,6 +9,7 @@ use crate::director::sweep::Walk;
 use crate::proto::TimeoutTable;
 use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
+use crate::settings::Settings;
 use crate::snapshot::Rules;
 use crate::stats::Traffic;
 use crate::time::Tick;
@@ -35,17 +36,26 @@ impl Shared {
         self.lent.resize(most, 0);
         self.owners.resize(most, 0);
         self.learnt.resize(most, Learnt::default());
-        for dest in rules.destinations.iter().flatten() {
-            self.adopt(dest);
-            self.limit(before, dest);
+        for (_, _, now) in rules.destinations.changed(&before.destinations) {
+            now.into_iter().for_each(|dest| {
+                self.adopt(dest);
+                self.limit(before, dest);
+            });
         }
         self.schedulers.resize_with(rules.services.len().max(self.schedulers.len()), || None);
-        for index in 0..self.schedulers.len() {
-            let service = rules.services.get(index).and_then(Option::as_ref);
-            self.reschedule(index, service);
+        for (index, _, now) in rules.services.changed(&before.services) {
+            self.reschedule(index, now);
+            self.tune(index, &rules.settings);
         }
-        let schedulers = self.schedulers.iter_mut().flatten();
-        schedulers.for_each(|slot| slot.scheduler.inner_mut().tune(&rules.settings));
+        if rules.settings != before.settings {
+            (0..self.schedulers.len()).for_each(|index| self.tune(index, &rules.settings));
+        }
+    }
+
+    fn tune(&mut self, index: usize, settings: &Settings) {
+        if let Some(Some(slot)) = self.schedulers.get_mut(index) {
+            slot.scheduler.inner_mut().tune(settings);
+        }
     }
 
     /// Does a scheduler remember the destination?

@@ -35,6 +35,8 @@ enum Made {
 pub(super) struct SharedRoutes {
     /// By [`DestId`].
     routes: Vec<Route>,
+    /// How many are of several methods.
+    mixed: usize,
 }
 
 impl SharedRoutes {
@@ -44,11 +46,16 @@ impl SharedRoutes {
         let (old, new) = (&before.rules.destinations, &now.rules.destinations);
         self.routes.resize(new.len().max(self.routes.len()), Route::default());
         let rerouted = !Arc::ptr_eq(&before.network, &now.network);
-        for (index, (route, new)) in self.routes.iter_mut().zip(new).enumerate() {
-            let (old, Some(new)) = (old.get(index).and_then(Option::as_ref), new) else { continue };
-            route.follow(old.filter(|old| old.uid == new.uid), new, rerouted);
+        for (index, old, new) in new.changed(old) {
+            let (Some(route), Some(new)) = (self.routes.get_mut(index), new) else { continue };
+            self.mixed -= usize::from(route.mixed);
+            route.follow(old.filter(|old| old.uid == new.uid), new);
+            self.mixed += usize::from(route.mixed);
         }
-        if !self.routes.iter().any(|route| route.mixed) {
+        if rerouted {
+            self.routes.iter_mut().for_each(|route| route.made = None);
+        }
+        if self.mixed == 0 {
             return Arc::clone(now);
         }
         let mut slowed = Snapshot::clone(now);
@@ -67,11 +74,10 @@ impl SharedRoutes {
 }
 
 impl Route {
-    fn follow(&mut self, old: Option<&Arc<Destination>>, new: &Arc<Destination>, rerouted: bool) {
+    /// The destination has changed.
+    fn follow(&mut self, old: Option<&Arc<Destination>>, new: &Arc<Destination>) {
         self.mixed = old.is_some_and(|old| self.mixed || old.method != new.method);
-        if rerouted || !old.is_some_and(|old| Arc::ptr_eq(old, new)) {
-            self.made = None;
-        }
+        self.made = None;
     }
 }
 

@@ -251,7 +251,7 @@ fn resolver(asker: mpsc::Sender<Question>) -> worker::Resolver {
 /// Which clients go to which worker: whole networks where a service's persistence wants them together.
 fn steering(config: &Config, snapshot: &Snapshot, seed: u64) -> Steering {
     let persistent = |v6: bool| {
-        let services = snapshot.rules.services.iter().flatten().filter(move |s| s.key.v6() == v6);
+        let services = snapshot.rules.services.iter().filter(move |s| s.key.v6() == v6);
         services.filter_map(|s| s.persistence).map(|Persistence { prefix, .. }| prefix).min()
     };
     let prefixes = Prefixes { v4: persistent(false).unwrap_or(32), v6: persistent(true).unwrap_or(128) };

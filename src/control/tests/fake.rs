@@ -77,7 +77,7 @@ impl Fake {
     pub(super) fn weights(&self) -> Vec<Vec<u32>> {
         let of = |k: &Arc<Knobs>| {
             let snapshot = k.snapshot.lock().unwrap().clone();
-            snapshot.rules.services.iter().flatten().flat_map(|s| &s.destinations).map(|d| d.weight).collect()
+            snapshot.rules.services.iter().flat_map(|s| &s.destinations).map(|d| d.weight).collect()
         };
         self.knobs.iter().map(of).collect()
     }
@@ -155,9 +155,9 @@ fn row(at: u32) -> ConnectionRow {
 fn stats(knobs: &Knobs, mut page: StatsPage) -> StatsPage {
     let snapshot = knobs.snapshot.lock().unwrap().clone();
     let (active, packets) = (knobs.active.load(Ordering::Relaxed), knobs.packets.load(Ordering::Relaxed));
-    for destination in snapshot.rules.destinations.iter().skip(page.first as usize).take(page.rows.capacity()) {
+    for destination in snapshot.rules.destinations.slots().skip(page.first as usize).take(page.rows.capacity()) {
         let traffic = Traffic { in_packets: packets, ..Traffic::default() };
-        page.rows.push(destination.as_ref().map_or_else(DestinationRow::default, |d| DestinationRow {
+        page.rows.push(destination.map_or_else(DestinationRow::default, |d| DestinationRow {
             uid: d.uid,
             traffic,
             active: u32::try_from(active).unwrap(),

@@ -6,7 +6,7 @@ mod twos;
 mod workers;
 
 use super::*;
-use crate::service::ServiceId;
+use crate::service::{ServiceId, ServiceKey};
 
 /// One service on one worker, as the director drives its scheduler.
 struct World {
@@ -64,6 +64,7 @@ fn destination(number: u32, address: IpAddr, port: u16, weight: u32) -> Destinat
         uid: u64::from(number),
         entered: 0,
         service: ServiceId(0),
+        of: ServiceKey::Mark { mark: 1, v6: false },
         address,
         port,
         weight,
