@@ -86,7 +86,7 @@ async fn a_removed_destination_is_forgotten_two_minutes_after_nothing_refers_to_
     for (active, left) in [(1, 1), (0, 1), (0, 1), (0, 0)] {
         fake.knobs[1].active.store(active, Ordering::Relaxed);
         let mut inner = fake.control.inner.lock().await;
-        inner.emptied = inner.emptied.checked_sub(crate::control::trash::INTERVAL).unwrap();
+        inner.emptied = inner.emptied.checked_sub(trash::INTERVAL).unwrap();
         inner.tick().await.unwrap();
         assert_eq!(known(), left);
     }
