@@ -125,11 +125,6 @@ impl<A: Address> Table<A> {
         self.wheel.set_edges();
     }
 
-    /// Is the time of an entry up?
-    pub fn is_due(&self, id: ConnId, now: Tick) -> bool {
-        self.get(id).is_some_and(|entry| self.wheel.is_due(entry, now))
-    }
-
     /// Connections in the table.
     pub fn len(&self) -> u32 {
         self.len

@@ -179,11 +179,6 @@ impl Wheel {
         if self.edges { time::fires(entry.expires(), entry.timeout()) } else { entry.expires() }
     }
 
-    /// Is an entry due?
-    pub fn is_due<T: Timed>(&self, entry: &T, now: Tick) -> bool {
-        self.fires(entry).reached(now)
-    }
-
     /// Takes entry `index` out; nothing happens when it is in no list.
     pub fn disarm<T: Timed>(&mut self, entries: &mut [T], index: u32) {
         let Some(entry) = entries.get_mut(index as usize) else { return };

@@ -1,7 +1,7 @@
 //! The end of connections and templates. One that still controls connections lives on for a minute at a time
 //! (`ip_vs_conn_expire`).
 
-use crate::conn::{ConnId, Connection, Table};
+use crate::conn::{ConnId, Table};
 use crate::director::Lane;
 use crate::director::family::Family;
 use crate::proto::State;
@@ -19,7 +19,6 @@ impl<A: Family> Lane<'_, A> {
             if self.tables.connections.get(id).is_some_and(|c| c.controlled > 0) {
                 self.hold_connection(id, now);
             } else {
-                self.renew_controller(id, now);
                 self.end(id);
             }
         }
@@ -31,17 +30,6 @@ impl<A: Family> Lane<'_, A> {
         }
         while let Some(id) = self.tables.templates.due(now, budget) {
             self.end_template(id, now);
-        }
-    }
-
-    /// Of timers that fire at the same time the kernel takes the one that was set last first: a template that is due with its last
-    /// connection, and was set later, lives on.
-    fn renew_controller(&mut self, id: ConnId, now: Tick) {
-        let Some(connection) = self.tables.connections.get(id) else { return };
-        let (template, set) = (connection.template, set_at(connection));
-        let later = |t: &Connection<A>| set_at(t) != set && set.reached(set_at(t));
-        if self.tables.templates.get(template).is_some_and(later) && self.tables.templates.is_due(template, now) {
-            self.end_template(template, now);
         }
     }
 
@@ -112,9 +100,4 @@ fn hold<A: Family>(table: &mut Table<A>, id: ConnId, now: Tick) {
     let Some(controller) = table.get_mut(id) else { return };
     (controller.timeout, controller.expires) = (HELD, now.plus(HELD));
     table.rearm(id, now);
-}
-
-/// When the timer of an entry was last set.
-fn set_at<A>(entry: &Connection<A>) -> Tick {
-    Tick(entry.expires.0.wrapping_sub(entry.timeout))
 }
