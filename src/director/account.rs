@@ -60,6 +60,7 @@ impl Shared {
             apps: Apps::new(limits.ftp, limits.calls),
             defence: Default::default(),
             walks: [Walk::DONE; 2],
+            sweeps_after: 0,
             removals: 0,
             announcer: Default::default(),
             routes: None,

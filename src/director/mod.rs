@@ -138,6 +138,8 @@ struct Shared {
     defence: defence::Defence,
     /// IPv4 and IPv6.
     walks: [sweep::Walk; 2],
+    /// Ticks that they are put off.
+    sweeps_after: u32,
     /// The last removal of a destination that was walked for.
     removals: u64,
     announcer: announce::Announcer,
@@ -210,6 +212,7 @@ impl Director {
     #[must_use]
     pub fn with_kernel_timers(mut self, boot: Instant) -> Self {
         self.core.shared.defence.set_edges(boot.tick());
+        self.core.shared.sweeps_after = sweep::PUT_OFF;
         let Core { v4, v6, .. } = &mut self.core;
         [&mut v4.connections, &mut v4.templates].into_iter().for_each(Table::set_edges);
         [&mut v6.connections, &mut v6.templates].into_iter().for_each(Table::set_edges);

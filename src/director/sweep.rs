@@ -16,8 +16,8 @@ pub(super) struct Walk {
     begins: Option<Tick>,
 }
 
-/// Ticks from the first look after a removal to the walk: the kernel puts it off by one, and its timers are never early.
-const PUT_OFF: u32 = 1;
+/// Ticks from the first look after a removal to the walk of the kernel, which puts it off by one and whose timers are never early.
+pub(super) const PUT_OFF: u32 = 1;
 
 impl Walk {
     /// Nothing left to walk.
@@ -44,8 +44,8 @@ impl<A: Family> Lane<'_, A> {
 
     /// Has the time for the walk come?
     pub(super) fn may_sweep(&mut self, now: Tick) -> bool {
-        let walk = &mut self.shared.walks[usize::from(A::V6)];
-        walk.begins.get_or_insert(now.plus(PUT_OFF)).reached(now)
+        let begins = now.plus(self.shared.sweeps_after);
+        self.shared.walks[usize::from(A::V6)].begins.get_or_insert(begins).reached(now)
     }
 
     /// Ends what belongs to removed destinations, each look costing one of the budget. Connections first: templates go when nothing
