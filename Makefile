@@ -76,12 +76,12 @@ install: build
 uninstall:
 	DESTDIR='$(DESTDIR)' config/install.sh uninstall '$(PREFIX)'
 
-# The package is made of what an installation below target/deb/root has put in place.
+# The package is made of what an installation below target/deb/tree has put in place.
 deb: build
 	@config/install-packages.sh deb
 	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
 	$(CARGO) build --release --locked --package pollvs-ipvs
 	rm -rf target/deb
-	DESTDIR=$(CURDIR)/target/deb/root UNITS=/lib/systemd/system config/install.sh install /usr '$(TARGET)/release'
-	strip --strip-debug target/deb/root/usr/sbin/* target/deb/root/usr/lib/pollvs/*.so
+	DESTDIR=$(CURDIR)/target/deb/tree UNITS=/lib/systemd/system config/install.sh install /usr '$(TARGET)/release'
+	strip --strip-debug target/deb/tree/usr/sbin/* target/deb/tree/usr/lib/pollvs/*.so
 	$(CARGO) deb --locked --no-build --no-strip --package pollvs --output target/deb/
