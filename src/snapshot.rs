@@ -45,8 +45,8 @@ pub struct Rules {
     served: [usize; 2],
     /// Services with a persistence engine.
     engines: usize,
-    /// IPv4 has a service of FTP under NAT.
-    tracks: bool,
+    /// Destinations of IPv4's services of FTP that are under NAT.
+    tracked: usize,
     virtuals: Virtuals,
     standby: bool,
     tells: bool,
@@ -180,7 +180,6 @@ impl Rules {
         (rules.services, rules.destinations, rules.settings) = (services, destinations, settings);
         // Seldom asked for, so that they may cost more.
         rules.servers = if settings.nat_icmp_send { servers(&rules.services) } else { FxHashSet::default() };
-        rules.tracks = tracks(&rules.services);
         rules.callers = if rules.engines > 0 { callers(&rules.services) } else { FxHashMap::default() };
         let standby = rules.standby;
         rules.standby(standby)
@@ -205,6 +204,7 @@ impl Rules {
     }
 
     fn with_destination(&mut self, d: &Destination) {
+        self.tracked += usize::from(is_tracked(d));
         if d.method == Method::Nat {
             self.masqueraded.add(d.address);
         }
@@ -214,6 +214,7 @@ impl Rules {
     }
 
     fn without_destination(&mut self, d: &Destination) {
+        self.tracked -= usize::from(is_tracked(d));
         if d.method == Method::Nat {
             self.masqueraded.remove(&d.address);
         }
@@ -342,7 +343,7 @@ impl Rules {
     /// Would the kernel track connections of IPv4, and so put together whatever comes in fragments before anything else sees it? It does
     /// for FTP under NAT (`ip_vs_register_conntrack`).
     pub fn tracks(&self) -> bool {
-        self.tracks
+        self.tracked > 0
     }
 
     /// Is the address a virtual one?
@@ -404,11 +405,11 @@ fn servers(services: &Shelf<Arc<Service>>) -> FxHashSet<(u8, IpAddr, u16)> {
     services.iter().flat_map(of).collect()
 }
 
-/// Has IPv4 a service of FTP under NAT?
-fn tracks(services: &Shelf<Arc<Service>>) -> bool {
+/// Is it under NAT, in a service of IPv4's FTP?
+fn is_tracked(d: &Destination) -> bool {
     const FTP: u16 = 21;
-    let ftp = |s: &&Arc<Service>| matches!(s.key, ServiceKey::Address { port: FTP, address: IpAddr::V4(_), .. });
-    services.iter().filter(ftp).flat_map(|s| &s.destinations).any(|d| d.method == Method::Nat)
+    let ftp = matches!(d.of, ServiceKey::Address { port: FTP, address: IpAddr::V4(_), .. });
+    ftp && d.available && d.method == Method::Nat
 }
 
 /// The UDP servers under NAT, if a service has a persistence engine. Of those of several services the one that was added last is
