@@ -195,6 +195,7 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
         upper: 0,
         lower: 0,
         available: true,
+        holds: true,
     });
     let service = Arc::new(Service {
         id,

@@ -1,6 +1,6 @@
 //! A destination: one real server of one virtual service (the kernel's `struct ip_vs_dest`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -145,4 +145,13 @@ pub struct Destination {
     pub lower: u32,
     /// False once it has been removed from its service and only lives on for its connections.
     pub available: bool,
+    /// False: templates no longer lead clients here, whatever its weight.
+    pub holds: bool,
+}
+
+impl Destination {
+    /// Is that its address and port?
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        (self.address, self.port) == (address.ip(), address.port())
+    }
 }

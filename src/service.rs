@@ -1,7 +1,7 @@
 //! A virtual service (the kernel's `struct ip_vs_service`): what is balanced, by which scheduler, over which destinations.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -308,4 +308,11 @@ pub struct Service {
     pub flags: ServiceFlags,
     /// Its destinations, newest first: the order in which the kernel's schedulers walk.
     pub destinations: Vec<Arc<Destination>>,
+}
+
+impl Service {
+    /// The destination of that address and port.
+    pub fn destination(&self, address: SocketAddr) -> Option<&Arc<Destination>> {
+        self.destinations.iter().find(|d| d.is_at(address))
+    }
 }

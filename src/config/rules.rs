@@ -15,6 +15,7 @@ use crate::control::key::word;
 use crate::control::reply::Failure;
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
+use crate::control::standing::{OnFail, Policy};
 use crate::destination::{Method, Tunnel};
 use crate::mark::MarkRules;
 use crate::service::{Protocol, ServiceKey};
@@ -46,6 +47,10 @@ pub(super) struct ServiceSection {
     flags: Vec<SchedulerFlag>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     one_packet: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    on_fail: OnFail,
+    #[serde(default, skip_serializing_if = "is_default")]
+    slow_start: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     destination: Vec<Spanned<DestinationSection>>,
 }
@@ -59,11 +64,11 @@ pub(super) struct DestinationSection {
     method: Method,
     #[serde(default = "one")]
     weight: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     upper: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     lower: u32,
-    #[serde(default, skip_serializing_if = "is_ipip")]
+    #[serde(default, skip_serializing_if = "is_default")]
     tunnel: Tunnel,
 }
 
@@ -75,13 +80,8 @@ fn one() -> u32 {
     1
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-fn is_ipip(tunnel: &Tunnel) -> bool {
-    *tunnel == Tunnel::Ipip
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn scheduler<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -151,10 +151,13 @@ fn service(place: &Place<'_>, offset: usize, section: ServiceSection) -> Result<
     if key.port() == 0 && matches!(key, ServiceKey::Address { .. }) && persistence.is_none() {
         return Err(place.key("service.port", offset, "a service of all ports (port 0) must be persistent"));
     }
+    let policy = Policy { on_fail: section.on_fail, slow_start_secs: section.slow_start };
+    policy.check().map_err(|(name, failure)| at(&format!("service.{name}"), failure))?;
     let destinations = destinations(place, &key, section.destination)?;
     let ServiceSection { scheduler, pe, one_packet, flags, .. } = section;
     Ok(ServiceRules {
         service: ServiceSpec { service: key, scheduler, persistence, pe, one_packet, flags },
+        policy,
         destinations,
     })
 }
@@ -249,12 +252,15 @@ pub fn write_rules(rules: &RuleSet) -> String {
 }
 
 fn section(rules: &ServiceRules) -> ServiceSection {
+    let Policy { on_fail, slow_start_secs } = rules.policy;
     let ServiceSpec { service, scheduler, persistence, pe, one_packet, flags } = rules.service.clone();
     let mut section = ServiceSection {
         scheduler,
         pe,
         one_packet,
         flags,
+        on_fail,
+        slow_start: slow_start_secs,
         persistent: persistence.map(|p| p.timeout_secs),
         netmask: persistence.and_then(|p| p.prefix).map(Netmask),
         destination: rules.destinations.iter().map(|d| Spanned::new(0..0, destination_section(d))).collect(),

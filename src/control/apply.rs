@@ -18,6 +18,8 @@ pub enum Change {
     ServiceAdded(ServiceKey),
     /// Scheduler, persistence or flags of a service.
     ServiceChanged(ServiceKey),
+    /// What is done as the destinations of a service come and go.
+    PolicyChanged(ServiceKey),
     /// A service was removed.
     ServiceRemoved(ServiceKey),
     /// A destination was added.
@@ -37,6 +39,7 @@ impl fmt::Display for Change {
         match self {
             Self::ServiceAdded(key) => write!(f, "service {} added", word(key)),
             Self::ServiceChanged(key) => write!(f, "service {} changed", word(key)),
+            Self::PolicyChanged(key) => write!(f, "policy of {} changed", word(key)),
             Self::ServiceRemoved(key) => write!(f, "service {} removed", word(key)),
             Self::DestinationAdded(key, address) => write!(f, "destination {address} of {} added", word(key)),
             Self::DestinationChanged(key, address) => write!(f, "destination {address} of {} changed", word(key)),
@@ -102,11 +105,15 @@ fn apply_service(store: &mut Store, wanted: &ServiceRules, changes: &mut Vec<Cha
     let key = wanted.service.service;
     let Some(before) = store.find(&key).cloned() else {
         store.add_service(&wanted.service)?;
+        store.set_policy(&key, &wanted.policy)?;
         changes.push(Change::ServiceAdded(key));
         return apply_destinations(store, wanted, None, changes);
     };
     if store.edit_service(&wanted.service)? {
         changes.push(Change::ServiceChanged(key));
+    }
+    if store.set_policy(&key, &wanted.policy)? {
+        changes.push(Change::PolicyChanged(key));
     }
     apply_destinations(store, wanted, Some(&service_rules(&before)), changes)
 }

@@ -15,6 +15,7 @@ impl Request {
             Self::AddService(_)
                 | Self::EditService(_)
                 | Self::DeleteService { .. }
+                | Self::SetPolicy { .. }
                 | Self::AddDestination { .. }
                 | Self::EditDestination { .. }
                 | Self::DeleteDestination { .. }
@@ -41,6 +42,7 @@ impl Store {
             Request::AddService(spec) => self.add_service(spec).map(drop),
             Request::EditService(spec) => self.edit_service(spec).map(drop),
             Request::DeleteService { service } => self.delete_service(service),
+            Request::SetPolicy { service, policy } => self.set_policy(service, policy).map(drop),
             Request::AddDestination { service, destination } => self.add_destination(service, destination).map(drop),
             Request::EditDestination { service, destination } => self.edit_destination(service, destination),
             Request::DeleteDestination { service, address } => self.delete_destination(service, *address),

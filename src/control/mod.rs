@@ -17,11 +17,13 @@ pub mod reply;
 pub mod request;
 pub mod rule_set;
 pub mod server;
+pub mod standing;
 pub mod state;
 pub mod statistics;
 pub mod store;
 pub mod sync;
 pub mod trash;
+mod upkeep;
 mod view;
 
 use std::net::IpAddr;
@@ -38,12 +40,16 @@ use crate::control::state::{Keeper, State, StateError};
 use crate::control::statistics::{Counted, INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
 use crate::control::trash::{Removed, Trash};
+use crate::control::upkeep::Report;
 use crate::mailbox::{DestinationRow, Silent, Workers};
 use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
 
 pub use listing::{Answer, Listing};
+pub use upkeep::Configured;
 
+/// How often it is looked for what is due of the standing of destinations.
+const UPKEEP: Duration = Duration::from_millis(500);
 /// Listings by a pipe at a time.
 const LISTINGS: usize = 32;
 
@@ -92,6 +98,9 @@ pub struct Control {
     /// Room for long listings by a pipe.
     listings: Arc<Semaphore>,
     sync: Arc<sync::Shared>,
+    /// What checks have reported and is not in force yet.
+    reports: Arc<std::sync::Mutex<Vec<Report>>>,
+    configured: watch::Sender<Configured>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -119,8 +128,10 @@ struct Inner {
     retired: Vec<Arc<Snapshot>>,
     /// Told what daemons are wanted.
     sync: Arc<sync::Shared>,
+    /// Told of the rules.
+    configured: watch::Sender<Configured>,
     draining: bool,
-    started: Instant,
+    started: tokio::time::Instant,
     trash: Trash,
     /// When removed destinations were last looked at.
     emptied: Instant,
@@ -158,8 +169,9 @@ impl Control {
             ports,
             retired: Vec::new(),
             sync,
+            configured: watch::Sender::default(),
             draining: false,
-            started: Instant::now(),
+            started: tokio::time::Instant::now(),
             trash: Trash::default(),
             emptied: Instant::now(),
         })
@@ -169,9 +181,17 @@ impl Control {
         inner.persist(None)?;
         inner.store.set_broadcasts(inner.network.v4.broadcasts.clone());
         let snapshot = inner.next_snapshot();
-        let (workers, sync) = (inner.workers.clone(), inner.sync.clone());
-        let (inner, listings) = (Arc::new(Mutex::new(inner)), Arc::new(Semaphore::new(LISTINGS)));
-        Ok((Self { inner, workers, listings, sync, stop: watch::Sender::new(None) }, snapshot))
+        inner.tell_rules();
+        let control = Self {
+            workers: inner.workers.clone(),
+            listings: Arc::new(Semaphore::new(LISTINGS)),
+            sync: inner.sync.clone(),
+            reports: Arc::default(),
+            configured: inner.configured.clone(),
+            stop: watch::Sender::new(None),
+            inner: Arc::new(Mutex::new(inner)),
+        };
+        Ok((control, snapshot))
     }
 
     /// Puts a new network in force on every worker.
@@ -188,21 +208,26 @@ impl Control {
     /// Addresses of all destinations, whose next hops are to be kept resolved.
     pub async fn destination_addresses(&self) -> Vec<IpAddr> {
         let inner = self.inner.lock().await;
-        inner.current.rules.destinations.iter().filter(|d| d.available).map(|d| d.address).collect()
+        // By the rules and not by what is in force: one that is down is to be reached at once when it is back.
+        inner.store.counted().map(|(d, _)| d).filter(|d| d.available).map(|d| d.address).collect()
     }
 
-    /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to; and brings
-    /// what was accepted in a hurry onto the disk. Never returns.
+    /// Samples the counters every two seconds, estimates rates, and forgets removed destinations that nobody refers to; does what is
+    /// due of the standing of destinations; and brings what was accepted in a hurry onto the disk. Never returns.
     pub async fn keep_house(&self) {
         let (mut ticks, mut syncs) = (tokio::time::interval(INTERVAL), tokio::time::interval(state::SYNC));
+        let mut upkeep = tokio::time::interval(UPKEEP);
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {
-                    if let Err(silent) = self.inner.lock().await.tick().await {
-                        tracing::warn!("{silent}");
-                    }
+            let outcome = tokio::select! {
+                _ = ticks.tick() => self.inner.lock().await.tick().await,
+                _ = upkeep.tick() => self.inner.lock().await.keep_up().await,
+                _ = syncs.tick() => {
+                    self.inner.lock().await.sync();
+                    Ok(())
                 }
-                _ = syncs.tick() => self.inner.lock().await.sync(),
+            };
+            if let Err(silent) = outcome {
+                tracing::warn!("{silent}");
             }
         }
     }
@@ -322,6 +347,7 @@ impl Inner {
             self.workers.apply_later(&back);
             return Err(failure);
         }
+        self.tell_rules();
         Ok(outcome)
     }
 

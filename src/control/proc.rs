@@ -31,7 +31,7 @@ pub fn services(services: &[ServiceView]) -> String {
             }
             None => text.push('\n'),
         }
-        text.extend(service.destinations.iter().map(destination));
+        text.extend(service.in_force().map(destination));
     }
     text
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::daemon::DaemonSpec;
 use crate::control::request::SchedulerFlag;
+use crate::control::standing::Standing;
 use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
@@ -233,6 +234,13 @@ pub struct ServiceView {
     pub destinations: Vec<DestinationView>,
 }
 
+impl ServiceView {
+    /// The destinations that workers know: what the kernel's tools are shown.
+    pub fn in_force(&self) -> impl Iterator<Item = &DestinationView> {
+        self.destinations.iter().filter(|d| !d.removed)
+    }
+}
+
 /// Persistence of a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PersistenceView {
@@ -251,8 +259,20 @@ pub struct DestinationView {
     pub method: Method,
     /// Encapsulation of `tun`.
     pub tunnel: Tunnel,
-    /// Weight.
+    /// Weight in force.
     pub weight: u32,
+    /// Weight by the rules, which is in force unless its standing says otherwise.
+    #[serde(default)]
+    pub configured_weight: u32,
+    /// How it stands.
+    #[serde(default)]
+    pub standing: Standing,
+    /// Why it is down; empty if it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Its standing has it taken out of the service: workers do not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
     /// Upper threshold, 0 for none.
     pub upper: u32,
     /// Lower threshold.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::control::daemon::{DaemonSpec, Role};
+use crate::control::standing::Policy;
 use crate::destination::{Method, Tunnel};
 use crate::service::ServiceKey;
 
@@ -42,6 +43,13 @@ pub enum Request {
     DeleteService {
         /// Which.
         service: ServiceKey,
+    },
+    /// Sets anew what is done as the destinations of a service come and go. Reply: `done`.
+    SetPolicy {
+        /// Which service.
+        service: ServiceKey,
+        /// What is to be done; what is not given is as it is without any.
+        policy: Policy,
     },
     /// Adds a destination to a service. Reply: `done`.
     AddDestination {

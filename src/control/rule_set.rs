@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::control::daemon::DaemonSpec;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, ServiceSpec, SettingValue};
+use crate::control::standing::Policy;
 use crate::mark::MarkRules;
 use crate::service::ServiceKey;
 use crate::settings::Settings;
@@ -39,6 +40,9 @@ pub struct RuleSet {
 pub struct ServiceRules {
     /// The service.
     pub service: ServiceSpec,
+    /// What is to be done as its destinations come and go.
+    #[serde(default, skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
     /// Oldest first, as they are to be added.
     #[serde(default)]
     pub destinations: Vec<DestinationSpec>,
@@ -79,6 +83,9 @@ impl ServiceRules {
     fn overlay(&mut self, old: Option<&Self>, new: &Self) {
         if old.is_none_or(|o| o.service != new.service) {
             self.service.clone_from(&new.service);
+        }
+        if old.is_none_or(|o| o.policy != new.policy) {
+            self.policy.clone_from(&new.policy);
         }
         let was = |address| old.and_then(|o| o.find(address));
         self.destinations.retain(|d| was(d.address).is_none() || new.find(d.address).is_some());

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
-use crate::control::check;
 use crate::control::daemon::{DaemonSpec, Role};
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
+use crate::control::standing::{Policy, Standings};
+use crate::control::{Configured, check};
 use crate::destination::{DestId, Destination};
 use crate::mark::{MarkRules, Marks};
 use crate::network::AddressSet;
@@ -44,8 +45,8 @@ impl Default for Limits {
 
 /// Things by index. The index of what is taken out is given to the next.
 #[derive(Clone, Debug)]
-struct Slots<T> {
-    all: Shelf<Arc<T>>,
+pub(super) struct Slots<T> {
+    pub(super) all: Shelf<Arc<T>>,
     free: RedBlackTreeSetSync<u32>,
 }
 
@@ -56,7 +57,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    fn get(&self, index: usize) -> Option<&Arc<T>> {
+    pub(super) fn get(&self, index: usize) -> Option<&Arc<T>> {
         self.all.get(index)
     }
 
@@ -101,9 +102,9 @@ impl<T> Slots<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     limits: Limits,
-    services: Slots<Service>,
+    pub(super) services: Slots<Service>,
     by_key: HashTrieMapSync<ServiceKey, ServiceId>,
-    destinations: Slots<Destination>,
+    pub(super) destinations: Slots<Destination>,
     /// By destination: uid of the service object that its traffic is counted for.
     counted_for: Shelf<u64>,
     /// Unavailable destinations by the key of their former service.
@@ -120,11 +121,13 @@ pub struct Store {
     broadcasts: AddressSet<u32>,
     /// A destination was brought back since somebody last asked.
     revived: bool,
+    /// What is known beside the rules.
+    pub(super) standings: Standings,
     /// The last uid or version given out.
-    clock: u64,
+    pub(super) clock: u64,
     rules: Option<Arc<Rules>>,
     /// These as they were last made.
-    last: Arc<Rules>,
+    pub(super) last: Arc<Rules>,
 }
 
 impl Store {
@@ -138,9 +141,10 @@ impl Store {
         if let Some(rules) = &self.rules {
             return rules.clone();
         }
+        let (services, destinations) = self.overlaid();
         let runs = |role| self.daemons.iter().any(|d| d.role == role);
         let standby = self.settings.backup_only && runs(Role::Backup);
-        let rules = self.last.following(self.services.all.clone(), self.destinations.all.clone(), self.settings);
+        let rules = self.last.following(services, destinations, self.settings);
         let rules = rules.with_marks(self.chains.clone()).with_removals(self.removals);
         self.last = Arc::new(rules.standby(standby).telling(runs(Role::Master)));
         self.rules = Some(self.last.clone());
@@ -150,6 +154,11 @@ impl Store {
     /// Which addresses mean everybody on a link; those of destinations that are there already stay.
     pub fn set_broadcasts(&mut self, broadcasts: AddressSet<u32>) {
         self.broadcasts = broadcasts;
+    }
+
+    /// The rules as they were made.
+    pub fn configured(&self) -> Configured {
+        Configured { services: self.services.all.clone() }
     }
 
     /// The services, in order of creation.
@@ -211,7 +220,7 @@ impl Store {
         self.clock
     }
 
-    fn known(&self, key: &ServiceKey, code: ErrorCode) -> Result<Arc<Service>, Failure> {
+    pub(super) fn known(&self, key: &ServiceKey, code: ErrorCode) -> Result<Arc<Service>, Failure> {
         self.find(key).cloned().ok_or_else(|| Failure::new(code, format!("there is no service {}", word(key))))
     }
 
@@ -280,6 +289,7 @@ impl Store {
             self.bury(key, destination);
         }
         self.by_key.remove_mut(key);
+        self.forget_policy(service.id);
         self.services.take_out(service.id.0);
         self.tick();
         Ok(())
@@ -296,9 +306,15 @@ impl Store {
     fn bury(&mut self, key: &ServiceKey, destination: &Destination) {
         let address = SocketAddr::new(destination.address, destination.port);
         self.removed.insert_mut((*key, address), destination.id);
-        self.removals += u64::from(self.settings.expire_nodest_conn);
+        self.count_removal();
+        self.forget_standing(destination.id);
         let removed = Destination { available: false, ..Destination::clone(destination) };
         self.destinations.put(destination.id.0, Arc::new(removed));
+    }
+
+    /// Notes that a destination leaves the list of its service.
+    pub(super) fn count_removal(&mut self) {
+        self.removals += u64::from(self.settings.expire_nodest_conn);
     }
 
     /// Adds a destination at the front of its service's list, or brings it back with its connections.
@@ -459,7 +475,8 @@ impl Store {
 
     /// The rules by name: what is saved.
     pub fn rule_set(&self) -> RuleSet {
-        let services = self.services().into_iter().map(|s| service_rules(s)).collect();
+        let services = self.services().into_iter();
+        let services = services.map(|s| ServiceRules { policy: self.policy(s.id), ..service_rules(s) }).collect();
         let (settings, marks, daemons) = (self.settings, self.marks.clone(), self.daemons.clone());
         RuleSet { settings, marks, services, daemons }
     }
@@ -491,7 +508,7 @@ fn bucket(key: &ServiceKey) -> (bool, u32) {
 }
 
 fn position(service: &Service, address: SocketAddr) -> Option<usize> {
-    service.destinations.iter().position(|d| (d.address, d.port) == (address.ip(), address.port()))
+    service.destinations.iter().position(|d| d.is_at(address))
 }
 
 fn located(service: &Service, address: SocketAddr) -> Result<(usize, &Arc<Destination>), Failure> {
@@ -521,10 +538,11 @@ fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &Dest
         upper: spec.upper,
         lower: spec.lower,
         available: true,
+        holds: true,
     }
 }
 
-/// A service by name, its destinations oldest first.
+/// A service by name, its destinations oldest first; without its policy, which it does not know.
 pub fn service_rules(service: &Service) -> ServiceRules {
     let full = if service.key.v6() { 128 } else { 32 };
     let persistence = service
@@ -539,6 +557,7 @@ pub fn service_rules(service: &Service) -> ServiceRules {
             one_packet: service.flags.one_packet,
             flags: check::flag_list(service.flags),
         },
+        policy: Policy::default(),
         destinations: service.destinations.iter().rev().map(|d| destination_spec(d)).collect(),
     }
 }

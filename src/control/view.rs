@@ -56,11 +56,16 @@ impl Inner {
     fn destination_view(&self, d: &Destination) -> DestinationView {
         let meter = self.statistics.destination(d.uid);
         let total = self.total(d);
+        let (record, effect) = (self.store.record(d.id), self.store.effect(d));
         DestinationView {
             address: SocketAddr::new(d.address, d.port),
             method: d.method,
             tunnel: d.tunnel,
-            weight: d.weight,
+            weight: effect.weight,
+            configured_weight: d.weight,
+            standing: record.standing(),
+            reason: record.reason().to_owned(),
+            removed: !effect.listed,
             upper: d.upper,
             lower: d.lower,
             active: total.active,

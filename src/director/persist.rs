@@ -114,7 +114,7 @@ impl<'s, A: Family> Lane<'s, A> {
         let expire_quiescent = self.snapshot.rules.settings.expire_quiescent_template;
         // As in the kernel it may be another service's: those of FTP and of port 0 share the templates of an address.
         let dest = self.snapshot.rules.destination(dest);
-        let dest = dest.filter(|d| d.available && (d.weight > 0 || !expire_quiescent));
+        let dest = dest.filter(|d| d.available && d.holds && (d.weight > 0 || !expire_quiescent));
         let dest = dest.filter(|d| meant.is_none_or(|meant| meant == d.id));
         match dest {
             Some(_) => template.expires = now.plus(template.timeout),

@@ -14,6 +14,7 @@ mod limits;
 mod marks;
 mod persistence;
 mod scheduling;
+mod standing;
 mod synchronisation;
 mod tcp;
 mod templates;

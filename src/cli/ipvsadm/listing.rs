@@ -135,7 +135,7 @@ pub(crate) fn services(services: &[ServiceView], style: Style<'_>) -> String {
     let mut text = style.title();
     for service in services {
         text += &style.service(service);
-        text.extend(service.destinations.iter().map(|d| style.destination(service, d)));
+        text.extend(service.in_force().map(|d| style.destination(service, d)));
     }
     text
 }

@@ -1,4 +1,5 @@
-//! `ipvsadm -S`: the rules as command lines that `-R` reads. Thresholds are not saved, as ipvsadm has it.
+//! `ipvsadm -S`: the rules as command lines that `-R` reads, whatever the standing of destinations makes of them. Thresholds are
+//! not saved, as ipvsadm has it.
 
 use std::fmt::Write as _;
 
@@ -60,7 +61,7 @@ fn properties(service: &ServiceView) -> String {
 }
 
 fn method(destination: &DestinationView) -> String {
-    let weight = destination.weight;
+    let weight = destination.configured_weight;
     let sum = |checksum| if checksum { "--tun-csum" } else { "--tun-nocsum" };
     match (destination.method, destination.tunnel) {
         (Method::Dr, _) => format!("-g -w {weight}"),

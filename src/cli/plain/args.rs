@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::control::client::DEFAULT_SOCKET;
 use crate::control::request::{SchedulerFlag, SettingValue};
+use crate::control::standing::OnFail;
 use crate::destination::Method;
 use crate::service::ServiceKey;
 
@@ -175,6 +176,39 @@ pub enum ServiceVerb {
         /// Which.
         service: ServiceKey,
     },
+    /// Set anew what is done as its destinations come and go.
+    Policy(PolicyArgs),
+}
+
+/// What is done as the destinations of a service come and go.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct PolicyArgs {
+    /// Of which service.
+    pub service: ServiceKey,
+    /// What becomes of a destination whose checks fail.
+    #[arg(long, value_enum, default_value_t = OnFailArg::Quiesce)]
+    pub on_fail: OnFailArg,
+    /// A destination that has come back gets its whole weight only after so long.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub slow_start: u32,
+}
+
+/// What becomes of a destination whose checks fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum OnFailArg {
+    /// It gets weight 0: its connections go on, nothing new comes.
+    Quiesce,
+    /// It is taken out of the service, as if deleted.
+    Remove,
+}
+
+impl From<OnFailArg> for OnFail {
+    fn from(on_fail: OnFailArg) -> Self {
+        match on_fail {
+            OnFailArg::Quiesce => Self::Quiesce,
+            OnFailArg::Remove => Self::Remove,
+        }
+    }
 }
 
 /// A service.

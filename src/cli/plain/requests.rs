@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::cli::plain::Trouble;
 use crate::cli::plain::args::{
-    Chosen, DestinationArgs, DestinationVerb, ServiceArgs, ServiceVerb, TunnelArg, Verb, Which,
+    Chosen, DestinationArgs, DestinationVerb, PolicyArgs, ServiceArgs, ServiceVerb, TunnelArg, Verb, Which,
 };
 use crate::control::request::{DestinationSpec, Filter, PersistenceSpec, Request, ServiceSpec};
+use crate::control::standing::Policy;
 use crate::destination::Tunnel;
 
 /// The request that a verb stands for.
@@ -70,7 +71,13 @@ fn service(verb: ServiceVerb) -> Request {
         ServiceVerb::Add(args) => Request::AddService(service_spec(args)),
         ServiceVerb::Edit(args) => Request::EditService(service_spec(args)),
         ServiceVerb::Delete { service } => Request::DeleteService { service },
+        ServiceVerb::Policy(args) => policy(&args),
     }
+}
+
+fn policy(args: &PolicyArgs) -> Request {
+    let policy = Policy { on_fail: args.on_fail.into(), slow_start_secs: args.slow_start };
+    Request::SetPolicy { service: args.service, policy }
 }
 
 fn service_spec(args: ServiceArgs) -> ServiceSpec {

@@ -11,6 +11,7 @@ use crate::control::reply::{
     WorkerView,
 };
 use crate::control::request::SchedulerFlag;
+use crate::control::standing::Standing;
 use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::mark::{MarkRules, Rule};
@@ -154,10 +155,14 @@ fn method(d: &DestinationView) -> String {
 /// What keeps a destination from new connections, or where it is.
 fn state(d: &DestinationView) -> String {
     let hop = hop(&d.next_hop);
-    match (d.weight, d.overloaded) {
-        (0, _) => format!("quiesced, {hop}"),
-        (_, true) => format!("overloaded, {hop}"),
-        _ => hop,
+    match (d.standing, d.weight, d.overloaded) {
+        (Standing::Down, ..) if d.removed => format!("down, removed ({}), {hop}", d.reason),
+        (Standing::Down, ..) => format!("down ({}), {hop}", d.reason),
+        (Standing::Warming, ..) => format!("warming up to {}, {hop}", d.configured_weight),
+        (_, 0, _) => format!("quiesced, {hop}"),
+        (_, _, true) => format!("overloaded, {hop}"),
+        (Standing::Up, ..) => format!("up, {hop}"),
+        (Standing::Unknown, ..) => hop,
     }
 }
 

@@ -32,7 +32,7 @@ warning        there is no route to 198.51.100.12
             "\
 SERVICE                BY                            WEIGHT  ACTIVE  INACTIVE  TEMPLATES  CONNECTIONS  STATE
 tcp:192.0.2.10:80      wrr, persistent 600 s by /24               2         1          1           10
-└─ 198.51.100.11:8080  nat                                3       2         1          1           10  by inside
+└─ 198.51.100.11:8080  nat                                3       2         1          1           10  up, by inside
 ",
         ),
         (
@@ -134,6 +134,10 @@ fn a_command_line_is_one_request() {
             "service add udp:[2001:db8::1]:53 -s sh -p 60 --netmask 64 --flags sh-port,sh-fallback",
             r#"{"request":"add_service","service":"udp:[2001:db8::1]:53","scheduler":"sh","one_packet":false,
                 "persistence":{"timeout_secs":60,"prefix":64},"flags":["flag-2","flag-1"]}"#,
+        ),
+        (
+            "service policy mark:7 --on-fail remove --slow-start 30",
+            r#"{"request":"set_policy","service":"mark:7","policy":{"on_fail":"remove","slow_start_secs":30}}"#,
         ),
         (
             "destination edit mark:7 198.51.100.11:0 -m tun --tunnel gue --tunnel-port 6080 -w 0",

@@ -202,7 +202,7 @@ impl Inner {
         let Some(key) = key.ok().filter(|key| self.store.find(key).is_some()) else { return Ok(Vec::new()) };
         self.ask_totals_before(FRESH).await.map_err(refused)?;
         let views = self.service_views(Some(key));
-        Ok(views.into_iter().flat_map(|view| view.destinations).map(Entry::Dest).collect())
+        Ok(views.iter().flat_map(ServiceView::in_force).cloned().map(Entry::Dest).collect())
     }
 
     async fn one_service(&mut self, body: &Body) -> Result<Answer, Errno> {

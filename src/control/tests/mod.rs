@@ -6,6 +6,7 @@ mod ipvs;
 mod protocol;
 mod restart;
 mod serve;
+mod standing;
 
 use super::*;
 use crate::control::reply::{Reply, ServiceView};

@@ -44,6 +44,8 @@ async fn every_kind_of_change_survives_a_kill() {
         destination("edit_destination", 11, 9),
         r#"{"request":"delete_destination","service":"tcp:192.0.2.10:80","address":"198.51.100.12:80"}"#.into(),
         r#"{"request":"edit_service","service":"tcp:192.0.2.10:80","scheduler":"sh","flags":["sh-port"]}"#.into(),
+        r#"{"request":"set_policy","service":"tcp:192.0.2.10:80","policy":{"on_fail":"remove","slow_start_secs":7}}"#
+            .into(),
         r#"{"request":"delete_service","service":"tcp:192.0.2.20:80"}"#.into(),
         r#"{"request":"set_timeouts","udp":7}"#.into(),
         r#"{"request":"set_setting","name":"sloppy_tcp","value":1}"#.into(),

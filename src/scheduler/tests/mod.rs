@@ -73,6 +73,7 @@ fn destination(number: u32, address: IpAddr, port: u16, weight: u32) -> Destinat
         upper: 0,
         lower: 0,
         available: true,
+        holds: true,
     }
 }
 

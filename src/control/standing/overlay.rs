@@ -1,0 +1,187 @@
+//! Rules and standing together: what workers see. Kept step by step: a report about one destination costs what its service costs, however
+//! many services there are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
+
+use super::slow_start::SlowStart;
+use super::{Effect, Health, Policy, Record};
+use crate::control::reply::{ErrorCode, Failure};
+use crate::control::store::Store;
+use crate::destination::{DestId, Destination};
+use crate::service::{Service, ServiceId, ServiceKey};
+use crate::shelf::Shelf;
+
+/// What the store keeps beside the rules.
+#[derive(Clone, Debug, Default)]
+pub(in crate::control) struct Standings {
+    /// Of the destinations of which something is known.
+    records: HashTrieMapSync<DestId, Record>,
+    /// Of the services that have another than the default.
+    policies: HashTrieMapSync<ServiceId, Policy>,
+    warming: RedBlackTreeSetSync<DestId>,
+    /// Services that stand otherwise than when the rules in force were made.
+    touched: RedBlackTreeSetSync<ServiceId>,
+    /// The rules when those in force were made.
+    services: Shelf<Arc<Service>>,
+    destinations: Shelf<Arc<Destination>>,
+}
+
+/// Services and destinations as workers see them.
+pub(in crate::control) type InForce = (Shelf<Arc<Service>>, Shelf<Arc<Destination>>);
+
+impl Store {
+    /// The policy of a service.
+    pub fn policy(&self, id: ServiceId) -> Policy {
+        self.standings.policies.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Sets the policy of a service. Returns false when it already was so.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NoSuchService`], [`ErrorCode::OutOfRange`].
+    pub fn set_policy(&mut self, key: &ServiceKey, policy: &Policy) -> Result<bool, Failure> {
+        let id = self.known(key, ErrorCode::NoSuchService)?.id;
+        policy.check().map_err(|(_, failure)| failure)?;
+        if self.policy(id) == *policy {
+            return Ok(false);
+        }
+        if policy.is_default() {
+            self.standings.policies.remove_mut(&id);
+        } else {
+            self.standings.policies.insert_mut(id, policy.clone());
+        }
+        self.touch(id);
+        Ok(true)
+    }
+
+    /// Takes what a check has found. Returns whether that is news; what is said of a destination that is not there is none.
+    pub fn report(&mut self, key: &ServiceKey, address: SocketAddr, health: &Health, now: Duration) -> bool {
+        let Some(d) = self.find(key).and_then(|s| s.destination(address)).cloned() else { return false };
+        let mut record = self.record(d.id);
+        if record.health.as_ref() == Some(health) {
+            return false;
+        }
+        let returns = matches!((&record.health, health), (Some(Health::Down { .. }), Health::Up));
+        let slow_start = self.policy(d.service).slow_start_secs;
+        record.warming = if returns { SlowStart::begin(slow_start, now) } else { None };
+        record.health = Some(health.clone());
+        self.enter(&d, record);
+        true
+    }
+
+    /// Moves slow starts on. Returns whether a weight has changed.
+    pub fn warm(&mut self, now: Duration) -> bool {
+        let due: Vec<_> = self.standings.warming.iter().copied().collect();
+        let before = self.clock;
+        for id in due {
+            let Some(d) = self.destinations.get(id.index()).cloned() else { continue };
+            let record = self.record(id);
+            let warming = record.warming.and_then(|warming| warming.at(now));
+            if warming != record.warming {
+                self.enter(&d, Record { warming, ..record });
+            }
+        }
+        self.clock != before
+    }
+
+    /// Is the weight of any destination growing?
+    pub fn is_warming(&self) -> bool {
+        !self.standings.warming.is_empty()
+    }
+
+    pub(in crate::control) fn record(&self, id: DestId) -> Record {
+        self.standings.records.get(&id).cloned().unwrap_or_default()
+    }
+
+    fn enter(&mut self, d: &Destination, record: Record) {
+        let was_listed = self.effect(d).listed;
+        if record.warming.is_some() {
+            self.standings.warming.insert_mut(d.id);
+        } else {
+            self.standings.warming.remove_mut(&d.id);
+        }
+        self.standings.records.insert_mut(d.id, record);
+        if was_listed && !self.effect(d).listed {
+            self.count_removal();
+        }
+        self.touch(d.service);
+    }
+
+    /// What its standing makes of a destination.
+    pub(in crate::control) fn effect(&self, d: &Destination) -> Effect {
+        self.record(d.id).effect(d, &self.policy(d.service))
+    }
+
+    /// Forgets how a destination stood.
+    pub(in crate::control) fn forget_standing(&mut self, id: DestId) {
+        self.standings.records.remove_mut(&id);
+        self.standings.warming.remove_mut(&id);
+    }
+
+    /// Forgets the policy of a service.
+    pub(in crate::control) fn forget_policy(&mut self, id: ServiceId) {
+        self.standings.policies.remove_mut(&id);
+    }
+
+    fn touch(&mut self, service: ServiceId) {
+        self.standings.touched.insert_mut(service);
+        self.tick();
+    }
+
+    /// Services and destinations as workers are to see them. Costs what has changed since the rules in force were made.
+    pub(in crate::control) fn overlaid(&mut self) -> InForce {
+        let mut in_force = (self.last.services.clone(), self.last.destinations.clone());
+        let (services, destinations) = (self.services.all.clone(), self.destinations.all.clone());
+        for (index, _, now) in destinations.changed(&self.standings.destinations) {
+            in_force.1.put(index, now.cloned());
+        }
+        for (index, _, now) in services.changed(&self.standings.services) {
+            let service = now.map(|service| self.overlay(service, service.version, &mut in_force.1));
+            in_force.0.put(index, service);
+        }
+        let touched = std::mem::take(&mut self.standings.touched);
+        for service in touched.iter().filter_map(|id| services.get(id.index())) {
+            let overlaid = self.overlay(service, self.clock, &mut in_force.1);
+            in_force.0.put(service.id.index(), Some(overlaid));
+        }
+        (self.standings.services, self.standings.destinations) = (services, destinations);
+        in_force
+    }
+
+    /// A service as it stands; its destinations are put where workers find them.
+    fn overlay(&self, service: &Arc<Service>, version: u64, all: &mut Shelf<Arc<Destination>>) -> Arc<Service> {
+        let mut listed = Vec::with_capacity(service.destinations.len());
+        for d in &service.destinations {
+            let stands = self.as_it_stands(d);
+            if all.get(d.id.index()).is_none_or(|there| !Arc::ptr_eq(there, &stands)) {
+                all.put(d.id.index(), Some(stands.clone()));
+            }
+            if stands.available {
+                listed.push(stands);
+            }
+        }
+        let as_the_rules_say = listed.len() == service.destinations.len()
+            && listed.iter().zip(&service.destinations).all(|(stands, d)| Arc::ptr_eq(stands, d));
+        if as_the_rules_say && version == service.version {
+            return service.clone();
+        }
+        Arc::new(Service { version, destinations: listed, ..Service::clone(service) })
+    }
+
+    fn as_it_stands(&self, d: &Arc<Destination>) -> Arc<Destination> {
+        let Effect { weight, listed, holds } = self.effect(d);
+        let stands = Destination { weight, available: listed, holds, ..Destination::clone(d) };
+        if stands == **d {
+            return d.clone();
+        }
+        let before = self.last.destinations.get(d.id.index()).filter(|before| ***before == stands);
+        before.cloned().unwrap_or_else(|| Arc::new(stands))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What checks report reaches every worker, and no rule.
+
+use super::*;
+use crate::control::standing::{Health, Standing};
+use crate::service::ServiceKey;
+
+fn key() -> ServiceKey {
+    "tcp:192.0.2.10:80".parse().unwrap()
+}
+
+fn down() -> Health {
+    Health::Down { reason: "connection refused".into() }
+}
+
+async fn report(fake: &Fake, last: u8, health: Health) {
+    fake.control.report_health(key(), ([198, 51, 100, last], 80).into(), health).await.unwrap();
+}
+
+async fn two_destinations(workers: u16) -> Fake {
+    let fake = Fake::new(workers);
+    done(&fake.control, SERVICE).await;
+    for last in [11, 12] {
+        done(&fake.control, &destination("add_destination", last, 3)).await;
+    }
+    fake
+}
+
+#[tokio::test]
+async fn a_report_is_in_force_on_every_worker_when_it_is_taken() {
+    let fake = two_destinations(3).await;
+    report(&fake, 11, down()).await;
+    assert_eq!(fake.weights(), vec![vec![3, 0]; 3]);
+    let view = services(&fake.control).await[0].destinations[1].clone();
+    assert_eq!((view.weight, view.configured_weight, view.standing), (0, 3, Standing::Down));
+    assert_eq!((view.reason.as_str(), view.removed), ("connection refused", false));
+    report(&fake, 11, Health::Up).await;
+    assert_eq!(fake.weights(), vec![vec![3, 3]; 3]);
+    assert_eq!(services(&fake.control).await[0].destinations[1].standing, Standing::Up);
+}
+
+#[tokio::test]
+async fn what_is_removed_is_shown_and_workers_do_not_know_it() {
+    let fake = two_destinations(1).await;
+    done(&fake.control, r#"{"request":"set_policy","service":"tcp:192.0.2.10:80","policy":{"on_fail":"remove"}}"#)
+        .await;
+    report(&fake, 11, down()).await;
+    assert_eq!(fake.weights(), [[3]]);
+    let view = services(&fake.control).await.remove(0);
+    assert_eq!(view.destinations.iter().map(|d| d.removed).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(view.in_force().count(), 1);
+    let kernels = proc::services(&[view]);
+    assert_eq!(kernels.matches("  -> C6").count(), 1, "{kernels}");
+}
+
+#[tokio::test]
+async fn many_reports_are_put_in_force_together() {
+    let fake = two_destinations(1).await;
+    let version = || fake.knobs[0].snapshot.lock().unwrap().version;
+    let before = version();
+    // Both are told before the first is in force: whoever holds the rules meanwhile makes them wait.
+    let held = fake.control.inner.lock().await;
+    let told = tokio::join!(report(&fake, 11, down()), report(&fake, 12, down()), async { drop(held) });
+    assert_eq!(told, ((), (), ()));
+    assert_eq!((fake.weights(), version()), (vec![vec![0, 0]], before + 1));
+    report(&fake, 11, down()).await;
+    assert_eq!(version(), before + 1, "no news");
+}
+
+#[tokio::test]
+async fn rules_are_saved_whatever_stands() {
+    let fake = two_destinations(1).await;
+    let saved = ask(&fake.control, r#"{"request":"save"}"#).await;
+    report(&fake, 11, down()).await;
+    assert_eq!(ask(&fake.control, r#"{"request":"save"}"#).await, saved);
+}
+
+#[tokio::test]
+async fn those_who_watch_the_rules_are_told_of_changes_and_not_of_standing() {
+    let fake = two_destinations(1).await;
+    let mut rules = fake.control.watch_rules();
+    let weights = |configured: &Configured| -> Vec<u32> {
+        configured.services.iter().flat_map(|s| &s.destinations).map(|d| d.weight).collect()
+    };
+    assert_eq!(weights(&rules.borrow_and_update()), [3, 3]);
+    report(&fake, 11, down()).await;
+    assert!(!rules.has_changed().unwrap());
+    done(&fake.control, &destination("edit_destination", 12, 7)).await;
+    assert!(rules.has_changed().unwrap());
+    assert_eq!(weights(&rules.borrow_and_update()), [7, 3]);
+    assert_eq!(code(&fake.control, &destination("add_destination", 12, 7)).await, ErrorCode::DestinationExists);
+    assert!(!rules.has_changed().unwrap());
+}
