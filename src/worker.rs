@@ -195,6 +195,11 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         }
     }
 
+    /// What it has of connections and templates when it has ended.
+    pub fn into_director(self) -> Director {
+        self.parts.director
+    }
+
     /// One turn. Returns true when there was something to do.
     pub fn turn(&mut self) -> bool {
         let now = self.clock.now();

@@ -29,6 +29,11 @@ pub enum Awaited {
     ExtendedPassive,
 }
 
+impl Awaited {
+    /// Every one, by its number.
+    pub const ALL: &'static [Self] = &[Self::Nothing, Self::Passive, Self::ExtendedPassive];
+}
+
 /// What a client asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command<A> {

@@ -101,6 +101,8 @@ pub struct DirectorConfig {
     pub ipvs_socket: PathBuf,
     /// Path of the state file; empty: nothing is persisted.
     pub state: PathBuf,
+    /// Connections and templates are handed over to the next process, by a file beside the state file.
+    pub handover: bool,
 }
 
 impl Default for DirectorConfig {
@@ -125,6 +127,7 @@ impl Default for DirectorConfig {
             socket: "/run/pollvs/control.sock".into(),
             ipvs_socket: "ipvs.sock".into(),
             state: "/var/lib/pollvs/state.json".into(),
+            handover: true,
         }
     }
 }
@@ -134,6 +137,12 @@ impl DirectorConfig {
     pub fn ipvs_path(&self) -> Option<PathBuf> {
         let folder = self.socket.parent().unwrap_or(std::path::Path::new(""));
         (!self.ipvs_socket.as_os_str().is_empty()).then(|| folder.join(&self.ipvs_socket))
+    }
+
+    /// The file by which connections are handed over, if they are.
+    pub fn handover_path(&self) -> Option<PathBuf> {
+        let kept = self.handover && !self.state.as_os_str().is_empty();
+        kept.then(|| self.state.with_extension("connections"))
     }
 }
 

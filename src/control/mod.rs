@@ -9,6 +9,7 @@ pub mod client;
 pub mod daemon;
 pub mod edit;
 mod handle;
+pub mod handover;
 pub mod ipvs;
 pub mod key;
 mod listing;

@@ -251,7 +251,7 @@ impl<'s, A: Family> Lane<'s, A> {
         self.load_mut(dest, |load| load.persistent += 1);
     }
 
-    fn count_bound(&mut self, dest: &Destination, flags: ConnFlags) {
+    pub(super) fn count_bound(&mut self, dest: &Destination, flags: ConnFlags) {
         let inactive = flags.contains(ConnFlags::INACTIVE);
         self.load_mut(dest.id, |load| {
             *(if inactive { &mut load.inactive } else { &mut load.active }) += 1;

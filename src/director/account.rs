@@ -196,7 +196,7 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// The template or connection that controls a connection.
-    fn controller(&mut self, template: ConnId) -> Option<&mut Connection<A>> {
+    pub(super) fn controller(&mut self, template: ConnId) -> Option<&mut Connection<A>> {
         match template.controlling_connection() {
             Some(control) => self.tables.connections.get_mut(control),
             None => self.tables.templates.get_mut(template),

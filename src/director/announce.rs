@@ -201,7 +201,7 @@ impl<A: Family> Lane<'_, A> {
 }
 
 /// What is told of a connection or template as it is now.
-fn entry<A: Family>(shared: &Shared, snapshot: &Snapshot, connection: &Connection<A>, memo: Memo) -> Entry {
+pub(super) fn entry<A: Family>(shared: &Shared, snapshot: &Snapshot, connection: &Connection<A>, memo: Memo) -> Entry {
     let template = connection.flags.contains(ConnFlags::TEMPLATE);
     let dest = snapshot.rules.destination(connection.dest).map(Arc::as_ref);
     let sequences = shifts(shared, connection);

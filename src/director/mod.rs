@@ -16,6 +16,7 @@ mod expire;
 mod express;
 mod family;
 mod ftp;
+mod hand_over;
 mod icmp;
 mod ipsec;
 mod late;

@@ -3,6 +3,7 @@
 //! call.
 
 pub mod entry;
+pub mod kept;
 pub mod message;
 pub mod pace;
 pub mod seal;
@@ -11,6 +12,7 @@ mod v0;
 mod v1;
 
 pub use entry::{Entry, EntryError, Flags, Unencodable};
+pub use kept::{Block, Kept, KeptError, Rest};
 pub use message::{Builder, Message, MessageError, Version};
 pub use pace::{Memo, Pace, Subject};
 pub use sender::{Sender, Setup};

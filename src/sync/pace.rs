@@ -23,6 +23,25 @@ pub struct Memo {
     pub received: bool,
 }
 
+impl Memo {
+    /// The same with `ends` counted from `now` on; 0 stays 0. [`Memo::since`] turns it back, at any other time.
+    #[must_use]
+    pub fn until(self, now: Tick) -> Self {
+        self.moved(0_u32.wrapping_sub(now.0))
+    }
+
+    /// The same with `ends` counted from 0 on, which counted from `now` on until here.
+    #[must_use]
+    pub fn since(self, now: Tick) -> Self {
+        self.moved(now.0)
+    }
+
+    /// Whole multiples, for the sake of the lowest bits.
+    fn moved(self, by: u32) -> Self {
+        if self.ends == 0 { self } else { Self { ends: self.ends.wrapping_add(by & !RETRIES), ..self } }
+    }
+}
+
 /// What is asked about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {

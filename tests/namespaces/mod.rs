@@ -5,6 +5,7 @@ mod checks;
 mod demo;
 mod director;
 mod ftp;
+mod handover;
 mod network;
 mod pair;
 mod restart;

@@ -9,6 +9,7 @@ mod express;
 mod forwarding;
 mod fragments;
 mod ftp;
+mod handover;
 mod icmp;
 mod limits;
 mod marks;

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
 use core_affinity::CoreId;
-use pollvs::config::{Config, Huge, Idle, PortConfig, VerifyChecksums};
+use pollvs::config::{Config, DirectorConfig, Huge, Idle, PortConfig, VerifyChecksums};
 use pollvs::control::Ports;
 use pollvs::control::reply::PortView;
 use pollvs::director::{Director, Limits};
@@ -28,6 +28,7 @@ use pollvs::worker::{self, Parts, SystemClock, Worker};
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
+use crate::handover;
 
 /// Bytes of a buffer for a frame of the usual MTU.
 const DATA_ROOM: usize = 2048;
@@ -50,7 +51,10 @@ pub(crate) struct Prepared {
 /// The data path at work.
 pub(crate) struct DataPlane {
     twin: Twin,
-    threads: Vec<JoinHandle<()>>,
+    /// Each returns what its worker has of connections and templates, if it has run.
+    threads: Vec<JoinHandle<Option<Director>>>,
+    /// Whose ticks the directors count.
+    clock: SystemClock,
     /// What the workers want resolved.
     pub(crate) questions: mpsc::Receiver<Question>,
     /// Whose clients are whose.
@@ -209,10 +213,17 @@ impl Prepared {
         let (asker, questions) = mpsc::channel(QUESTIONS);
         let (twin, ends) = Twin::start(self.taps, Source(self.pool), workers, LINE)?;
         let ends = ends.into_iter().zip(Handoff::mesh(workers, LINE)).zip(lanes(self.queues, workers));
-        let mut threads = Vec::new();
-        for ((id, mailbox), ((twin, handoff), queues)) in (0..).map(WorkerId).zip(mailboxes).zip(ends) {
-            let mut director = Director::new(&limits(config), seed, id, steering.clone());
+        let clock = SystemClock::default();
+        let begin = |id: u16| {
+            let mut director = Director::new(&limits(config), seed, WorkerId(id), steering.clone());
             director.apply(Arc::clone(snapshot));
+            director
+        };
+        let mut directors: Vec<_> = (0..config.director.workers).map(begin).collect();
+        handover::take_over(&config.director, &mut directors, &steering, clock);
+        let mut threads = Vec::new();
+        let workers = (0..).map(WorkerId).zip(mailboxes).zip(directors);
+        for (((id, mailbox), director), ((twin, handoff), queues)) in workers.zip(ends) {
             let parts = Parts {
                 id,
                 io: DpdkIo::new(queues, self.pool),
@@ -229,9 +240,9 @@ impl Prepared {
                     Idle::Sleep => worker::Idle::Sleep,
                 },
             };
-            threads.push(spawn(id, cores.worker(usize::from(id.0)), parts)?);
+            threads.push(spawn(id, cores.worker(usize::from(id.0)), parts, clock)?);
         }
-        Ok(DataPlane { twin, threads, questions, steering, ports: self.ports })
+        Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports })
     }
 }
 
@@ -258,14 +269,26 @@ fn steering(config: &Config, snapshot: &Snapshot, seed: u64) -> Steering {
     Steering::new(config.director.workers, pollvs::steering::MAX_BITS, prefixes, seed)
 }
 
-fn spawn(id: WorkerId, core: Option<CoreId>, parts: Parts<DpdkIo, TwinEnd<Mbuf>>) -> anyhow::Result<JoinHandle<()>> {
+fn spawn(
+    id: WorkerId,
+    core: Option<CoreId>,
+    parts: Parts<DpdkIo, TwinEnd<Mbuf>>,
+    clock: SystemClock,
+) -> anyhow::Result<JoinHandle<Option<Director>>> {
     let body = move || {
         if core.is_some_and(|core| !core_affinity::set_for_current(core)) {
             tracing::warn!("worker {} could not be pinned to its core", id.0);
         }
         match register_thread() {
-            Ok(_registered) => Worker::new(parts, SystemClock::default()).run(),
-            Err(error) => tracing::error!("worker {} does not run: {error}", id.0),
+            Ok(_registered) => {
+                let mut worker = Worker::new(parts, clock);
+                worker.run();
+                Some(worker.into_director())
+            }
+            Err(error) => {
+                tracing::error!("worker {} does not run: {error}", id.0);
+                None
+            }
         }
     };
     std::thread::Builder::new().name(format!("worker-{}", id.0)).spawn(body).context("cannot start a worker thread")
@@ -288,13 +311,16 @@ impl DataPlane {
         (0..).map(PortId).zip(self.ports.iter().map(|port| port.link_is_up()))
     }
 
-    /// Waits for the workers, which have been told to stop, then closes ports and twins.
-    pub(crate) fn join(self) {
+    /// Waits for the workers, which have been told to stop, hands over what they have, and closes ports and twins.
+    pub(crate) fn join(self, config: &DirectorConfig) {
+        let mut directors = Vec::new();
         for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a worker has ended by a fault of the program");
+            match thread.join() {
+                Ok(director) => directors.extend(director),
+                Err(_) => tracing::error!("a worker has ended by a fault of the program"),
             }
         }
+        handover::hand_over(config, &directors, self.clock);
         drop((self.twin, self.ports));
     }
 }

@@ -74,7 +74,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     };
     control.take_leave().await;
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
-    plane.join();
+    plane.join(&config.director);
     tracing::info!("stopped");
     outcome
 }

@@ -6,6 +6,8 @@ mod cores;
 mod dataplane;
 #[cfg(feature = "dpdk")]
 mod forwarding;
+#[cfg(feature = "dpdk")]
+mod handover;
 mod rules_only;
 mod service;
 

@@ -12,6 +12,7 @@ fn main() -> io::Result<()> {
     write(&corpus.join("replay"), pollvs_fuzz::seeds::scenarios())?;
     write(&corpus.join("fragments"), pollvs_fuzz::seeds::fragments())?;
     write(&corpus.join("sync"), pollvs_fuzz::seeds::messages())?;
+    write(&corpus.join("handover"), pollvs_fuzz::seeds::handed_over())?;
     write(&corpus.join("request"), pollvs_fuzz::seeds::requests())?;
     write(&corpus.join("netlink"), pollvs_fuzz::seeds::datagrams())?;
     write(&corpus.join("mark"), pollvs_fuzz::seeds::marks())?;

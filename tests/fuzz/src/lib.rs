@@ -3,6 +3,7 @@
 pub mod app;
 pub mod control;
 pub mod fragments;
+pub mod handover;
 pub mod netlink;
 pub mod pcap;
 pub mod process;

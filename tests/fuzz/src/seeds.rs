@@ -1,7 +1,12 @@
 //! What the fuzz targets start from, and seeded mutations of it for `cargo test`.
 
+use pollvs::control::handover;
+use pollvs::director::{Director, Limits, Listing};
 use pollvs::io::pcap::{self, Writer};
+use pollvs::steering::Steering;
+use pollvs::sync::{Block, Message};
 use pollvs::time::Instant;
+use pollvs::verdict::WorkerId;
 
 /// Returns the recorded frames that the tests of the wire formats use.
 pub fn frames() -> Vec<Vec<u8>> {
@@ -84,6 +89,23 @@ pub fn messages() -> Vec<Vec<u8>> {
     let frames = |capture| pcap::read(capture).expect("a recording is a capture").into_iter().map(|r| r.frame);
     let multicast = |frame: &Vec<u8>| frame.starts_with(&[1, 0, 0x5e]);
     captures.into_iter().flat_map(frames).filter(multicast).map(|f| f.get(42..).unwrap_or_default().to_vec()).collect()
+}
+
+/// Returns what a director hands over that has been told those messages, whole and a block of it.
+pub fn handed_over() -> Vec<Vec<u8>> {
+    let limits =
+        Limits { connections: 64, connections6: 64, templates: 64, templates6: 64, destinations: 4, ftp: 4, calls: 4 };
+    let mut director = Director::new(&limits, 7, WorkerId(0), Steering::default());
+    for message in messages() {
+        let Ok(message) = Message::read(&message) else { continue };
+        message.entries().flatten().for_each(|entry| _ = director.accept(&entry, Instant(0)));
+    }
+    let mut whole = Vec::new();
+    let directors = std::slice::from_ref(&director);
+    handover::write(&mut whole, super::handover::moment(), directors, Instant(0)).expect("memory can be written");
+    let mut block = Block::default();
+    director.keep(Listing::default(), 0, 64, Instant(0), |kept| _ = block.push(&kept));
+    vec![whole, block.finish()]
 }
 
 /// Returns the lines of the protocol's documentation.
