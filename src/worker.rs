@@ -383,6 +383,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             counters: self.parts.director.counters().clone(),
             turns: self.turns,
             busy_turns: self.busy_turns,
+            used,
             connections: used[0] + used[1],
             connections_max: u64::from(connections) + u64::from(connections6),
             templates: used[2] + used[3],

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::control::event::Told;
 use crate::control::reply::{Failure, PROTOCOL, Reply};
 use crate::control::request::Request;
 
@@ -87,6 +88,22 @@ impl Client {
             }
             if !more {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Listens to what happens until the director goes or `each` fails; that may be long.
+    ///
+    /// # Errors
+    /// [`ClientError`], and what `each` returns.
+    pub fn listen(&mut self, mut each: impl FnMut(Told) -> Result<(), ClientError>) -> Result<(), ClientError> {
+        self.ask(&Request::Events {})?;
+        self.stream.get_mut().set_read_timeout(None)?;
+        loop {
+            match self.read()? {
+                Reply::Event(told) => each(told)?,
+                Reply::Error(failure) => return Err(failure.into()),
+                other => return Err(ClientError::Garbled(format!("{other:?} is no event"))),
             }
         }
     }

@@ -28,6 +28,8 @@ impl Control {
             | Request::Counters {}
             | Request::Ports {}
             | Request::NextHops {} => self.observe(&request).await.map(Answer::from),
+            Request::Reload {} => Ok(applied(self.reload().await?).into()),
+            Request::Events {} => Ok(Answer::Many(Listing::events(self.listen()))),
             Request::Sync {} => Ok(Reply::Sync(self.sync.view()).into()),
             Request::FlushConnections {} => {
                 self.workers.ask_all(Command::FlushConnections).await?;
@@ -106,7 +108,6 @@ impl Inner {
             Request::Marks {} => Ok(Reply::Marks(self.store.marks().clone())),
             Request::Save {} => Ok(Reply::Rules { rules: write_rules(&self.store.rule_set()) }),
             Request::Apply { rules, name } => self.apply(&name, &rules).await.map(applied),
-            Request::Reload {} => self.reload().await.map(applied),
             other => Err(Failure::new(ErrorCode::Unsupported, format!("{other:?} is not answered here"))),
         }
     }

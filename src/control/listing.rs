@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::control::event::Listener;
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::Filter;
 use crate::mailbox::{ConnectionRow, WorkerHandle, Workers};
@@ -37,6 +38,8 @@ pub struct Listing {
 enum Kind {
     Services(std::vec::IntoIter<ServiceView>),
     Connections(Box<Connections>),
+    /// Without end; the flag says that the listener has been told that it listens.
+    Events(Listener, bool),
 }
 
 #[derive(Debug)]
@@ -61,6 +64,15 @@ impl Listing {
         Self { kind: Kind::Connections(Box::new(kind)), done: false }
     }
 
+    pub(super) fn events(listener: Listener) -> Self {
+        Self { kind: Kind::Events(listener, false), done: false }
+    }
+
+    /// Does it go on until nobody listens any more?
+    pub(super) fn is_endless(&self) -> bool {
+        matches!(self.kind, Kind::Events(..))
+    }
+
     /// The next line; `None` after the last.
     pub async fn next(&mut self) -> Option<Reply> {
         if self.done {
@@ -69,6 +81,11 @@ impl Listing {
         let reply = match &mut self.kind {
             Kind::Services(rest) => Ok(services(rest)),
             Kind::Connections(state) => state.next().await,
+            Kind::Events(_, told @ false) => {
+                *told = true;
+                return Some(Reply::Done {});
+            }
+            Kind::Events(listener, true) => return listener.next().await.map(Reply::Event),
         };
         let reply = reply.unwrap_or_else(Reply::Error);
         self.done = !matches!(reply, Reply::Services { more: true, .. } | Reply::Connections { more: true, .. });

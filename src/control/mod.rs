@@ -8,6 +8,7 @@ pub mod check;
 pub mod client;
 pub mod daemon;
 pub mod edit;
+pub mod event;
 mod handle;
 pub mod handover;
 pub mod ipvs;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::{Config, ConfigError};
+use crate::control::event::{Event, Events, Watch};
 use crate::control::reply::{ErrorCode, Failure, PortView};
 use crate::control::request::Request;
 use crate::control::state::{Keeper, State, StateError};
@@ -102,6 +104,7 @@ pub struct Control {
     /// What checks have reported and is not in force yet.
     reports: Arc<std::sync::Mutex<Vec<Report>>>,
     configured: watch::Sender<Configured>,
+    events: Events,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -131,6 +134,9 @@ struct Inner {
     sync: Arc<sync::Shared>,
     /// Told of the rules.
     configured: watch::Sender<Configured>,
+    events: Events,
+    /// What has been seen without being asked for.
+    watch: Watch,
     draining: bool,
     started: tokio::time::Instant,
     trash: Trash,
@@ -171,6 +177,8 @@ impl Control {
             retired: Vec::new(),
             sync,
             configured: watch::Sender::default(),
+            events: Events::default(),
+            watch: Watch::default(),
             draining: false,
             started: tokio::time::Instant::now(),
             trash: Trash::default(),
@@ -182,13 +190,15 @@ impl Control {
         inner.persist(None)?;
         inner.store.set_broadcasts(inner.network.v4.broadcasts.clone());
         let snapshot = inner.next_snapshot();
-        inner.tell_rules();
+        // What is there from the start is no event.
+        inner.configured.send_replace(inner.store.configured());
         let control = Self {
             workers: inner.workers.clone(),
             listings: Arc::new(Semaphore::new(LISTINGS)),
             sync: inner.sync.clone(),
             reports: Arc::default(),
             configured: inner.configured.clone(),
+            events: inner.events.clone(),
             stop: watch::Sender::new(None),
             inner: Arc::new(Mutex::new(inner)),
         };
@@ -220,7 +230,10 @@ impl Control {
         let mut upkeep = tokio::time::interval(UPKEEP);
         loop {
             let outcome = tokio::select! {
-                _ = ticks.tick() => self.inner.lock().await.tick().await,
+                _ = ticks.tick() => {
+                    self.look().await;
+                    self.inner.lock().await.tick().await
+                }
                 _ = upkeep.tick() => self.inner.lock().await.keep_up().await,
                 _ = syncs.tick() => {
                     self.inner.lock().await.sync();
@@ -228,7 +241,8 @@ impl Control {
                 }
             };
             if let Err(silent) = outcome {
-                tracing::warn!("{silent}");
+                // Told as an event, once.
+                tracing::debug!("{silent}");
             }
         }
     }
@@ -270,7 +284,12 @@ impl Control {
     /// [`ErrorCode::Unsupported`] without a file; [`ErrorCode::BadRules`] and others when the file is wrong: nothing has changed
     /// then.
     pub async fn reload(&self) -> Result<Applied, Failure> {
-        self.inner.lock().await.reload().await
+        let outcome = self.inner.lock().await.reload().await;
+        self.events.tell(match &outcome {
+            Ok(applied) => Event::Reloaded { changes: applied.changes.len() },
+            Err(failure) => Event::ReloadFailed { reason: failure.message.clone() },
+        });
+        outcome
     }
 }
 

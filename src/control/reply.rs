@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::control::daemon::DaemonSpec;
+use crate::control::event::Told;
 use crate::control::request::SchedulerFlag;
 use crate::control::standing::Standing;
 use crate::control::sync::SyncView;
@@ -90,6 +91,8 @@ pub enum Reply {
         /// TOML.
         rules: String,
     },
+    /// To `events`: one that happened.
+    Event(Told),
     /// To `apply` and `reload`.
     Applied {
         /// What changed, a sentence each.

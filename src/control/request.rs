@@ -35,6 +35,8 @@ pub enum Request {
     Counters {},
     /// The next hop of each destination. Reply: `next_hops`.
     NextHops {},
+    /// What happens from now on. Reply: `done`, and then `event` after `event` until the client goes or says something.
+    Events {},
     /// Adds a service. Reply: `done`.
     AddService(ServiceSpec),
     /// Changes a service's scheduler, persistence and flags. Reply: `done`.

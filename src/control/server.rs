@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::control::reply::{ErrorCode, Failure, PROTOCOL, Reply};
 use crate::control::request::Request;
-use crate::control::{Answer, Control};
+use crate::control::{Answer, Control, Listing};
 
 /// The longest request line, in bytes.
 pub const LONGEST_LINE: usize = 1 << 20;
@@ -217,12 +217,26 @@ impl Client {
     async fn answer(&mut self, answer: Answer) -> Result<(), Gone> {
         match answer {
             Answer::One(reply) => self.write(&reply).await,
+            Answer::Many(listing) if listing.is_endless() => self.stream(listing).await,
             Answer::Many(mut listing) => {
                 while let Some(reply) = listing.next().await {
                     self.write(&reply).await?;
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Writes line after line until the client says something, or goes. One that reads slowly is waited for: it is events that it loses.
+    async fn stream(&mut self, mut listing: Listing) -> Result<(), Gone> {
+        loop {
+            let reply = tokio::select! {
+                said = self.reader.fill_buf() => return if said?.is_empty() { Err(Gone) } else { Ok(()) },
+                reply = listing.next() => reply,
+            };
+            let Some(reply) = reply else { return Ok(()) };
+            let line = line(&reply)?;
+            timeout(self.patience.idle, self.writer.write_all(&line)).await??;
         }
     }
 
@@ -242,11 +256,16 @@ impl Client {
     }
 
     async fn write(&mut self, reply: &Reply) -> Result<(), Gone> {
-        let mut line = serde_json::to_vec(reply).map_err(io::Error::from)?;
-        line.push(b'\n');
+        let line = line(reply)?;
         timeout(self.patience.line, self.writer.write_all(&line)).await??;
         Ok(())
     }
+}
+
+fn line(reply: &Reply) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// Reads up to the end of the line; false when the client has gone before it.

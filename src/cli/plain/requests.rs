@@ -23,6 +23,7 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Workers => Request::Workers {},
         Verb::Ports => Request::Ports {},
         Verb::Counters { .. } => Request::Counters {},
+        Verb::Events => Request::Events {},
         Verb::NextHops => Request::NextHops {},
         Verb::Sync(_) => Request::Sync {},
         Verb::Marks => Request::Marks {},

@@ -1,10 +1,12 @@
 //! Answers as people read them.
 
 use std::io::{self, Write};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::cli::plain::args::{SyncArgs, Verb};
 use crate::cli::plain::table::{pairs, table};
 use crate::control::daemon::DaemonSpec;
+use crate::control::event::Told;
 use crate::control::key::word;
 use crate::control::reply::{
     ConnectionView, CounterView, DestinationView, HopView, NextHopView, PortView, Reply, ServiceView, StatusView,
@@ -36,8 +38,15 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Applied { changes, restart } => applied(changes, restart),
         Reply::Timeouts(_) | Reply::Settings(_) => members(reply),
         Reply::Error(failure) => format!("{failure}\n"),
+        Reply::Event(told) => event(told),
         Reply::Hello { .. } | Reply::Done {} | Reply::Connections { .. } | Reply::Daemons { .. } => String::new(),
     }
+}
+
+/// A line for an event, with its moment.
+pub(super) fn event(told: &Told) -> String {
+    let at = UNIX_EPOCH + Duration::from_millis(told.at_ms);
+    format!("{} {}\n", humantime::format_rfc3339_millis(at), told.event)
 }
 
 /// The mark rules as iptables-save has them, each with its program before it.

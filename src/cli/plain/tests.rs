@@ -94,6 +94,13 @@ ADDRESS        REACHED                              MAC  MTU  SOURCE
 }
 
 #[test]
+fn an_event_is_a_line_with_its_moment() {
+    let line =
+        "2026-11-21T19:52:00.123Z destination 198.51.100.11:80 of tcp:192.0.2.10:80 is down: connection refused\n";
+    assert_eq!(shown("event", &Verb::Events), line);
+}
+
+#[test]
 fn connections_are_lines_that_need_no_table() {
     let document = include_str!("../../../docs/control.md");
     let line = document.lines().find(|l| l.starts_with("{\"reply\":\"connections\"")).unwrap();

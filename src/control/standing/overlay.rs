@@ -9,6 +9,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
 use super::slow_start::SlowStart;
 use super::{Effect, Health, Policy, Record};
+use crate::control::event::Event;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::store::Store;
 use crate::destination::{DestId, Destination};
@@ -58,34 +59,44 @@ impl Store {
         Ok(true)
     }
 
-    /// Takes what a check has found. Returns whether that is news; what is said of a destination that is not there is none.
-    pub fn report(&mut self, key: &ServiceKey, address: SocketAddr, health: &Health, now: Duration) -> bool {
-        let Some(d) = self.find(key).and_then(|s| s.destination(address)).cloned() else { return false };
+    /// Takes what a check has found. Returns what is news of it; what is said of a destination that is not there is none.
+    pub fn report(&mut self, key: &ServiceKey, address: SocketAddr, health: &Health, now: Duration) -> Option<Event> {
+        let d = self.find(key).and_then(|s| s.destination(address)).cloned()?;
         let mut record = self.record(d.id);
-        if record.health.as_ref() == Some(health) {
-            return false;
-        }
-        let returns = matches!((&record.health, health), (Some(Health::Down { .. }), Health::Up));
+        let was_down = matches!(record.health, Some(Health::Down { .. }));
         let slow_start = self.policy(d.service).slow_start_secs;
-        record.warming = if returns { SlowStart::begin(slow_start, now) } else { None };
+        let (service, destination) = (*key, address);
+        let event = match health {
+            Health::Up if record.health == Some(Health::Up) => return None,
+            Health::Up => {
+                record.warming = SlowStart::begin(slow_start, now).filter(|_| was_down);
+                Some(Event::DestinationUp { service, destination })
+            }
+            Health::Down { reason } => {
+                record.warming = None;
+                let event = Event::DestinationDown { service, destination, reason: reason.clone() };
+                (!was_down).then_some(event)
+            }
+        };
         record.health = Some(health.clone());
         self.enter(&d, record);
-        true
+        event
     }
 
-    /// Moves slow starts on. Returns whether a weight has changed.
-    pub fn warm(&mut self, now: Duration) -> bool {
+    /// Moves slow starts on. Returns what is news of them.
+    pub fn warm(&mut self, now: Duration) -> Vec<Event> {
         let due: Vec<_> = self.standings.warming.iter().copied().collect();
-        let before = self.clock;
+        let mut events = Vec::new();
         for id in due {
             let Some(d) = self.destinations.get(id.index()).cloned() else { continue };
-            let record = self.record(id);
+            let record = self.record(d.id);
             let warming = record.warming.and_then(|warming| warming.at(now));
-            if warming != record.warming {
-                self.enter(&d, Record { warming, ..record });
+            if warming.is_none() {
+                events.push(Event::DestinationWarm { service: d.of, destination: (d.address, d.port).into() });
             }
+            self.enter(&d, Record { warming, ..record });
         }
-        self.clock != before
+        events
     }
 
     /// Is the weight of any destination growing?
@@ -97,18 +108,22 @@ impl Store {
         self.standings.records.get(&id).cloned().unwrap_or_default()
     }
 
+    /// Takes what is known of a destination now. Workers are told only of what makes a difference to them.
     fn enter(&mut self, d: &Destination, record: Record) {
-        let was_listed = self.effect(d).listed;
+        let before = self.effect(d);
         if record.warming.is_some() {
             self.standings.warming.insert_mut(d.id);
         } else {
             self.standings.warming.remove_mut(&d.id);
         }
         self.standings.records.insert_mut(d.id, record);
-        if was_listed && !self.effect(d).listed {
+        let now = self.effect(d);
+        if before.listed && !now.listed {
             self.count_removal();
         }
-        self.touch(d.service);
+        if before != now {
+            self.touch(d.service);
+        }
     }
 
     /// What its standing makes of a destination.

@@ -83,3 +83,10 @@ proptest! {
         let _ = Request::parse(&line[..at]);
     }
 }
+
+#[test]
+fn every_event_is_documented() {
+    let kinds = names(&serde_json::from_str::<Event>(r#"{"kind":"nosuch"}"#).unwrap_err().to_string());
+    let missing: Vec<_> = kinds.iter().filter(|kind| !DOCUMENT.contains(&format!(r#""kind":"{kind}""#))).collect();
+    assert!(kinds.len() > 10 && missing.is_empty(), "{missing:?}");
+}

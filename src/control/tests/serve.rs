@@ -223,3 +223,45 @@ fn the_client_says_what_is_wrong() {
         "{nowhere}"
     );
 }
+
+#[test]
+fn who_listens_hears_of_changes_until_he_speaks() {
+    let served = Served::new();
+    let mut listener = served.raw();
+    writeln!(listener.get_mut(), r#"{{"request":"events"}}"#).unwrap();
+    assert_eq!(line(&mut listener), "{\"reply\":\"done\"}\n");
+    served.client().ask(&request(SERVICE)).unwrap();
+    served.client().ask(&request(&destination("add_destination", 11, 1))).unwrap();
+    let kind = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].clone();
+    let mut heard = || kind(&line(&mut listener));
+    assert_eq!([heard(), heard()], ["service_added", "destination_added"]);
+    writeln!(listener.get_mut(), r#"{{"request":"timeouts"}}"#).unwrap();
+    assert!(line(&mut listener).contains(r#"{"reply":"timeouts""#));
+    served.client().ask(&request(r#"{"request":"flush"}"#)).unwrap();
+    writeln!(listener.get_mut(), r#"{{"request":"timeouts"}}"#).unwrap();
+    assert!(line(&mut listener).contains(r#"{"reply":"timeouts""#), "no more events");
+}
+
+#[test]
+fn a_listener_that_does_not_read_loses_events_and_holds_up_nobody() {
+    let served = Served::new();
+    let mut slow = served.raw();
+    writeln!(slow.get_mut(), r#"{{"request":"events"}}"#).unwrap();
+    assert_eq!(line(&mut slow), "{\"reply\":\"done\"}\n");
+    let events = served.fake.control.events.clone();
+    let long = "x".repeat(1000);
+    for n in 0..10_000 {
+        events.tell(Event::ReloadFailed { reason: format!("{n} {long}") });
+    }
+    served.is_well();
+    let mut lost = None;
+    let mut heard = 0_u64;
+    while lost.is_none() || heard + lost.unwrap_or(0) < 10_000 {
+        let line: serde_json::Value = serde_json::from_str(&line(&mut slow)).unwrap();
+        match line["kind"].as_str() {
+            Some("lost") => lost = Some(lost.unwrap_or(0) + line["count"].as_u64().unwrap()),
+            _ => heard += 1,
+        }
+    }
+    assert_eq!(heard + lost.unwrap(), 10_000);
+}

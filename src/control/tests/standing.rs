@@ -90,3 +90,40 @@ async fn those_who_watch_the_rules_are_told_of_changes_and_not_of_standing() {
     assert_eq!(code(&fake.control, &destination("add_destination", 12, 7)).await, ErrorCode::DestinationExists);
     assert!(!rules.has_changed().unwrap());
 }
+
+#[tokio::test]
+async fn what_happens_is_told_once() {
+    let fake = two_destinations(1).await;
+    let mut listener = fake.control.listen();
+    let of = "destination 198.51.100.11:80 of tcp:192.0.2.10:80";
+    for health in [Health::Up, down(), down(), Health::Up, Health::Up] {
+        report(&fake, 11, health).await;
+    }
+    done(&fake.control, &destination("edit_destination", 11, 9)).await;
+    assert_eq!(code(&fake.control, r#"{"request":"reload"}"#).await, ErrorCode::Unsupported);
+    let want = [
+        format!("{of} is up"),
+        format!("{of} is down: connection refused"),
+        format!("{of} is up"),
+        format!("{of} was edited"),
+        "the configuration was read again and refused, nothing has changed: the director runs on its embedded \
+         configuration; start it with --config FILE to reload one"
+            .to_owned(),
+    ];
+    for want in want {
+        assert_eq!(listener.next().await.unwrap().event.to_string(), want);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_worker_is_an_event() {
+    let fake = Fake::new(2);
+    let mut listener = fake.control.listen();
+    fake.knobs[1].silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    fake.control.look().await;
+    fake.knobs[1].silent.store(false, std::sync::atomic::Ordering::Relaxed);
+    fake.control.look().await;
+    for want in [Event::WorkerSilent { worker: 1 }, Event::WorkerBack { worker: 1 }] {
+        assert_eq!(listener.next().await.unwrap().event, want);
+    }
+}

@@ -64,13 +64,13 @@ fn seen(store: &mut Store, port: u16) -> Vec<(u8, u32)> {
 fn what_is_down_is_quiesced_and_comes_back_with_the_weight_of_its_rule() {
     let mut store = store();
     let rules = store.rule_set();
-    assert!(store.report(&key(80), address(11), &down(), START));
+    assert!(store.report(&key(80), address(11), &down(), START).is_some());
     assert_eq!(seen(&mut store, 80), [(12, 20), (11, 0)]);
     assert_eq!(seen(&mut store, 81), [(12, 20), (11, 10)], "another service's");
     assert_eq!(store.rule_set(), rules);
     destination(&mut store, "edit_destination", 80, 11, 7).unwrap();
     assert_eq!(seen(&mut store, 80), [(12, 20), (11, 0)]);
-    assert!(store.report(&key(80), address(11), &Health::Up, START));
+    assert!(store.report(&key(80), address(11), &Health::Up, START).is_some());
     assert_eq!(seen(&mut store, 80), [(12, 20), (11, 7)]);
 }
 
@@ -117,9 +117,18 @@ fn the_same_said_again_changes_nothing() {
     let mut store = store();
     store.report(&key(80), address(11), &down(), START);
     let rules = store.rules();
-    assert!(!store.report(&key(80), address(11), &down(), START));
-    assert!(!store.report(&key(80), address(99), &down(), START), "of a destination that is not there");
-    assert!(!store.report(&key(99), address(11), &down(), START), "of a service that is not there");
+    let other = Health::Down { reason: "refused".into() };
+    for (port, last, health, what) in [
+        (80, 11, &down(), "the same"),
+        (80, 11, &other, "another reason"),
+        (80, 99, &down(), "of a destination that is not there"),
+        (99, 11, &down(), "of a service that is not there"),
+    ] {
+        assert_eq!(store.report(&key(port), address(last), health, START), None, "{what}");
+        assert!(!store.is_stale(), "{what}");
+    }
+    let id = store.find(&key(80)).unwrap().destination(address(11)).unwrap().id;
+    assert_eq!(store.record(id).reason(), "refused", "the last word");
     assert!(Arc::ptr_eq(&rules, &store.rules()));
 }
 
@@ -135,11 +144,15 @@ fn a_slow_start_grows_with_time_and_follows_the_rule() {
     store.report(&key(80), address(12), &Health::Up, START);
     assert!(store.is_warming());
     assert_eq!(weight(&mut store), 1);
-    assert!(!store.warm(at(9)) && store.warm(at(50)));
+    assert_eq!(store.warm(at(9)), []);
+    assert!(!store.is_stale(), "nothing to tell workers");
+    assert_eq!(store.warm(at(50)), []);
     assert_eq!(weight(&mut store), 10);
     destination(&mut store, "edit_destination", 80, 12, 101).unwrap();
     assert_eq!(weight(&mut store), 51);
-    assert!(store.warm(at(100)) && !store.is_warming());
+    let warm = Event::DestinationWarm { service: key(80), destination: address(12) };
+    assert_eq!(store.warm(at(100)), [warm]);
+    assert!(!store.is_warming());
     assert_eq!(weight(&mut store), 101);
     let id = store.find(&key(80)).unwrap().destination(address(12)).unwrap().id;
     assert_eq!(store.record(id).standing(), Standing::Up);
