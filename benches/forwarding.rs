@@ -15,6 +15,7 @@ use std::time::{Duration, Instant as Wall};
 
 use pollvs::addr::MacAddr;
 use pollvs::burst::{BURST, Burst};
+use pollvs::burst_meter::BurstMeter;
 use pollvs::destination::{DestId, Destination, Method, Tunnel};
 use pollvs::director::{Director, Limits};
 use pollvs::frame::Frame;
@@ -231,6 +232,7 @@ struct Subject {
     start: Wall,
     flows: u32,
     generator: Generator,
+    meter: BurstMeter,
     rounds: Vec<f64>,
 }
 
@@ -250,8 +252,8 @@ impl Subject {
         let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
         director.apply(snapshot(case, mac));
         let generator = case.generator(flows, mac);
-        let (pipeline, start, rounds) = (Default::default(), Wall::now(), Vec::new());
-        let mut subject = Self { case, director, pipeline, start, flows, generator, rounds };
+        let (pipeline, start, meter, rounds) = (Default::default(), Wall::now(), BurstMeter::default(), Vec::new());
+        let mut subject = Self { case, director, pipeline, start, flows, generator, meter, rounds };
         if case != Case::NewDr {
             for flags in ["S", "A"] {
                 subject.warm(&Generator::requests(flows, flags, mac), pool);
@@ -282,8 +284,10 @@ impl Subject {
     /// One turn, as a worker does it: three bursts under way, each in another stage.
     fn turn(&mut self, io: &mut DpdkIo) -> usize {
         let now = self.now();
+        self.meter.begin(now);
         let [received, sought, decided] = &mut self.pipeline;
         let count = io.receive(received);
+        self.meter.received(count);
         generate(received, &mut self.generator);
         self.director.parse(received);
         self.director.seek(sought);

@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod app;
 pub mod burst;
+pub mod burst_meter;
 pub mod cli;
 pub mod config;
 pub mod conn;

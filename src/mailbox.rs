@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::burst_meter::{BurstLog, BurstSums};
 use crate::director::Listing;
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, Traffic};
@@ -36,6 +37,8 @@ pub enum Command {
     Stats(StatsPage, Answer<StatsPage>),
     /// The worker's own counters.
     Report(Answer<WorkerReport>),
+    /// Hands over what the bursts were like since the last time, for an empty log.
+    Bursts(Box<BurstLog>, Answer<Box<BurstLog>>),
     /// Ends every connection and template.
     FlushConnections(Answer<()>),
     /// Hands over what is to be told to other directors, for an empty buffer of which no more is filled than it holds.
@@ -143,6 +146,8 @@ pub struct WorkerReport {
     pub busy_turns: u64,
     /// Entries in each table: connections and templates, IPv4 and then IPv6 of each.
     pub used: [u64; 4],
+    /// What these come to.
+    pub bursts: BurstSums,
     /// Connections, both families.
     pub connections: u64,
     /// Room for connections.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::burst::Burst;
+use crate::burst_meter::BurstMeter;
 use crate::destination::DestId;
 use crate::director::{Accepted, Director, Limits, Listing};
 use crate::fragments::Fragments;
@@ -151,6 +152,7 @@ pub struct Worker<I: PacketIo, T, C> {
     chores_at: Instant,
     turns: u64,
     busy_turns: u64,
+    bursts: BurstMeter,
     stopped: bool,
 }
 
@@ -169,6 +171,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             chores_at: Instant(0),
             turns: 0,
             busy_turns: 0,
+            bursts: BurstMeter::default(),
             stopped: false,
         }
     }
@@ -204,8 +207,10 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     pub fn turn(&mut self) -> bool {
         let now = self.clock.now();
         self.turns += 1;
+        self.bursts.begin(now);
         let commanded = self.obey(now);
         let received = self.receive();
+        self.bursts.received(received);
         if received > 0 {
             self.busy_turns += 1;
             self.step(now);
@@ -305,6 +310,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             Command::Connections(query, answer) => drop(answer.send(self.list(query, now))),
             Command::Stats(page, answer) => drop(answer.send(self.stats(page))),
             Command::Report(answer) => drop(answer.send(self.report())),
+            Command::Bursts(empty, answer) => drop(answer.send(self.bursts.exchange(empty))),
             Command::FlushConnections(answer) => {
                 self.parts.director.flush();
                 let _ = answer.send(());
@@ -384,6 +390,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             turns: self.turns,
             busy_turns: self.busy_turns,
             used,
+            bursts: self.bursts.sums(),
             connections: used[0] + used[1],
             connections_max: u64::from(connections) + u64::from(connections6),
             templates: used[2] + used[3],

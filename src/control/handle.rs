@@ -1,6 +1,7 @@
 //! From request to answer.
 
 use crate::config::{Given, parse_rules, write_rules};
+use crate::control::bursts::Recent;
 use crate::control::daemon::DaemonSpec;
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure, Reply};
@@ -8,7 +9,7 @@ use crate::control::request::Request;
 use crate::control::rule_set::RuleSet;
 use crate::control::{Answer, Applied, Control, Inner, Listing, view};
 use crate::kernel;
-use crate::mailbox::Command;
+use crate::mailbox::{Command, WorkerHandle};
 use crate::service::ServiceKey;
 use crate::settings::Settings;
 
@@ -65,7 +66,11 @@ impl Control {
             }
             Request::Workers {} => {
                 let reports = self.workers.ask_all(Command::Report).await?;
-                let views = self.workers.iter().zip(&reports).map(|(w, r)| view::worker_view(w, r));
+                let inner = self.inner.lock().await;
+                let bursts = |w: &WorkerHandle| {
+                    inner.bursts.worker(usize::from(w.id.0)).map(Recent::view).unwrap_or_default()
+                };
+                let views = self.workers.iter().zip(&reports).map(|(w, r)| view::worker_view(w, r, bursts(w)));
                 Ok(Reply::Workers { workers: views.collect() })
             }
             _ => {

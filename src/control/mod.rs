@@ -4,6 +4,7 @@
 //! taken back whole.
 
 pub mod apply;
+pub mod bursts;
 pub mod check;
 pub mod client;
 pub mod daemon;
@@ -37,6 +38,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::{Config, ConfigError};
 use crate::control::event::{Event, Events, Watch};
+use crate::control::bursts::Bursts;
 use crate::control::reply::{ErrorCode, Failure, PortView};
 use crate::control::request::Request;
 use crate::control::state::{Keeper, State, StateError};
@@ -44,7 +46,7 @@ use crate::control::statistics::{Counted, INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
 use crate::control::trash::{Removed, Trash};
 use crate::control::upkeep::Report;
-use crate::mailbox::{DestinationRow, Silent, Workers};
+use crate::mailbox::{Command, DestinationRow, Silent, Workers};
 use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
 
@@ -118,6 +120,7 @@ struct Inner {
     keeper: Option<Keeper>,
     store: Store,
     statistics: Statistics,
+    bursts: Bursts,
     network: Arc<Network>,
     workers: Workers,
     ports: Ports,
@@ -167,6 +170,7 @@ impl Control {
             keeper: state_path.map(Keeper::new),
             store,
             statistics: Statistics::default(),
+            bursts: Bursts::default(),
             current: Arc::default(),
             behind: false,
             totals: Vec::new(),
@@ -274,7 +278,7 @@ impl Control {
 
     /// Connections of all workers, unless one is silent.
     async fn connections(&self) -> Option<u64> {
-        let reports = self.workers.ask_all(crate::mailbox::Command::Report).await.ok()?;
+        let reports = self.workers.ask_all(Command::Report).await.ok()?;
         Some(reports.iter().map(|r| r.connections).sum())
     }
 
@@ -471,7 +475,18 @@ impl Inner {
         self.statistics.keep_services(|uid| services.contains(&uid));
     }
 
+    /// Takes the logs of all workers that answer.
+    async fn ask_bursts(&mut self) {
+        let logs = self.workers.ask_each(|answer| Command::Bursts(Box::default(), answer)).await;
+        for (worker, log) in logs {
+            if let Ok(log) = log {
+                self.bursts.hear(worker.id.0.into(), &log);
+            }
+        }
+    }
+
     async fn tick(&mut self) -> Result<(), Silent> {
+        self.ask_bursts().await;
         self.ask_totals().await?;
         if self.store.settings().run_estimation {
             self.statistics.estimate();

@@ -395,6 +395,15 @@ pub struct WorkerView {
     pub turns: u64,
     /// Turns that found a packet.
     pub busy_turns: u64,
+    /// Nanoseconds that these took, since the start.
+    #[serde(default)]
+    pub busy_ns: u64,
+    /// Frames in them: off the wire, from other workers and from the kernel twin.
+    #[serde(default)]
+    pub frames: u64,
+    /// How long they took of late.
+    #[serde(default)]
+    pub bursts: BurstView,
     /// Connections.
     pub connections: u64,
     /// Room for connections.
@@ -415,6 +424,21 @@ pub struct WorkerView {
     pub dropped: u64,
     /// Version of the rules in force here.
     pub snapshot: u64,
+}
+
+/// Nanoseconds that turns with packets took in the last ten to twenty seconds: so much or less in this share of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct BurstView {
+    /// Half.
+    pub p50_ns: u64,
+    /// 90 %.
+    pub p90_ns: u64,
+    /// 99 %.
+    pub p99_ns: u64,
+    /// 99.9 %.
+    pub p999_ns: u64,
+    /// All.
+    pub max_ns: u64,
 }
 
 /// One port.

@@ -71,6 +71,11 @@ impl Meter {
         minus(self.total, self.base)
     }
 
+    /// All counted, whatever was set to zero.
+    pub fn counted(&self) -> Traffic {
+        self.total
+    }
+
     /// As it was at the last sample: what the kernel shows.
     pub fn sampled(&self) -> Traffic {
         minus(self.sampled, self.base_sampled)

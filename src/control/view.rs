@@ -9,7 +9,7 @@ use crate::control::Inner;
 use crate::control::check::flag_list;
 use crate::control::key::word;
 use crate::control::reply::{
-    CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
+    BurstView, CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
 };
 use crate::control::state::Keeper;
 use crate::destination::Destination;
@@ -174,13 +174,16 @@ fn mac_text(mac: MacAddr) -> String {
 }
 
 /// One worker.
-pub(super) fn worker_view(worker: &WorkerHandle, report: &WorkerReport) -> WorkerView {
+pub(super) fn worker_view(worker: &WorkerHandle, report: &WorkerReport, bursts: BurstView) -> WorkerView {
     let event = |e: Event| report.counters.events[e as usize];
     WorkerView {
         worker: worker.id.0,
         cpu: worker.cpu,
         turns: report.turns,
         busy_turns: report.busy_turns,
+        busy_ns: report.bursts.nanos,
+        frames: report.bursts.frames,
+        bursts,
         connections: report.connections,
         connections_max: report.connections_max,
         templates: report.templates,

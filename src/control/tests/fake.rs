@@ -106,6 +106,7 @@ fn obey(knobs: &Knobs, command: Command) {
             let connections = knobs.connections.load(Ordering::Relaxed);
             let _ = answer.send(WorkerReport { connections, connections_max: 1000, ..WorkerReport::default() });
         }
+        Command::Bursts(empty, answer) => drop(answer.send(empty)),
         Command::Told(empty, answer) => drop(answer.send(empty)),
         Command::TellAll(query, answer) => drop(answer.send(TellPage { rows: query.rows, next: None })),
         Command::Accept(entries, answer) => drop(answer.send(AcceptReport { entries, ..AcceptReport::default() })),
