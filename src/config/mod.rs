@@ -18,7 +18,7 @@ use crate::settings::Settings;
 pub use error::ConfigError;
 pub use report::Sizes;
 pub use rules::{Given, parse_rules, write_rules};
-pub use value::{Auto, Cidr};
+pub use value::{Auto, Cidr, Listen};
 
 /// The configuration that `pollvsd` starts with when none is given.
 pub const EMBEDDED: &str = include_str!("../../config/director.toml");
@@ -32,6 +32,8 @@ pub struct Config {
     pub dpdk: DpdkConfig,
     /// `[sync]`.
     pub sync: SyncConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// `[[port]]`, in order.
     pub ports: Vec<PortConfig>,
     /// `[vs]`, `[marks]` and `[[service]]`.
@@ -200,6 +202,14 @@ impl Default for SyncConfig {
     }
 }
 
+/// `[metrics]`: what the director counts, for Prometheus.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Where it is asked by HTTP.
+    pub listen: Listen,
+}
+
 /// Finishing of checksums that senders left to a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -269,6 +279,7 @@ struct File {
     director: DirectorConfig,
     dpdk: DpdkConfig,
     sync: SyncConfig,
+    metrics: MetricsConfig,
     port: Vec<Spanned<PortConfig>>,
     vs: Option<Settings>,
     marks: marks::MarksSection,
@@ -293,6 +304,7 @@ impl Config {
             director: file.director,
             dpdk: file.dpdk,
             sync: file.sync,
+            metrics: file.metrics,
         })
     }
 
@@ -317,6 +329,7 @@ impl Config {
         differences("director", &self.director, &running.director, &mut keys);
         differences("dpdk", &self.dpdk, &running.dpdk, &mut keys);
         differences("sync", &self.sync, &running.sync, &mut keys);
+        differences("metrics", &self.metrics, &running.metrics, &mut keys);
         if self.ports != running.ports {
             keys.push("port".to_owned());
         }

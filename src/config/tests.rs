@@ -44,7 +44,12 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ),
         (
             "[nosuch]".into(),
-            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `sync`, `port`, `vs`, `marks`, `service`",
+            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `sync`, `metrics`, `port`, `vs`, `marks`, `service`",
+        ),
+        (
+            "[metrics]\nlisten = \"localhost\"".into(),
+            "f.toml:2: metrics.listen: \"localhost\" is nothing to listen on; write \"127.0.0.1:9731\", \"[::1]:9731\", the \
+             path of a unix socket, or \"\" for none",
         ),
         (
             "[marks]\nipv4 = [\n  \"-d 192.0.2.10 -j MARK --set-mark 1\",\n  \"-p tcp --dprot 80\",\n]".into(),

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::{self, Error as _, Unexpected, Visitor};
@@ -125,6 +126,59 @@ impl Serialize for Cidr {
 }
 
 impl<'de> Deserialize<'de> for Cidr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Where something listens.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Listen {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// On an address and port.
+    Tcp(SocketAddr),
+    /// On a unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => Ok(()),
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is nothing to listen on; write \"127.0.0.1:9731\", \"[::1]:9731\", the path of a unix socket, or \"\" for none"
+            )
+        };
+        match text {
+            "" => Ok(Self::Off),
+            path if path.starts_with('/') => Ok(Self::Unix(path.into())),
+            address => address.parse().map_err(|_| wrong()).and_then(|address: SocketAddr| {
+                if address.port() == 0 { Err(wrong()) } else { Ok(Self::Tcp(address)) }
+            }),
+        }
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }

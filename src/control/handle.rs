@@ -67,9 +67,8 @@ impl Control {
             Request::Workers {} => {
                 let reports = self.workers.ask_all(Command::Report).await?;
                 let inner = self.inner.lock().await;
-                let bursts = |w: &WorkerHandle| {
-                    inner.bursts.worker(usize::from(w.id.0)).map(Recent::view).unwrap_or_default()
-                };
+                let bursts =
+                    |w: &WorkerHandle| inner.bursts.worker(usize::from(w.id.0)).map(Recent::view).unwrap_or_default();
                 let views = self.workers.iter().zip(&reports).map(|(w, r)| view::worker_view(w, r, bursts(w)));
                 Ok(Reply::Workers { workers: views.collect() })
             }

@@ -15,6 +15,7 @@ pub mod handover;
 pub mod ipvs;
 pub mod key;
 mod listing;
+pub mod metrics;
 pub mod proc;
 pub mod reply;
 pub mod request;

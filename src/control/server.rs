@@ -42,17 +42,17 @@ const CLIENTS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Somebody answers there.
-    #[error("another pollvsd is listening on {path}; stop it, or set another [director] {key}")]
+    #[error("another pollvsd is listening on {path}; stop it, or set another {key}")]
     Taken {
-        /// The key of the configuration.
+        /// Section and key of the configuration.
         key: &'static str,
         /// The socket.
         path: PathBuf,
     },
     /// The system refuses.
-    #[error("the socket {path} cannot be opened: {reason}; check [director] {key} and its folder")]
+    #[error("the socket {path} cannot be opened: {reason}; check {key} and its folder")]
     Unopenable {
-        /// The key of the configuration.
+        /// Section and key of the configuration.
         key: &'static str,
         /// The socket.
         path: PathBuf,
@@ -81,7 +81,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        let listener = replace_socket("socket", path, |beside| UnixListener::bind(beside))?;
+        let listener = replace_socket("[director] socket", path, |beside| UnixListener::bind(beside))?;
         Ok(Self { listener, path: path.to_owned(), patience: Patience::default() })
     }
 

@@ -9,7 +9,8 @@ use crate::control::Inner;
 use crate::control::check::flag_list;
 use crate::control::key::word;
 use crate::control::reply::{
-    BurstView, CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView, WorkerView,
+    BurstView, CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView,
+    WorkerView,
 };
 use crate::control::state::Keeper;
 use crate::destination::Destination;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pollvs::config::{Config, Sizes};
 use pollvs::conn::Table;
-use pollvs::control::{Control, Setup, server};
+use pollvs::control::{Control, Setup};
 use pollvs::io::dpdk::MbufPool;
 use pollvs::kernel::{Watcher, check_sysctls};
 use pollvs::network::Network;
@@ -15,7 +15,7 @@ use pollvs::verdict::PortId;
 
 use crate::cores::Cores;
 use crate::dataplane::{self, DataPlane, Question};
-use crate::service::serve;
+use crate::service::{Sockets, serve};
 
 /// How often the destinations in use are told to the part that keeps their neighbours resolved.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -47,8 +47,7 @@ pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Resul
 }
 
 async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> anyhow::Result<()> {
-    // First of all, so that a second director ends before it touches a device; clients wait for their greeting meanwhile.
-    let server = server::Server::bind(&config.director.socket)?;
+    let sockets = Sockets::open(&config)?;
     let prepared = dataplane::prepare(&config)?;
     let mut watcher = Watcher::new(prepared.kernel_ports(&config)).context("cannot read the kernel's network")?;
     assign(&mut watcher, &config)?;
@@ -68,7 +67,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     let steering = plane.steering.clone();
     tracing::info!("forwarding; control socket {}", config.director.socket.display());
     let outcome = tokio::select! {
-        outcome = serve(&control, &server, &config.director) => outcome,
+        outcome = serve(&control, &sockets, &config.director) => outcome,
         () = control.synchronise(steering) => Ok(()),
         () = follow(&control, &mut watcher, &mut plane) => Ok(()),
     };

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pollvs::config::Config;
-use pollvs::control::{Control, Setup, server};
+use pollvs::control::{Control, Setup};
 use pollvs::mailbox::Workers;
 
-use crate::service::serve;
+use crate::service::{Sockets, serve};
 
 /// Runs until it is told to stop.
 pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Resul
 }
 
 async fn keep(config: Config, config_path: Option<PathBuf>) -> anyhow::Result<()> {
-    let server = server::Server::bind(&config.director.socket)?;
+    let sockets = Sockets::open(&config)?;
     let setup = Setup {
         config: config.clone(),
         config_path,
@@ -29,7 +29,7 @@ async fn keep(config: Config, config_path: Option<PathBuf>) -> anyhow::Result<()
     };
     let (control, _) = Control::new(setup)?;
     tracing::info!("rules only, nothing is forwarded; control socket {}", config.director.socket.display());
-    let outcome = serve(&control, &server, &config.director).await;
+    let outcome = serve(&control, &sockets, &config.director).await;
     tracing::info!("stopped");
     outcome
 }

@@ -1,20 +1,42 @@
 //! What a director does once its rules are in force: it listens on its sockets and to signals.
 
-use pollvs::config::DirectorConfig;
-use pollvs::control::{Applied, Control, ipvs, server};
+use pollvs::config::{Config, DirectorConfig};
+use pollvs::control::{Applied, Control, ipvs, metrics, server};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What is opened first of all, so that a second director ends before it touches a device; clients wait meanwhile.
+pub(crate) struct Sockets {
+    control: server::Server,
+    metrics: Option<metrics::server::Server>,
+}
+
+impl Sockets {
+    /// Opens the control socket, and that of the metrics if there is to be one.
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        let control = server::Server::bind(&config.director.socket)?;
+        Ok(Self { control, metrics: metrics::server::Server::bind(&config.metrics.listen)? })
+    }
+}
+
 /// Serves clients until somebody wants the end.
-pub(crate) async fn serve(control: &Control, server: &server::Server, config: &DirectorConfig) -> anyhow::Result<()> {
+pub(crate) async fn serve(control: &Control, sockets: &Sockets, config: &DirectorConfig) -> anyhow::Result<()> {
     // Opened when the rules are back and in force, so that nobody who looks for it finds an empty director.
     let ipvs = config.ipvs_path().map(|path| ipvs::server::Server::bind(&path)).transpose()?;
     sd_notify::notify(false, &[sd_notify::NotifyState::Ready]).unwrap_or_else(|e| tracing::debug!("no systemd: {e}"));
     tokio::select! {
-        () = server.run(control) => Ok(()),
+        () = sockets.control.run(control) => Ok(()),
+        () = run_metrics(sockets.metrics.as_ref(), control) => Ok(()),
         () = control.keep_house() => Ok(()),
         () = run_ipvs(ipvs, control) => Ok(()),
         outcome = signals(control, config.drain_secs) => outcome,
         () = control.stopped() => Ok(()),
+    }
+}
+
+async fn run_metrics(server: Option<&metrics::server::Server>, control: &Control) {
+    match server {
+        Some(server) => server.run(control).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -43,7 +43,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        let listener = replace_socket("ipvs_socket", path, |beside| UnixSeqpacketListener::bind(beside))?;
+        let listener = replace_socket("[director] ipvs_socket", path, |beside| UnixSeqpacketListener::bind(beside))?;
         Ok(Self { listener, path: path.to_owned(), patience: PATIENCE })
     }
 

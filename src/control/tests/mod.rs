@@ -3,6 +3,7 @@
 mod change;
 mod fake;
 mod ipvs;
+mod metrics;
 mod protocol;
 mod restart;
 mod serve;

@@ -1,0 +1,104 @@
+//! What the director counts, for Prometheus (`docs/metrics.md`): a sample is taken under control's lock, from what the workers say of
+//! themselves and from what they said of destinations within the last two seconds, and written on a thread of its own, so that ten
+//! thousand destinations hold up neither workers nor control.
+
+pub mod list;
+pub mod page;
+mod render;
+pub mod server;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::burst_meter::BurstSums;
+use crate::control::reply::{BurstView, PortView, ServiceView, StatusView};
+use crate::control::sync::SyncView;
+use crate::control::{Control, Inner};
+use crate::mailbox::{Command, Silent, WorkerHandle, WorkerReport};
+use crate::service::Service;
+
+/// What one worker says, and what was heard of its bursts.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct WorkerSample {
+    /// Its index.
+    pub worker: u16,
+    /// `None` when it is silent.
+    pub report: Option<WorkerReport>,
+    /// Its bursts since the start.
+    pub total: BurstSums,
+    /// Its bursts of late.
+    pub bursts: BurstView,
+}
+
+/// Everything that is shown, at one time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sample {
+    /// Seconds since 1970 at the director's start.
+    pub started_secs: u64,
+    /// The director at a glance.
+    pub status: StatusView,
+    /// Room for services and destinations.
+    pub room: [usize; 2],
+    /// By index.
+    pub workers: Vec<WorkerSample>,
+    /// In the order of the configuration.
+    pub ports: Vec<PortView>,
+    /// With their destinations; traffic as counted, whatever was set to zero.
+    pub services: Vec<ServiceView>,
+    /// The synchronisation.
+    pub sync: SyncView,
+}
+
+impl Sample {
+    /// As Prometheus reads it.
+    pub fn text(&self) -> String {
+        render::page(self)
+    }
+}
+
+impl Control {
+    /// Takes a sample.
+    pub async fn sample(&self) -> Sample {
+        let reports = self.workers.ask_each(Command::Report).await;
+        let mut inner = self.inner.lock().await;
+        inner.catch_up();
+        inner.sample(reports)
+    }
+}
+
+impl Inner {
+    fn sample(&self, reports: Vec<(WorkerHandle, Result<WorkerReport, Silent>)>) -> Sample {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Sample {
+            started_secs: since_1970.saturating_sub(self.started.elapsed()).as_secs(),
+            status: self.status(&reports),
+            room: [self.config.director.services, self.config.director.destinations].map(|n| n as usize),
+            workers: reports.into_iter().map(|(w, report)| self.worker_sample(&w, report.ok())).collect(),
+            ports: (self.ports)(),
+            services: self.counted_views(),
+            sync: self.sync.view(),
+        }
+    }
+
+    fn worker_sample(&self, worker: &WorkerHandle, report: Option<WorkerReport>) -> WorkerSample {
+        let recent = self.bursts.worker(usize::from(worker.id.0));
+        WorkerSample {
+            worker: worker.id.0,
+            report,
+            total: recent.map(|r| r.total()).unwrap_or_default(),
+            bursts: recent.map(|r| r.view()).unwrap_or_default(),
+        }
+    }
+
+    fn counted_views(&self) -> Vec<ServiceView> {
+        let counted = |service: &Arc<Service>| {
+            let mut view = self.service_view(service);
+            view.traffic = self.statistics.service(service.uid).counted();
+            for (view, destination) in view.destinations.iter_mut().zip(&service.destinations) {
+                view.traffic = self.statistics.destination(destination.uid).counted();
+            }
+            view
+        };
+        self.store.services().into_iter().map(counted).collect()
+    }
+}
