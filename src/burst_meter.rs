@@ -10,7 +10,7 @@ use crate::time::Instant;
 /// Classes of burst sizes: 1, 2 to 3, 4 to 7 and so on.
 pub const SIZES: usize = CAPACITY.ilog2() as usize + 1;
 /// The shortest time that is told from zero, in nanoseconds.
-const SHORTEST: u64 = 16;
+const SHORTEST: u64 = 1;
 /// Longer times, in nanoseconds, count as this.
 const LONGEST: u64 = 4_000_000_000;
 /// Significant decimal digits of a time.

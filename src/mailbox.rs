@@ -144,10 +144,10 @@ pub struct WorkerReport {
     pub turns: u64,
     /// Turns that found a packet.
     pub busy_turns: u64,
-    /// Entries in each table: connections and templates, IPv4 and then IPv6 of each.
-    pub used: [u64; 4],
     /// What these come to.
     pub bursts: BurstSums,
+    /// Entries in each table: connections and templates, IPv4 and then IPv6 of each.
+    pub used: [u64; 4],
     /// Connections, both families.
     pub connections: u64,
     /// Room for connections.

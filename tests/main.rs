@@ -12,4 +12,5 @@ mod layering;
 mod namespaces;
 mod packets;
 mod parity;
+mod seeing;
 mod world;

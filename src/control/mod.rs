@@ -38,8 +38,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::{Config, ConfigError};
-use crate::control::event::{Event, Events, Watch};
 use crate::control::bursts::Bursts;
+use crate::control::event::{Event, Events, Watch};
 use crate::control::reply::{ErrorCode, Failure, PortView};
 use crate::control::request::Request;
 use crate::control::state::{Keeper, State, StateError};

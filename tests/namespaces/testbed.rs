@@ -15,8 +15,13 @@ pub(super) struct TestBed {
 impl TestBed {
     /// Makes the network and starts pollvsd in it; `None` where that is impossible.
     pub(super) fn with_workers(workers: usize) -> Option<Self> {
+        Self::configured(workers, "")
+    }
+
+    /// The same, with more in the configuration.
+    pub(super) fn configured(workers: usize, more: &str) -> Option<Self> {
         let network = Network::hold(&[])?;
-        let config = Network::config(network.folder(), workers);
+        let config = Network::config(network.folder(), workers) + "\n" + more;
         let director = Director::new("director", network.folder(), &config);
         let mut bed = Self { network: Some(network), director };
         bed.start_director();

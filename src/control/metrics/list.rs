@@ -64,9 +64,11 @@ families! {
     SERVICE_IN_BPS "pollvs_service_in_bytes_per_second" Gauge ["service"] "Bytes a second from clients, as ipvsadm --rate shows them.",
     SERVICE_OUT_BPS "pollvs_service_out_bytes_per_second" Gauge ["service"] "Bytes a second from servers, as ipvsadm --rate shows them.",
 
-    DEST_USABLE "pollvs_destination_usable" Gauge ["service", "destination"] "1 if new connections may go there: its weight is not 0, it is below its threshold, and there is a way to it.",
+    DEST_USABLE "pollvs_destination_usable" Gauge ["service", "destination"] "1 if new connections may go there: its weight in force is not 0, it is below its threshold, and there is a way to it.",
     DEST_REACHABLE "pollvs_destination_reachable" Gauge ["service", "destination"] "1 if its next hop is known, or it is the director itself.",
-    DEST_WEIGHT "pollvs_destination_weight" Gauge ["service", "destination"] "Its weight; 0 if it is quiesced.",
+    DEST_STANDING "pollvs_destination_standing" Gauge ["service", "destination", "standing"] "1; the label tells how it stands: unknown (not checked, counts as up), up, down, warming.",
+    DEST_WEIGHT "pollvs_destination_weight" Gauge ["service", "destination"] "Its weight in force.",
+    DEST_CONFIGURED "pollvs_destination_configured_weight" Gauge ["service", "destination"] "Its weight by the rules; 0 if it is quiesced.",
     DEST_OVERLOADED "pollvs_destination_overloaded" Gauge ["service", "destination"] "1 while it is above its upper threshold and not below its lower one again.",
     DEST_ACTIVE "pollvs_destination_active_connections" Gauge ["service", "destination"] "Active connections (ActiveConn).",
     DEST_INACTIVE "pollvs_destination_inactive_connections" Gauge ["service", "destination"] "All other connections (InActConn).",

@@ -130,7 +130,7 @@ fn is_reachable(d: &DestinationView) -> bool {
 
 /// May new connections go there? One whose next hop the kernel is still asking for gets them, and they wait.
 fn is_usable(d: &DestinationView) -> bool {
-    d.weight > 0 && !d.overloaded && !matches!(d.next_hop, HopView::Unreachable | HopView::Kernel)
+    d.weight > 0 && !d.removed && !d.overloaded && !matches!(d.next_hop, HopView::Unreachable | HopView::Kernel)
 }
 
 /// What is shown of traffic and rates: a field of each, by the families of services and of destinations.
@@ -178,12 +178,17 @@ fn destinations(page: &mut Page, services: &[ServiceView]) {
     each(&f::DEST_USABLE, &|d| is_usable(d).into());
     each(&f::DEST_REACHABLE, &|d| is_reachable(d).into());
     each(&f::DEST_WEIGHT, &|d| d.weight.into());
+    each(&f::DEST_CONFIGURED, &|d| d.configured_weight.into());
     each(&f::DEST_OVERLOADED, &|d| d.overloaded.into());
     each(&f::DEST_ACTIVE, &|d| d.active.into());
     each(&f::DEST_INACTIVE, &|d| d.inactive.into());
     each(&f::DEST_PERSISTENT, &|d| d.persistent.into());
     COUNTED.iter().for_each(|(_, family, field)| each(family, &|d| field(&d.traffic).into()));
     ESTIMATED.iter().for_each(|(_, family, field)| each(family, &|d| field(&d.rates).into()));
+    let standings = all.iter().map(|(d, [service, destination])| {
+        ([service.clone(), destination.clone(), d.standing.name().to_owned()], true.into())
+    });
+    page.family(&f::DEST_STANDING, standings);
 }
 
 fn synchronisation(page: &mut Page, sample: &Sample) {

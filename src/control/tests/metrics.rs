@@ -84,6 +84,8 @@ async fn what_was_counted_is_shown_and_zero_changes_nothing_in_it() {
         ("pollvs_service_in_packets_total{service=\"tcp:192.0.2.10:80\"}", 5.0),
         (&format!("pollvs_destination_in_packets_total{of}"), 5.0),
         (&format!("pollvs_destination_weight{of}"), 1.0),
+        (&format!("pollvs_destination_configured_weight{of}"), 1.0),
+        (&format!("pollvs_destination_standing{}", of.replace('}', ",standing=\"unknown\"}")), 1.0),
         (&format!("pollvs_destination_usable{of}"), 0.0),
         ("pollvs_service_usable_destinations{service=\"tcp:192.0.2.10:80\"}", 0.0),
         ("pollvs_service_info{service=\"tcp:192.0.2.10:80\",scheduler=\"rr\"}", 1.0),
