@@ -1,6 +1,6 @@
 //! What a backup of the synchronisation makes of a connection or template that it is told of (`ip_vs_proc_conn`): it enters it, bound
 //! to the destination that its own rules have for it, or moves on the one that is there. One for which there is no destination yet is
-//! kept, and bound when the next message or packet finds it.
+//! kept unbound until the next message finds one (`ip_vs_try_bind_dest`).
 
 use std::sync::Arc;
 
@@ -216,15 +216,12 @@ impl<'s, A: Family> Lane<'s, A> {
 
     /// Binds a connection that has no destination, if there is one for it now. Returns true if so.
     pub(super) fn bind_later(&mut self, id: ConnId) -> bool {
-        let Some(&c) = self.tables.connections.get(id) else { return false };
-        if c.dest != DestId::NONE || c.flags.contains(ConnFlags::BYPASS) {
-            return false;
-        }
+        let lacks = |c: &&Connection<A>| c.dest == DestId::NONE && !c.flags.contains(ConnFlags::BYPASS);
+        let Some(&c) = self.tables.connections.get(id).filter(lacks) else { return false };
         let mark = self.tables.told.get(id).mark;
         let nat = c.flags.contains(ConnFlags::NAT);
-        let Some(dest) = self.destination_of(mark, c.protocol, (c.vaddr, c.vport), c.daddr, c.dport, nat) else {
-            return false;
-        };
+        let found = self.destination_of(mark, c.protocol, (c.vaddr, c.vport), c.daddr, c.dport, nat);
+        let Some(dest) = found else { return false };
         let own = method(dest.method);
         let flags = c.flags.without(ConnFlags::METHOD | ConnFlags::NO_OUTPUT) | own;
         let helps = is_helped(c.protocol, c.vport, own);
@@ -317,7 +314,8 @@ fn is_nat(flags: Flags) -> bool {
 fn unbound(flags: Flags) -> ConnFlags {
     match flags.only(Flags::METHOD) {
         Flags::TUN => method(Method::Tun),
-        Flags::DR | Flags::LOCAL => method(Method::Dr),
+        Flags::DR => method(Method::Dr),
+        Flags::LOCAL => method(Method::Local),
         Flags::BYPASS => ConnFlags::BYPASS,
         _ => method(Method::Nat),
     }

@@ -104,6 +104,10 @@ impl<A: Family> Lane<'_, A> {
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
         connection.state = after;
         let active = after.is_active();
+        // Counted as what it was told as, once it is bound.
+        if connection.dest == DestId::NONE {
+            return;
+        }
         if active != connection.flags.contains(ConnFlags::INACTIVE) {
             return;
         }

@@ -74,7 +74,7 @@ impl<A: Family> Lane<'_, A> {
         let Some(id) = expected else { return self.unknown(frame, packet) };
         let Some(&connection) = self.tables.connections.get(id) else { return Verdict::Drop(DropReason::Aborted) };
         let bound = self.bound(&connection);
-        let stays = bound.path.available && !(packet.segment.opens() && self.starts_over(id));
+        let stays = (bound.path.available || self.is_unbound(id)) && !(packet.segment.opens() && self.starts_over(id));
         if stays && let Err(reason) = self.fill_port(id, connection, packet) {
             return Verdict::Drop(reason);
         }

@@ -116,7 +116,8 @@ impl<A: Family> Lane<'_, A> {
             None => return None,
         };
         let connection = self.tables.connections.get(id)?;
-        let bound = self.bound(connection);
+        let path = self.way_of(id, connection);
+        let bound = Bound { path: &path, ..self.bound(connection) };
         // Only NAT, which rewrites it, looks at the checksum.
         let verdict = if !bound.flags.contains(ConnFlags::NAT) || A::is_intact(frame.bytes(), &packet.at) {
             self.count_error(id, packet, Direction::Input);

@@ -31,6 +31,7 @@ mod schedule;
 mod shared_route;
 mod supersede;
 mod sweep;
+mod unbound;
 
 use std::sync::Arc;
 

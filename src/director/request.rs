@@ -99,11 +99,17 @@ impl<'s, A: Family> Lane<'s, A> {
         {
             return Err(aside(verdict));
         }
+        self.note(id, packet);
+        self.deliver(frame, packet, bound)
+    }
+
+    /// A client's packet goes by: counts it, moves the connection on, and tells others of it.
+    #[inline(always)]
+    pub(super) fn note(&mut self, id: ConnId, packet: &Packet<A>) {
         self.advance(id, packet, Direction::Input);
         if self.shared.announcer.on {
             self.announce(id, packet.now);
         }
-        self.deliver(frame, packet, bound)
     }
 
     /// What forwarding needs of a connection.
@@ -114,11 +120,14 @@ impl<'s, A: Family> Lane<'s, A> {
         Bound { dest, flags: connection.flags, path, daddr: connection.daddr, dport: connection.dport }
     }
 
-    /// The verdict on a packet whose destination has been removed; none if it needs no destination.
+    /// The verdict on a packet whose destination has been removed, or was never there; none if it needs no destination.
     #[cold]
     fn gone<F: Frame>(&mut self, frame: &mut F, packet: Packet<A>, id: ConnId, flags: ConnFlags) -> Option<Verdict> {
         if flags.contains(ConnFlags::BYPASS) {
             return None;
+        }
+        if self.is_unbound(id) {
+            return Some(self.unbound(frame, &packet, id));
         }
         if self.bind_later(id) {
             let bound = self.bound(self.tables.connections.get(id)?);

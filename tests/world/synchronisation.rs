@@ -104,24 +104,69 @@ fn shifted_sequence_numbers_of_ftp_go_on() {
     assert_eq!(backup.server(&reply), master.server(&reply));
 }
 
-#[test]
-fn what_has_no_destination_yet_is_bound_by_the_next_packet() {
+/// A backup that is told of connections to this server, which it does not have, by a master that has nothing else.
+fn without(server: &str, say: impl Fn(&mut World)) -> (World, Vec<Entry>) {
+    let gone = [
+        "-d -t 192.0.2.10:80 -r 198.51.100.11:80",
+        "-d -t 192.0.2.10:80 -r 198.51.100.12:8080",
+        "-d -u 192.0.2.11:53 -r 198.51.100.13:53",
+        "-d -u 192.0.2.11:53 -r 198.51.100.14:53",
+    ];
     let (mut master, mut backup) = pair();
+    for line in gone {
+        master.ipvsadm(line);
+        backup.ipvsadm(line);
+    }
+    master.ipvsadm(server);
+    say(&mut master);
+    let told = carry(&mut master, &mut backup);
+    (backup, told)
+}
+
+#[test]
+fn what_has_no_destination_goes_on_by_itself_and_is_bound_by_the_next_message() {
     let late = "-a -t 192.0.2.10:80 -r 198.51.100.18:80 -m";
-    backup.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.11:80");
-    backup.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.12:8080");
-    master.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.11:80");
-    master.ipvsadm("-d -t 192.0.2.10:80 -r 198.51.100.12:8080");
-    master.ipvsadm(late);
-    established(&mut master, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.18:80");
-    carry(&mut master, &mut backup);
+    let (mut backup, told) = without(late, |master| {
+        established(master, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.18:80");
+    });
     let next = tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("A");
-    is(&backup.client(&next), "destination_gone");
+    assert_eq!(backup.client(&next).server(), 18);
+    let reply = backup.server(&tcp(at("198.51.100.18:80"), at("203.0.113.5:1000")).letters("A"));
+    assert!(reply.to_string().contains("192.0.2.10 > 203.0.113.5"), "{reply}");
     backup.ipvsadm(late);
     assert_eq!(backup.client(&next).server(), 18);
+    assert_eq!(backup.load("tcp:192.0.2.10:80", "198.51.100.18:80"), "0/0");
+    told.iter().for_each(|entry| assert_eq!(backup.director.accept(entry, backup.now), Accepted::Updated));
     assert_eq!(backup.load("tcp:192.0.2.10:80", "198.51.100.18:80"), "1/0");
     assert_eq!(backup.client(&tcp(at("203.0.113.5:1001"), at("192.0.2.10:80"))).server(), 18);
     assert_eq!(backup.templates().len(), 1, "the template was bound, too");
+}
+
+#[test]
+fn what_has_no_destination_ends_as_it_would_and_counts_for_nobody() {
+    let (mut backup, _) = without("-a -t 192.0.2.10:80 -r 198.51.100.18:80 -m", |master| {
+        established(master, "203.0.113.5:1000", "192.0.2.10:80", "198.51.100.18:80");
+    });
+    let end = tcp(at("203.0.113.5:1000"), at("192.0.2.10:80")).letters("R");
+    assert_eq!(backup.client(&end).server(), 18);
+    assert!(backup.connections()[0].starts_with("TCP 10 CLOSE "), "{:?}", backup.connections());
+    backup.sysctl(|s| s.expire_nodest_conn = true);
+    assert_eq!(backup.client(&end).server(), 18, "no destination was removed");
+    backup.sleep(12);
+    assert_eq!(backup.connections(), [""; 0]);
+}
+
+#[test]
+fn direct_routing_without_a_destination_goes_on_and_what_would_need_a_tunnel_is_dropped() {
+    let datagram = udp(at("203.0.113.5:2000"), at("192.0.2.11:53")).data([1]);
+    let told_of = |method| without(method, |master| drop(master.client(&datagram))).0;
+    let mut backup = told_of("-a -u 192.0.2.11:53 -r 198.51.100.18:53 -g");
+    assert_eq!(backup.client(&datagram).server(), 18);
+    let mut backup = told_of("-a -u 192.0.2.11:53 -r 198.51.100.18:53 -i");
+    is(&backup.client(&datagram), "destination_gone");
+    assert!(backup.connections()[0].starts_with("UDP 300 UDP "), "its time starts anew: {:?}", backup.connections());
+    let mut backup = told_of("-a -u 192.0.2.11:53 -r 10.66.0.1:53 -g");
+    assert!(backup.client(&datagram).to_string().contains("ICMP"), "no route");
 }
 
 #[test]
