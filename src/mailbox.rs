@@ -175,9 +175,14 @@ impl Mailbox {
         self.commands.try_recv().ok()
     }
 
-    /// Waits for a command, for a worker that has nothing else to do.
+    /// Waits for a command, for a worker that has nothing else to do. Sleeps on when nobody is left to send one.
     pub fn wait(&self, most: Duration) -> Option<Command> {
-        self.commands.recv_timeout(most).ok()
+        let until = std::time::Instant::now() + most;
+        let command = self.commands.recv_deadline(until).ok();
+        if command.is_none() {
+            std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+        }
+        command
     }
 }
 
@@ -232,14 +237,14 @@ impl WorkerHandle {
         self.ask(|answer| Command::Connections(query, answer)).await
     }
 
-    /// The counters of destinations 0 to `count` - 1.
+    /// The counters of `count` destinations from an index on.
     ///
     /// # Errors
     /// [`Silent`].
-    pub async fn stats(&self, count: usize) -> Result<Vec<DestinationRow>, Silent> {
+    pub async fn stats(&self, start: usize, count: usize) -> Result<Vec<DestinationRow>, Silent> {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
-            let first = u32::try_from(all.len()).expect("destinations are numbered by u32");
+            let first = u32::try_from(start + all.len()).expect("destinations are numbered by u32");
             let rows = Vec::with_capacity(PAGE.min(count - all.len()));
             let page = self.ask(|answer| Command::Stats(StatsPage { first, rows }, answer)).await?;
             if page.rows.is_empty() {
@@ -340,6 +345,17 @@ mod tests {
         let (workers, mailbox) = pair();
         drop(mailbox);
         assert!(workers.apply(&Arc::default()).await.is_err());
+    }
+
+    #[test]
+    fn a_worker_that_waits_is_woken_by_a_command_only() {
+        let (workers, mailbox) = pair();
+        workers.apply_later(&Arc::default());
+        assert!(matches!(mailbox.wait(PATIENCE), Some(Command::Apply(..))));
+        drop(workers);
+        let (start, most) = (std::time::Instant::now(), Duration::from_millis(20));
+        assert!(mailbox.wait(most).is_none());
+        assert!(start.elapsed() >= most, "control is gone, which is no reason to be in a hurry");
     }
 
     #[tokio::test(start_paused = true)]

@@ -149,6 +149,8 @@ pub struct Worker<I: PacketIo, T, C> {
     hold: Hold<I::Frame>,
     fragments: Fragments<I::Frame>,
     own: Box<Own<I::Frame>>,
+    /// A command that came while it slept.
+    woken_by: Option<Command>,
     chores_at: Instant,
     turns: u64,
     busy_turns: u64,
@@ -168,6 +170,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             hold: Hold::default(),
             fragments,
             own: Box::default(),
+            woken_by: None,
             chores_at: Instant(0),
             turns: 0,
             busy_turns: 0,
@@ -187,12 +190,12 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         }
     }
 
-    /// Does as it may when there is nothing to do.
-    fn rest(&self, empty: u32) {
+    /// Does as it may when there is nothing to do; a command ends its sleep.
+    fn rest(&mut self, empty: u32) {
         match self.parts.idle {
             Idle::Spin => std::hint::spin_loop(),
             Idle::Sleep if empty > PATIENT_TURNS => {
-                std::thread::sleep((SHORTEST * (empty - PATIENT_TURNS)).min(LONGEST));
+                self.woken_by = self.parts.mailbox.wait((SHORTEST * (empty - PATIENT_TURNS)).min(LONGEST));
             }
             Idle::Sleep => std::hint::spin_loop(),
         }
@@ -229,7 +232,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
 
     /// Takes one command, with no burst under way.
     fn obey(&mut self, now: Instant) -> bool {
-        let Some(command) = self.parts.mailbox.poll() else { return false };
+        let Some(command) = self.woken_by.take().or_else(|| self.parts.mailbox.poll()) else { return false };
         self.drain(now);
         self.execute(command, now);
         true

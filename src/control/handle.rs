@@ -92,9 +92,7 @@ impl Inner {
             self.start_daemon(&spec).await?;
         } else if request.is_edit() {
             self.change(Some(&request), |store| store.edit(&request)).await?;
-            if self.store.has_revived() {
-                self.ask_totals().await?;
-            }
+            self.ask_totals_of_revived().await?;
         } else if let Request::Zero { service } = request {
             self.zero(service).await?;
         } else {
@@ -143,6 +141,7 @@ impl Inner {
         let settings = settings.unwrap_or_else(|| self.store.settings());
         let wanted = RuleSet { settings, marks, services, daemons: self.store.daemons().to_vec() };
         let changes = self.change(None, |s| s.apply(&wanted)).await?;
+        self.ask_totals_of_revived().await?;
         Ok(Applied { changes: changes.iter().map(ToString::to_string).collect(), restart: Vec::new() })
     }
 }

@@ -47,7 +47,8 @@ use crate::control::statistics::{Counted, INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
 use crate::control::trash::{Removed, Trash};
 use crate::control::upkeep::Report;
-use crate::mailbox::{Command, DestinationRow, Silent, Workers};
+use crate::destination::{DestId, Destination};
+use crate::mailbox::{self, Command, DestinationRow, Silent, Workers};
 use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
 
@@ -128,7 +129,7 @@ struct Inner {
     current: Arc<Snapshot>,
     /// There are no workers, and the rules have changed since `current` was made.
     behind: bool,
-    /// What all workers together had counted when they were last asked, by [`crate::destination::DestId`].
+    /// What all workers together had counted when they were last asked, by [`DestId`].
     totals: Vec<Totals>,
     /// When that was.
     asked: Option<Instant>,
@@ -439,11 +440,11 @@ impl Inner {
             totals[d.id.index()].uid = d.uid;
         }
         for (index, worker) in self.workers.clone().iter().enumerate() {
-            let rows = worker.stats(totals.len()).await?;
+            let rows = worker.stats(0, totals.len()).await?;
             for (total, row) in totals.iter_mut().zip(&rows).filter(|(total, row)| total.uid == row.uid) {
                 total.add(row);
             }
-            self.statistics.absorb_worker(index, &rows);
+            self.statistics.absorb_worker(index, 0, &rows);
         }
         self.totals = totals;
         self.asked = Some(Instant::now());
@@ -459,18 +460,41 @@ impl Inner {
         }
     }
 
+    /// Asks them what they have counted of the destinations that were just brought back.
+    async fn ask_totals_of_revived(&mut self) -> Result<(), Silent> {
+        let revived = self.store.take_revived();
+        if revived.len() > mailbox::PAGE {
+            return self.ask_totals().await;
+        }
+        for id in revived {
+            self.ask_total(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_total(&mut self, id: DestId) -> Result<(), Silent> {
+        let Some(uid) = self.store.counted_one(id).map(|(d, _)| d.uid) else { return Ok(()) };
+        let mut total = Totals { uid, ..Totals::default() };
+        for (index, worker) in self.workers.clone().iter().enumerate() {
+            let rows = worker.stats(id.index(), 1).await?;
+            rows.iter().filter(|row| row.uid == uid).for_each(|row| total.add(row));
+            self.statistics.absorb_worker(index, id.index(), &rows);
+        }
+        let length = self.totals.len().max(id.index() + 1);
+        self.totals.resize(length, Totals::default());
+        self.totals[id.index()] = total;
+        let counted = self.store.counted_one(id).map(|one| self.counted(one));
+        counted.into_iter().for_each(|counted| self.statistics.absorb_one(&counted));
+        Ok(())
+    }
+
     /// What was last heard of a destination.
-    fn total(&self, d: &crate::destination::Destination) -> Totals {
+    fn total(&self, d: &Destination) -> Totals {
         self.totals.get(d.id.index()).copied().filter(|total| total.uid == d.uid).unwrap_or_default()
     }
 
     fn absorb(&mut self) {
-        let counted = |(d, service_uid): (&Arc<crate::destination::Destination>, u64)| {
-            let total = self.total(d);
-            let (traffic, lent) = (total.traffic, total.lent);
-            Counted { uid: d.uid, service_uid, traffic, lent, listed: d.available, borrower: self.store.borrower(d) }
-        };
-        let all: Vec<_> = self.store.counted().map(counted).collect();
+        let all: Vec<_> = self.store.counted().map(|one| self.counted(one)).collect();
         self.statistics.absorb(&all);
         let services: std::collections::HashSet<_> = self.store.services().iter().map(|s| s.uid).collect();
         self.statistics.keep_services(|uid| services.contains(&uid));
@@ -486,6 +510,11 @@ impl Inner {
         }
     }
 
+    fn counted(&self, (d, service_uid): (&Arc<Destination>, u64)) -> Counted {
+        let Totals { traffic, lent, .. } = self.total(d);
+        Counted { uid: d.uid, service_uid, traffic, lent, listed: d.available, borrower: self.store.borrower(d) }
+    }
+
     async fn tick(&mut self) -> Result<(), Silent> {
         self.ask_bursts().await;
         self.ask_totals().await?;
@@ -496,7 +525,7 @@ impl Inner {
         if self.store.has_removed() && (scarce || self.emptied.elapsed() >= trash::INTERVAL) {
             self.emptied = Instant::now();
             let totals = &self.totals;
-            let in_use = |id: crate::destination::DestId| totals.get(id.index()).is_none_or(Totals::in_use);
+            let in_use = |id: DestId| totals.get(id.index()).is_none_or(Totals::in_use);
             let removed = self.store.counted().filter(|(d, _)| !d.available);
             let removed: Vec<_> =
                 removed.map(|(d, _)| Removed { id: d.id, uid: d.uid, in_use: in_use(d.id) }).collect();
@@ -533,9 +562,7 @@ impl Inner {
 
 /// The same rules, but no destination takes anything new.
 fn quiesced(rules: &Rules) -> Rules {
-    let still = |d: &Arc<crate::destination::Destination>| {
-        Arc::new(crate::destination::Destination { weight: 0, ..crate::destination::Destination::clone(d) })
-    };
+    let still = |d: &Arc<Destination>| Arc::new(Destination { weight: 0, ..Destination::clone(d) });
     let destinations = rules.destinations.slots().map(|d| d.map(still)).collect();
     let service = |s: &Arc<crate::service::Service>| {
         let mut service = crate::service::Service::clone(s);

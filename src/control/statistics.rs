@@ -143,36 +143,46 @@ impl Statistics {
     pub fn absorb(&mut self, all: &[Counted]) {
         let mut before = std::mem::take(&mut self.destinations);
         for counted in all {
-            let blank = Entry { service_uid: counted.service_uid, ..Entry::default() };
-            let mut entry = before.remove(&counted.uid).unwrap_or(blank);
-            let more = minus(counted.traffic, entry.meter.total);
-            self.all.add(more);
-            entry.meter.set(counted.traffic);
-            entry.listed = counted.listed;
-            let lent = counted.lent.saturating_sub(entry.lent).min(more.connections);
-            entry.lent = counted.lent;
-            let own = Traffic { connections: more.connections - lent, ..more };
-            self.services.entry(counted.service_uid).or_default().add(own);
-            if lent > 0 && counted.borrower != 0 {
-                let borrowed = Traffic { connections: lent, ..Traffic::default() };
-                self.services.entry(counted.borrower).or_default().add(borrowed);
-            }
-            if entry.service_uid != counted.service_uid {
-                entry.meter.zero();
-                entry.service_uid = counted.service_uid;
-            }
-            self.destinations.insert(counted.uid, entry);
+            let entry = before.remove(&counted.uid);
+            self.absorb_into(entry, counted);
         }
     }
 
-    /// Takes the rows of one worker.
-    pub fn absorb_worker(&mut self, worker: usize, rows: &[DestinationRow]) {
+    /// Takes the counters of one destination; all others stay.
+    pub fn absorb_one(&mut self, counted: &Counted) {
+        let entry = self.destinations.remove(&counted.uid);
+        self.absorb_into(entry, counted);
+    }
+
+    fn absorb_into(&mut self, entry: Option<Entry>, counted: &Counted) {
+        let mut entry = entry.unwrap_or(Entry { service_uid: counted.service_uid, ..Entry::default() });
+        let more = minus(counted.traffic, entry.meter.total);
+        self.all.add(more);
+        entry.meter.set(counted.traffic);
+        entry.listed = counted.listed;
+        let lent = counted.lent.saturating_sub(entry.lent).min(more.connections);
+        entry.lent = counted.lent;
+        let own = Traffic { connections: more.connections - lent, ..more };
+        self.services.entry(counted.service_uid).or_default().add(own);
+        if lent > 0 && counted.borrower != 0 {
+            let borrowed = Traffic { connections: lent, ..Traffic::default() };
+            self.services.entry(counted.borrower).or_default().add(borrowed);
+        }
+        if entry.service_uid != counted.service_uid {
+            entry.meter.zero();
+            entry.service_uid = counted.service_uid;
+        }
+        self.destinations.insert(counted.uid, entry);
+    }
+
+    /// Takes the rows of one worker, of destinations from an index on.
+    pub fn absorb_worker(&mut self, worker: usize, first: usize, rows: &[DestinationRow]) {
         if self.workers.len() <= worker {
             self.workers.resize_with(worker + 1, WorkerTotal::default);
         }
         let WorkerTotal { rows: before, total } = &mut self.workers[worker];
-        before.resize(before.len().max(rows.len()), (0, Traffic::default()));
-        for ((uid, traffic), row) in before.iter_mut().zip(rows) {
+        before.resize(before.len().max(first + rows.len()), (0, Traffic::default()));
+        for ((uid, traffic), row) in before.iter_mut().skip(first).zip(rows) {
             *total += if *uid == row.uid { minus(row.traffic, *traffic) } else { row.traffic };
             (*uid, *traffic) = (row.uid, row.traffic);
         }
@@ -323,9 +333,31 @@ mod tests {
         let mut s = Statistics::default();
         let row =
             |uid, connections| DestinationRow { uid, traffic: traffic(connections, 0, 0, 0, 0), ..Default::default() };
-        s.absorb_worker(1, &[row(10, 5), row(11, 1)]);
-        s.absorb_worker(1, &[row(12, 2), row(11, 4)]);
+        s.absorb_worker(1, 0, &[row(10, 5), row(11, 1)]);
+        s.absorb_worker(1, 0, &[row(12, 2), row(11, 4)]);
         assert_eq!(s.workers().iter().map(|t| t.connections).collect::<Vec<_>>(), [0, 5 + 1 + 2 + 3]);
+        s.absorb_worker(1, 1, &[row(11, 6)]);
+        assert_eq!(s.workers()[1].connections, 5 + 1 + 2 + 3 + 2);
+    }
+
+    #[test]
+    fn one_destination_is_taken_as_all_are_and_the_others_stay() {
+        let start = || {
+            let mut s = Statistics::default();
+            s.absorb(&[counted(10, 1, 5), counted(20, 1, 7)]);
+            s
+        };
+        for moved in [counted(10, 1, 6), counted(10, 2, 6), counted(30, 2, 4)] {
+            let (mut one, mut all) = (start(), start());
+            one.absorb_one(&moved);
+            let before = [counted(10, 1, 5), counted(20, 1, 7)].into_iter().filter(|c| c.uid != moved.uid);
+            all.absorb(&before.chain([moved]).collect::<Vec<_>>());
+            let shown = |s: &Statistics| {
+                let destinations = [10, 20, 30].map(|uid| s.destination(uid).traffic().connections);
+                (destinations, [1, 2].map(|uid| s.service(uid).traffic().connections), s.all().traffic().connections)
+            };
+            assert_eq!(shown(&one), shown(&all));
+        }
     }
 
     #[test]

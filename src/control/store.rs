@@ -119,8 +119,8 @@ pub struct Store {
     removals: u64,
     /// Addresses that mean everybody on a link.
     broadcasts: AddressSet<u32>,
-    /// A destination was brought back since somebody last asked.
-    revived: bool,
+    /// Destinations that were brought back since somebody last asked.
+    revived: Vec<DestId>,
     /// What is known beside the rules.
     pub(super) standings: Standings,
     /// The last uid or version given out.
@@ -197,8 +197,16 @@ impl Store {
 
     /// Every destination there is, removed ones among them, each with the uid of the service that its traffic is counted for.
     pub fn counted(&self) -> impl Iterator<Item = (&Arc<Destination>, u64)> {
-        let counted_for = |d: &Destination| self.counted_for.get(d.id.index()).copied().unwrap_or_default();
-        self.destinations.iter().map(move |d| (d, counted_for(d)))
+        self.destinations.iter().map(|d| (d, self.counted_for(d)))
+    }
+
+    /// One of them.
+    pub fn counted_one(&self, id: DestId) -> Option<(&Arc<Destination>, u64)> {
+        self.destinations.get(id.index()).map(|d| (d, self.counted_for(d)))
+    }
+
+    fn counted_for(&self, destination: &Destination) -> u64 {
+        self.counted_for.get(destination.id.index()).copied().unwrap_or_default()
     }
 
     /// How many services and destinations there are, removed ones among them.
@@ -374,7 +382,7 @@ impl Store {
         if let Some(id) = self.removed.get(&former).copied() {
             self.removed.remove_mut(&former);
             if let Some(destination) = self.destinations.get(id.index()) {
-                self.revived = true;
+                self.revived.push(id);
                 return Ok((id, destination.uid));
             }
         }
@@ -382,8 +390,8 @@ impl Store {
         Ok((DestId(index), self.tick()))
     }
 
-    /// Was a destination brought back since this was last asked? What it has counted until then is not its new service's.
-    pub fn has_revived(&mut self) -> bool {
+    /// The destinations that were brought back since this was last asked: what they have counted until then is not their new services'.
+    pub fn take_revived(&mut self) -> Vec<DestId> {
         std::mem::take(&mut self.revived)
     }
 

@@ -61,7 +61,7 @@ impl Machine {
             }
         }
         self.rules_changed();
-        if self.store.has_revived() {
+        if !self.store.take_revived().is_empty() {
             self.absorb();
         }
         Ok(Reply::Done {})
