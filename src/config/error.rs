@@ -69,11 +69,28 @@ impl Place<'_> {
     pub(super) fn find(&self, key: &str) -> usize {
         let mut offset = 0;
         for line in self.text.split_inclusive('\n') {
-            if line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            if sets(line, key) {
                 return offset;
             }
             offset += line.len();
         }
         0
     }
+
+    /// The same in the section that begins at an offset; the offset of that where no line sets the key.
+    pub(super) fn find_in(&self, section: usize, key: &str) -> usize {
+        let lines = self.text.get(section..).unwrap_or_default().split_inclusive('\n').enumerate();
+        let mut offset = section;
+        for (_, line) in lines.take_while(|(index, line)| *index == 0 || !line.trim_start().starts_with('[')) {
+            if sets(line, key) {
+                return offset;
+            }
+            offset += line.len();
+        }
+        section
+    }
+}
+
+fn sets(line: &str, key: &str) -> bool {
+    line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
 }

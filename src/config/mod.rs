@@ -1,6 +1,7 @@
 //! The configuration: TOML text to [`Config`], every key with its default in `config/director.toml`. Whatever is wrong is refused
 //! with file, line, key and remedy.
 
+mod checks;
 mod error;
 mod marks;
 mod report;

@@ -9,8 +9,10 @@ use toml::Spanned;
 
 use super::error::Place;
 use super::value::Netmask;
-use super::{ConfigError, File, marks};
+use super::{ConfigError, File, checks, marks};
 use crate::control::check;
+use crate::control::health::rules::ServiceChecks;
+use crate::control::health::spec::CheckSpec;
 use crate::control::key::word;
 use crate::control::reply::Failure;
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
@@ -51,6 +53,8 @@ pub(super) struct ServiceSection {
     on_fail: OnFail,
     #[serde(default, skip_serializing_if = "is_default")]
     slow_start: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Spanned<CheckSpec>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     destination: Vec<Spanned<DestinationSection>>,
 }
@@ -70,6 +74,8 @@ pub(super) struct DestinationSection {
     lower: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     tunnel: Tunnel,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Spanned<CheckSpec>>,
 }
 
 fn wlc() -> String {
@@ -153,11 +159,13 @@ fn service(place: &Place<'_>, offset: usize, section: ServiceSection) -> Result<
     }
     let policy = Policy { on_fail: section.on_fail, slow_start_secs: section.slow_start };
     policy.check().map_err(|(name, failure)| at(&format!("service.{name}"), failure))?;
-    let destinations = destinations(place, &key, section.destination)?;
+    let (destinations, own_checks) = destinations(place, &key, section.destination)?;
+    let checks = checks::convert(place, &key, section.check, own_checks)?;
     let ServiceSection { scheduler, pe, one_packet, flags, .. } = section;
     Ok(ServiceRules {
         service: ServiceSpec { service: key, scheduler, persistence, pe, one_packet, flags },
         policy,
+        checks,
         destinations,
     })
 }
@@ -192,17 +200,22 @@ fn persistence(section: &ServiceSection, v6: bool) -> Result<Option<PersistenceS
     Ok(Some(spec))
 }
 
+/// Destinations, and the checks of single ones.
+type Destinations = (Vec<DestinationSpec>, Vec<(SocketAddr, Spanned<CheckSpec>)>);
+
 fn destinations(
     place: &Place<'_>,
     key: &ServiceKey,
     sections: Vec<Spanned<DestinationSection>>,
-) -> Result<Vec<DestinationSpec>, ConfigError> {
+) -> Result<Destinations, ConfigError> {
     let mut lines: HashMap<SocketAddr, usize> = HashMap::new();
-    let mut all = Vec::with_capacity(sections.len());
+    let (mut all, mut checks) = (Vec::with_capacity(sections.len()), Vec::new());
     for section in sections {
         let offset = section.span().start;
         let at = |name: &str, text: String| place.key(name, offset, text);
-        let spec = destination(key, section.into_inner()).map_err(|text| at("service.destination.address", text))?;
+        let mut section = section.into_inner();
+        let own_check = section.check.take();
+        let spec = destination(key, section).map_err(|text| at("service.destination.address", text))?;
         check::numbers(&spec).map_err(|f| at(number_key(&spec), f.message))?;
         check::address(key, &spec).map_err(|f| at("service.destination.address", f.message))?;
         let address = spec.address;
@@ -211,9 +224,10 @@ fn destinations(
             let text = format!("{address} is already in line {first}; keep one of them");
             return Err(at("service.destination", text));
         }
+        checks.extend(own_check.map(|check| (address, check)));
         all.push(spec);
     }
-    Ok(all)
+    Ok((all, checks))
 }
 
 fn number_key(spec: &DestinationSpec) -> &'static str {
@@ -227,7 +241,7 @@ fn number_key(spec: &DestinationSpec) -> &'static str {
 }
 
 fn destination(key: &ServiceKey, section: DestinationSection) -> Result<DestinationSpec, String> {
-    let DestinationSection { address, method, weight, upper, lower, tunnel } = section;
+    let DestinationSection { address, method, weight, upper, lower, tunnel, .. } = section;
     let alone = || Some(SocketAddr::new(address.parse().ok()?, key.port()));
     let parsed = address.parse().ok().filter(|_| !address.contains('%')).or_else(alone);
     let wrong =
@@ -263,7 +277,8 @@ fn section(rules: &ServiceRules) -> ServiceSection {
         slow_start: slow_start_secs,
         persistent: persistence.map(|p| p.timeout_secs),
         netmask: persistence.and_then(|p| p.prefix).map(Netmask),
-        destination: rules.destinations.iter().map(|d| Spanned::new(0..0, destination_section(d))).collect(),
+        check: rules.checks.service.clone().map(unplaced),
+        destination: rules.destinations.iter().map(|d| unplaced(destination_section(d, &rules.checks))).collect(),
         ..ServiceSection::default()
     };
     match service {
@@ -276,7 +291,13 @@ fn section(rules: &ServiceRules) -> ServiceSection {
     section
 }
 
-fn destination_section(d: &DestinationSpec) -> DestinationSection {
+/// What stands in no text.
+fn unplaced<T>(section: T) -> Spanned<T> {
+    Spanned::new(0..0, section)
+}
+
+fn destination_section(d: &DestinationSpec, checks: &ServiceChecks) -> DestinationSection {
     let DestinationSpec { address, method, weight, tunnel, upper, lower } = d.clone();
-    DestinationSection { address: address.to_string(), method, weight, upper, lower, tunnel }
+    let check = checks.destinations.get(&address).cloned().map(unplaced);
+    DestinationSection { address: address.to_string(), method, weight, upper, lower, tunnel, check }
 }

@@ -157,6 +157,37 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
             "f.toml:7: service.destination.method: unknown variant `fnat`, expected one of `nat`, `dr`, `tun`, `local`, `bypass`, `method-5`, `method-6`, `method-7`",
         ),
         (
+            s("[service.check]\ntype = \"ping\""),
+            "f.toml:6: service.check.type: unknown variant `ping`, expected one of `icmp`, `tcp`, `udp`, `http`, `https`, `dns`, \
+             `command`",
+        ),
+        (
+            s("[service.check]\ntype = \"tcp\"\ninterval = \"5s\""),
+            "f.toml:7: service.check.interval: invalid type: string \"5s\", expected seconds, such as 5 or 0.5",
+        ),
+        (
+            s("[service.check]\ninterval = 1"),
+            "f.toml:5: service.check.type: it is missing; give icmp, tcp, udp, http, https, dns, command",
+        ),
+        (
+            s("[service.check]\ntype = \"tcp\"\ntimeout = 9"),
+            "f.toml:7: service.check.timeout: 9 s is longer than the interval of 5 s; give at most that",
+        ),
+        (
+            s("check = { type = \"http\", path = \"x\" }"),
+            "f.toml:5: service.check.path: \"x\" does not begin with /; give only path and query, the rest is `host`",
+        ),
+        (
+            format!(
+                "{SERVICE}[service.check]\ntype = \"tcp\"\n{DESTINATION}[service.destination.check]\n\nbody = \"a\""
+            ),
+            "f.toml:11: service.destination.check.body: it is of no use with type tcp, but with http, https; take it away",
+        ),
+        (
+            "[[service]]\nmark = 7\n[service.check]\ntype = \"tcp\"".into(),
+            "f.toml:3: service.check.port: it is missing, and mark:7 has none; give it",
+        ),
+        (
             d("tunnel = { type = \"gue\", port = 0, checksum = true }"),
             "f.toml:5: service.destination.tunnel: a gue tunnel needs the real server's UDP port",
         ),
@@ -202,14 +233,14 @@ fn uncommented() -> String {
         text += line;
         text += "\n";
     }
-    assert_eq!(services, 3);
+    assert_eq!(services, 4);
     text
 }
 
 #[test]
 fn every_example_of_the_embedded_file_is_taken() {
     let config = Config::parse("director.toml", &uncommented()).unwrap();
-    assert_eq!(config.rules.services.len(), 3);
+    assert_eq!(config.rules.services.len(), 4);
     assert_eq!(config.rules.services[0].destinations.len(), 1);
 }
 
@@ -234,11 +265,12 @@ fn the_embedded_file_names_every_key_with_a_comment() {
         "[marks]",
         "[[service]]",
         "[[service]]\n[[service.destination]]",
+        "[[service]]\n[service.check]",
     ] {
         let header = section.lines().last().unwrap();
         let keys = keys(section);
         assert!(keys.len() >= 2, "{section}: {keys:?}");
-        for key in keys.iter().filter(|k| !["timeouts", "destination"].contains(&k.as_str())) {
+        for key in keys.iter().filter(|k| !["timeouts", "destination", "check"].contains(&k.as_str())) {
             let found = lines.iter().enumerate().any(|(i, line)| {
                 let here = lines[..i].iter().rev().find(|l| l.starts_with('[')) == Some(&header);
                 let explained = lines[i.saturating_sub(1)].starts_with("# ") || key.starts_with("mark");

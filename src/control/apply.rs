@@ -22,6 +22,8 @@ pub enum Change {
     PolicyChanged(ServiceKey),
     /// A service was removed.
     ServiceRemoved(ServiceKey),
+    /// How the destinations of a service are checked.
+    ChecksChanged(ServiceKey),
     /// A destination was added.
     DestinationAdded(ServiceKey, SocketAddr),
     /// Weight, method, tunnel or thresholds of a destination.
@@ -41,6 +43,7 @@ impl fmt::Display for Change {
             Self::ServiceChanged(key) => write!(f, "service {} changed", word(key)),
             Self::PolicyChanged(key) => write!(f, "policy of {} changed", word(key)),
             Self::ServiceRemoved(key) => write!(f, "service {} removed", word(key)),
+            Self::ChecksChanged(key) => write!(f, "checks of service {} changed", word(key)),
             Self::DestinationAdded(key, address) => write!(f, "destination {address} of {} added", word(key)),
             Self::DestinationChanged(key, address) => write!(f, "destination {address} of {} changed", word(key)),
             Self::DestinationRemoved(key, address) => write!(f, "destination {address} of {} removed", word(key)),
@@ -107,7 +110,8 @@ fn apply_service(store: &mut Store, wanted: &ServiceRules, changes: &mut Vec<Cha
         store.add_service(&wanted.service)?;
         store.set_policy(&key, &wanted.policy)?;
         changes.push(Change::ServiceAdded(key));
-        return apply_destinations(store, wanted, None, changes);
+        apply_destinations(store, wanted, None, changes)?;
+        return store.set_checks(&key, &wanted.checks).map(drop);
     };
     if store.edit_service(&wanted.service)? {
         changes.push(Change::ServiceChanged(key));
@@ -115,7 +119,11 @@ fn apply_service(store: &mut Store, wanted: &ServiceRules, changes: &mut Vec<Cha
     if store.set_policy(&key, &wanted.policy)? {
         changes.push(Change::PolicyChanged(key));
     }
-    apply_destinations(store, wanted, Some(&service_rules(&before)), changes)
+    apply_destinations(store, wanted, Some(&service_rules(&before)), changes)?;
+    if store.set_checks(&key, &wanted.checks)? {
+        changes.push(Change::ChecksChanged(key));
+    }
+    Ok(())
 }
 
 fn apply_destinations(

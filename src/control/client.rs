@@ -81,7 +81,7 @@ impl Client {
         self.stream.get_mut().write_all(&line)?;
         loop {
             let reply = self.read()?;
-            let more = matches!(reply, Reply::Services { more: true, .. } | Reply::Connections { more: true, .. });
+            let more = reply.has_more();
             match reply {
                 Reply::Error(failure) => return Err(failure.into()),
                 reply => each(reply)?,
@@ -143,6 +143,10 @@ fn join(before: Reply, after: Reply) -> Reply {
         (Reply::Connections { mut connections, .. }, Reply::Connections { connections: rest, more }) => {
             connections.extend(rest);
             Reply::Connections { connections, more }
+        }
+        (Reply::Checks { mut checks, .. }, Reply::Checks { checks: rest, more }) => {
+            checks.extend(rest);
+            Reply::Checks { checks, more }
         }
         (_, after) => after,
     }

@@ -16,6 +16,8 @@ impl Request {
                 | Self::EditService(_)
                 | Self::DeleteService { .. }
                 | Self::SetPolicy { .. }
+                | Self::SetCheck { .. }
+                | Self::RemoveCheck { .. }
                 | Self::AddDestination { .. }
                 | Self::EditDestination { .. }
                 | Self::DeleteDestination { .. }
@@ -43,6 +45,8 @@ impl Store {
             Request::EditService(spec) => self.edit_service(spec).map(drop),
             Request::DeleteService { service } => self.delete_service(service),
             Request::SetPolicy { service, policy } => self.set_policy(service, policy).map(drop),
+            Request::SetCheck { service, destination, check } => self.set_check(service, *destination, check),
+            Request::RemoveCheck { service, destination } => self.remove_check(service, *destination),
             Request::AddDestination { service, destination } => self.add_destination(service, destination).map(drop),
             Request::EditDestination { service, destination } => self.edit_destination(service, destination),
             Request::DeleteDestination { service, address } => self.delete_destination(service, *address),

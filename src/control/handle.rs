@@ -22,6 +22,7 @@ impl Control {
     async fn answer(&self, request: Request) -> Result<Answer, Failure> {
         match request {
             Request::Services { service } => self.services(service).await,
+            Request::Checks { service } => Ok(Answer::Many(Listing::checks(self.check_views(service).await?))),
             Request::Connections(filter) => Ok(Answer::Many(Listing::connections(self.workers.clone(), filter, false))),
             Request::Templates(filter) => Ok(Answer::Many(Listing::connections(self.workers.clone(), filter, true))),
             Request::Status {}
@@ -81,7 +82,7 @@ impl Control {
 }
 
 impl Inner {
-    fn known(&self, key: &ServiceKey) -> Result<u64, Failure> {
+    pub(super) fn known(&self, key: &ServiceKey) -> Result<u64, Failure> {
         let missing = || Failure::new(ErrorCode::NoSuchService, format!("there is no service {}", word(key)));
         self.store.find(key).map(|s| s.uid).ok_or_else(missing)
     }

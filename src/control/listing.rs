@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use crate::control::event::Listener;
+use crate::control::health::view::CheckView;
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::Filter;
 use crate::mailbox::{ConnectionRow, WorkerHandle, Workers};
@@ -37,6 +38,7 @@ pub struct Listing {
 #[derive(Debug)]
 enum Kind {
     Services(std::vec::IntoIter<ServiceView>),
+    Checks(std::vec::IntoIter<CheckView>),
     Connections(Box<Connections>),
     /// Without end; the flag says that the listener has been told that it listens.
     Events(Listener, bool),
@@ -57,6 +59,10 @@ struct Connections {
 impl Listing {
     pub(super) fn services(all: Vec<ServiceView>) -> Self {
         Self { kind: Kind::Services(all.into_iter()), done: false }
+    }
+
+    pub(super) fn checks(all: Vec<CheckView>) -> Self {
+        Self { kind: Kind::Checks(all.into_iter()), done: false }
     }
 
     pub(super) fn connections(workers: Workers, filter: Filter, templates: bool) -> Self {
@@ -80,6 +86,10 @@ impl Listing {
         }
         let reply = match &mut self.kind {
             Kind::Services(rest) => Ok(services(rest)),
+            Kind::Checks(rest) => {
+                let checks = rest.by_ref().take(DESTINATIONS_A_LINE).collect();
+                Ok(Reply::Checks { checks, more: !rest.as_slice().is_empty() })
+            }
             Kind::Connections(state) => state.next().await,
             Kind::Events(_, told @ false) => {
                 *told = true;
@@ -88,7 +98,7 @@ impl Listing {
             Kind::Events(listener, true) => return listener.next().await.map(Reply::Event),
         };
         let reply = reply.unwrap_or_else(Reply::Error);
-        self.done = !matches!(reply, Reply::Services { more: true, .. } | Reply::Connections { more: true, .. });
+        self.done = !reply.has_more();
         Some(reply)
     }
 }

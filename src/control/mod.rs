@@ -12,6 +12,7 @@ pub mod edit;
 pub mod event;
 mod handle;
 pub mod handover;
+pub mod health;
 pub mod ipvs;
 pub mod key;
 mod listing;
@@ -109,6 +110,7 @@ pub struct Control {
     reports: Arc<std::sync::Mutex<Vec<Report>>>,
     configured: watch::Sender<Configured>,
     events: Events,
+    health: Arc<health::board::Board>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -205,6 +207,7 @@ impl Control {
             reports: Arc::default(),
             configured: inner.configured.clone(),
             events: inner.events.clone(),
+            health: Arc::default(),
             stop: watch::Sender::new(None),
             inner: Arc::new(Mutex::new(inner)),
         };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::daemon::DaemonSpec;
 use crate::control::event::Told;
+use crate::control::health::view::CheckView;
 use crate::control::request::SchedulerFlag;
 use crate::control::standing::Standing;
 use crate::control::sync::SyncView;
@@ -48,6 +49,13 @@ pub enum Reply {
     Connections {
         /// In the order of the tables.
         connections: Vec<ConnectionView>,
+        /// Another line follows.
+        more: bool,
+    },
+    /// To `checks`.
+    Checks {
+        /// By service and destination, as `services` lists them.
+        checks: Vec<CheckView>,
         /// Another line follows.
         more: bool,
     },
@@ -100,6 +108,16 @@ pub enum Reply {
         /// What differs but needs a restart, a sentence each.
         restart: Vec<String>,
     },
+}
+
+impl Reply {
+    /// Does another line of the same answer follow?
+    pub fn has_more(&self) -> bool {
+        matches!(
+            self,
+            Self::Services { more: true, .. } | Self::Connections { more: true, .. } | Self::Checks { more: true, .. }
+        )
+    }
 }
 
 /// Why a request was refused.
@@ -157,6 +175,8 @@ pub enum ErrorCode {
     NoSuchInterface,
     /// No mark rule at that place.
     NoSuchRule,
+    /// Removal of a check that is not there.
+    NoSuchCheck,
     /// No setting of that name.
     UnknownSetting,
     /// The TOML text is wrong; the message names line and key.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::control::daemon::{DaemonSpec, Role};
+use crate::control::health::spec::CheckSpec;
 use crate::control::standing::Policy;
 use crate::destination::{Method, Tunnel};
 use crate::service::ServiceKey;
@@ -52,6 +53,30 @@ pub enum Request {
         service: ServiceKey,
         /// What is to be done; what is not given is as it is without any.
         policy: Policy,
+    },
+    /// Checks the destinations of a service, or one of them in another way. Reply: `done`.
+    SetCheck {
+        /// Which service.
+        service: ServiceKey,
+        /// Only this destination: what its check says holds before that of the service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination: Option<SocketAddr>,
+        /// How.
+        check: Box<CheckSpec>,
+    },
+    /// Takes a check away. Reply: `done`.
+    RemoveCheck {
+        /// Of which service.
+        service: ServiceKey,
+        /// Only that of this destination.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destination: Option<SocketAddr>,
+    },
+    /// The checks and what they find. Reply: `checks`, several until `more` is false.
+    Checks {
+        /// Only of this service; unknown: `no_such_service`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceKey>,
     },
     /// Adds a destination to a service. Reply: `done`.
     AddDestination {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::control::daemon::DaemonSpec;
+use crate::control::health::rules::ServiceChecks;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, ServiceSpec, SettingValue};
 use crate::control::standing::Policy;
@@ -43,6 +44,9 @@ pub struct ServiceRules {
     /// What is to be done as its destinations come and go.
     #[serde(default, skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
+    /// How they are checked.
+    #[serde(default, skip_serializing_if = "ServiceChecks::is_empty")]
+    pub checks: ServiceChecks,
     /// Oldest first, as they are to be added.
     #[serde(default)]
     pub destinations: Vec<DestinationSpec>,
@@ -98,6 +102,10 @@ impl ServiceRules {
                 None => self.destinations.push(wanted.clone()),
             }
         }
+        self.checks.overlay(old.map(|o| &o.checks), &new.checks);
+        // What goes takes its check along.
+        let Self { checks, destinations, .. } = self;
+        checks.destinations.retain(|address, _| destinations.iter().any(|d| d.address == *address));
     }
 }
 

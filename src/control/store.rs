@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
 use crate::control::daemon::{DaemonSpec, Role};
+use crate::control::health::rules::{Checks, ServiceChecks};
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, ServiceSpec};
@@ -123,6 +124,8 @@ pub struct Store {
     revived: Vec<DestId>,
     /// What is known beside the rules.
     pub(super) standings: Standings,
+    /// What is checked.
+    pub(super) checks: Checks,
     /// The last uid or version given out.
     pub(super) clock: u64,
     rules: Option<Arc<Rules>>,
@@ -163,7 +166,8 @@ impl Store {
 
     /// The rules as they were made.
     pub fn configured(&self) -> Configured {
-        Configured { services: self.services.all.clone(), destinations: self.destinations.all.clone() }
+        let (services, destinations) = (self.services.all.clone(), self.destinations.all.clone());
+        Configured { services, destinations, checks: self.checks.clone() }
     }
 
     /// The services, in order of creation.
@@ -303,6 +307,7 @@ impl Store {
         }
         self.by_key.remove_mut(key);
         self.forget_policy(service.id);
+        self.forget_check(key, None);
         self.services.take_out(service.id.0);
         self.tick();
         Ok(())
@@ -321,6 +326,7 @@ impl Store {
         self.removed.insert_mut((*key, address), destination.id);
         self.count_removal();
         self.forget_standing(destination.id);
+        self.forget_check(key, Some(address));
         let removed = Destination { available: false, ..Destination::clone(destination) };
         self.destinations.put(destination.id.0, Arc::new(removed));
     }
@@ -489,7 +495,11 @@ impl Store {
     /// The rules by name: what is saved.
     pub fn rule_set(&self) -> RuleSet {
         let services = self.services().into_iter();
-        let services = services.map(|s| ServiceRules { policy: self.policy(s.id), ..service_rules(s) }).collect();
+        let rules = |s: &Arc<Service>| {
+            let (policy, checks) = (self.policy(s.id), self.checks_of(s));
+            ServiceRules { policy, checks, ..service_rules(s) }
+        };
+        let services = services.map(rules).collect();
         let (settings, marks, daemons) = (self.settings, self.marks.clone(), self.daemons.clone());
         RuleSet { settings, marks, services, daemons }
     }
@@ -555,7 +565,7 @@ fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &Dest
     }
 }
 
-/// A service by name, its destinations oldest first; without its policy, which it does not know.
+/// A service by name, its destinations oldest first; without its policy and its checks, which it does not know.
 pub fn service_rules(service: &Service) -> ServiceRules {
     let full = if service.key.v6() { 128 } else { 32 };
     let persistence = service
@@ -571,6 +581,7 @@ pub fn service_rules(service: &Service) -> ServiceRules {
             flags: check::flag_list(service.flags),
         },
         policy: Policy::default(),
+        checks: ServiceChecks::default(),
         destinations: service.destinations.iter().rev().map(|d| destination_spec(d)).collect(),
     }
 }

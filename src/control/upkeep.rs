@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::watch;
 
 use crate::control::event::{self, Listener, Seen};
+use crate::control::health::rules::Checks;
 use crate::control::standing::Health;
 use crate::control::{Control, Inner};
 use crate::destination::Destination;
@@ -29,6 +30,8 @@ pub struct Configured {
     pub services: Shelf<Arc<Service>>,
     /// By [`crate::destination::DestId`], removed ones that are remembered among them.
     pub destinations: Shelf<Arc<Destination>>,
+    /// What is checked.
+    pub checks: Checks,
 }
 
 impl Control {
@@ -101,8 +104,9 @@ impl Inner {
         self.configured.send_if_modified(|known| {
             let events = event::changes(known, &now);
             events.iter().cloned().for_each(|event| self.events.tell(event));
+            let differs = !events.is_empty() || now.checks.differ(&known.checks);
             *known = now;
-            !events.is_empty()
+            differs
         });
     }
 }

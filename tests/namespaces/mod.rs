@@ -6,6 +6,7 @@ mod demo;
 mod director;
 mod ftp;
 mod handover;
+mod health;
 mod metrics;
 mod network;
 mod pair;

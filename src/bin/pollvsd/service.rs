@@ -27,6 +27,7 @@ pub(crate) async fn serve(control: &Control, sockets: &Sockets, config: &Directo
         () = sockets.control.run(control) => Ok(()),
         () = run_metrics(sockets.metrics.as_ref(), control) => Ok(()),
         () = control.keep_house() => Ok(()),
+        () = control.check_health() => Ok(()),
         () = run_ipvs(ipvs, control) => Ok(()),
         outcome = signals(control, config.drain_secs) => outcome,
         () = control.stopped() => Ok(()),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::control::client::DEFAULT_SOCKET;
+use crate::control::health::spec::CheckSpec;
 use crate::control::request::{SchedulerFlag, SettingValue};
 use crate::control::standing::OnFail;
 use crate::destination::Method;
@@ -14,7 +15,7 @@ use crate::service::ServiceKey;
 /// Looks at and steers the director, pollvsd.
 ///
 /// A SERVICE is tcp:192.0.2.10:80, udp:[2001:db8::1]:53, sctp:..., mark:7, or mark6:7 for an IPv6 mark.
-#[derive(Clone, PartialEq, Eq, Debug, Parser)]
+#[derive(Clone, PartialEq, Debug, Parser)]
 #[command(
     name = "pollvs",
     version = env!("POLLVS_VERSION"),
@@ -33,12 +34,17 @@ pub struct Typed {
 }
 
 /// What to do.
-#[derive(Clone, PartialEq, Eq, Debug, Subcommand)]
+#[derive(Clone, PartialEq, Debug, Subcommand)]
 pub enum Verb {
     /// The director at a glance.
     Status,
     /// Services with their destinations.
     Services(Chosen),
+    /// Health checks and what they find.
+    Checks(Chosen),
+    /// Check the destinations of a service, or check them no more.
+    #[command(subcommand)]
+    Check(CheckVerb),
     /// Connections.
     Connections(Which),
     /// Persistence templates.
@@ -164,6 +170,44 @@ pub struct Which {
     /// At most so many; 0 for all.
     #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     pub limit: u64,
+}
+
+/// What to do with a check.
+#[derive(Clone, PartialEq, Debug, Subcommand)]
+pub enum CheckVerb {
+    /// Set it anew.
+    Set {
+        /// Of which service.
+        service: ServiceKey,
+        /// Only of this destination; without a type it changes single keys of the service's check.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        destination: Option<SocketAddr>,
+        /// The keys of [service.check], such as type=http path=/health interval=2 status=[200,"300-399"].
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = check_key)]
+        keys: Vec<(String, toml::Value)>,
+    },
+    /// Take it away.
+    Remove {
+        /// Of which service.
+        service: ServiceKey,
+        /// Only that of this destination.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        destination: Option<SocketAddr>,
+    },
+}
+
+/// One key of a check with its value: as TOML has it, or a text without the quotation marks.
+fn check_key(text: &str) -> Result<(String, toml::Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    let taken = |value: &toml::Value| {
+        let table = toml::Table::from_iter([(key.to_owned(), value.clone())]);
+        toml::Value::Table(table).try_into::<CheckSpec>()
+    };
+    let read = toml::from_str::<toml::Table>(&format!("x = {value}")).ok();
+    let read = read.and_then(|mut table| table.remove("x")).filter(|value| taken(value).is_ok());
+    let value = read.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    taken(&value).map_err(|e| e.message().to_owned())?;
+    Ok((key.to_owned(), value))
 }
 
 /// What to do with a service.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cli::plain::Trouble;
 use crate::cli::plain::args::{
-    Chosen, DestinationArgs, DestinationVerb, PolicyArgs, ServiceArgs, ServiceVerb, TunnelArg, Verb, Which,
+    CheckVerb, Chosen, DestinationArgs, DestinationVerb, PolicyArgs, ServiceArgs, ServiceVerb, TunnelArg, Verb, Which,
 };
 use crate::control::request::{DestinationSpec, Filter, PersistenceSpec, Request, ServiceSpec};
 use crate::control::standing::Policy;
@@ -20,6 +20,13 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         }
         Verb::Connections(which) => Request::Connections(filter(which)),
         Verb::Templates(which) => Request::Templates(filter(which)),
+        Verb::Checks(Chosen { service }) => Request::Checks { service },
+        Verb::Check(CheckVerb::Remove { service, destination }) => Request::RemoveCheck { service, destination },
+        Verb::Check(CheckVerb::Set { service, destination, keys }) => {
+            let check = toml::Value::Table(keys.into_iter().collect()).try_into();
+            let check = Box::new(check.map_err(|e: toml::de::Error| Trouble::Other(e.message().to_owned()))?);
+            Request::SetCheck { service, destination, check }
+        }
         Verb::Workers => Request::Workers {},
         Verb::Ports => Request::Ports {},
         Verb::Counters { .. } => Request::Counters {},

@@ -7,6 +7,8 @@ use crate::cli::plain::args::{SyncArgs, Verb};
 use crate::cli::plain::table::{pairs, table};
 use crate::control::daemon::DaemonSpec;
 use crate::control::event::Told;
+use crate::control::health::plan;
+use crate::control::health::view::CheckView;
 use crate::control::key::word;
 use crate::control::reply::{
     ConnectionView, CounterView, DestinationView, HopView, NextHopView, PortView, Reply, ServiceView, StatusView,
@@ -28,6 +30,7 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
             Verb::Rates(_) => rates(all),
             _ => services(all),
         },
+        Reply::Checks { checks: all, .. } => checks(all),
         Reply::Workers { workers: all } => workers(all),
         Reply::Ports { ports: all } => ports(all),
         Reply::Counters { drops, events } => counters(drops, events, matches!(verb, Verb::Counters { all: true })),
@@ -216,6 +219,31 @@ pub(super) fn connections(all: &[ConnectionView], heading: bool, to: &mut impl W
         writeln!(to, "{:5} {expires:>9} {:12} {client:24} {vip:24} {}", c.protocol, c.state, c.destination)?;
     }
     Ok(())
+}
+
+fn checks(all: &[CheckView]) -> String {
+    let row = |c: &CheckView| {
+        let state = match (c.up, c.against) {
+            (up, 0) => if up { "up" } else { "down" }.to_owned(),
+            (true, failed) => format!("up, {failed} of {} failed", c.check.fall.unwrap_or(plan::FALL)),
+            (false, good) => format!("down, {good} of {} good", c.check.rise.unwrap_or(plan::RISE)),
+        };
+        let latency =
+            c.last.as_ref().map_or("-".to_owned(), |l| format!("{}.{:03}", l.latency_us / 1000, l.latency_us % 1000));
+        [
+            word(&c.service),
+            c.destination.to_string(),
+            c.check.kind.map_or("-".to_owned(), |kind| kind.to_string()),
+            state,
+            duration(c.since_secs),
+            c.checks.to_string(),
+            c.failed.to_string(),
+            latency,
+            c.last.as_ref().map_or("not checked yet".to_owned(), |last| last.text.clone()),
+        ]
+    };
+    let headings = ["SERVICE", "DESTINATION", "BY", "STATE", "SINCE", ">CHECKS", ">FAILED", ">MS", "LAST"];
+    table(headings, all.iter().map(row))
 }
 
 fn workers(all: &[WorkerView]) -> String {

@@ -101,6 +101,16 @@ fn an_event_is_a_line_with_its_moment() {
 }
 
 #[test]
+fn checks_are_a_table_with_what_they_saw() {
+    let text = shown("checks", &Verb::Checks(ALL));
+    let want = "\
+SERVICE            DESTINATION         BY    STATE  SINCE    CHECKS  FAILED     MS  LAST
+tcp:192.0.2.10:80  198.51.100.11:8080  http  up     1 d 0 h   17280       3  0.734  status 200
+";
+    assert_eq!(text, want, "\n{text}");
+}
+
+#[test]
 fn connections_are_lines_that_need_no_table() {
     let document = include_str!("../../../docs/control.md");
     let line = document.lines().find(|l| l.starts_with("{\"reply\":\"connections\"")).unwrap();
@@ -146,6 +156,21 @@ fn a_command_line_is_one_request() {
             "service policy mark:7 --on-fail remove --slow-start 30",
             r#"{"request":"set_policy","service":"mark:7","policy":{"on_fail":"remove","slow_start_secs":30}}"#,
         ),
+        ("checks mark:7", r#"{"request":"checks","service":"mark:7"}"#),
+        (
+            "check set mark:7 type=http port=80 path=/a?b=c interval=0.5 verify=true status=[200,\"300-399\"] body=7",
+            r#"{"request":"set_check","service":"mark:7","check":{"type":"http","port":80,"path":"/a?b=c","interval":0.5,
+                "verify":true,"status":[200,"300-399"],"body":"7"}}"#,
+        ),
+        (
+            "check set mark:7 --destination 198.51.100.11:0 type=command command=[\"/x\",\"{port}\"]",
+            r#"{"request":"set_check","service":"mark:7","destination":"198.51.100.11:0",
+                "check":{"type":"command","command":["/x","{port}"]}}"#,
+        ),
+        (
+            "check remove mark:7 --destination 198.51.100.11:0",
+            r#"{"request":"remove_check","service":"mark:7","destination":"198.51.100.11:0"}"#,
+        ),
         (
             "destination edit mark:7 198.51.100.11:0 -m tun --tunnel gue --tunnel-port 6080 -w 0",
             r#"{"request":"edit_destination","service":"mark:7","destination":{"address":"198.51.100.11:0","method":"tun",
@@ -170,6 +195,11 @@ fn wrong_command_lines_say_why() {
         ("service add mark:7 --flags fast", "unknown variant `fast`"),
         ("destination add mark:7 198.51.100.11:0 --tunnel gue", "--tunnel-port"),
         ("destination add mark:7 198.51.100.11", "invalid socket address"),
+        ("check set mark:7 type", "write KEY=VALUE"),
+        ("check set mark:7 kind=http", "unknown field `kind`"),
+        ("check set mark:7 type=ping", "unknown variant `ping`"),
+        ("check set mark:7 interval=often", "expected seconds"),
+        ("check set mark:7", "KEY=VALUE"),
         ("drain 0", "0 is not in"),
         ("apply /nonexistent", "/nonexistent cannot be read"),
     ] {

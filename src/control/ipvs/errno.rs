@@ -23,6 +23,7 @@ pub(super) fn of(failure: &Failure) -> Errno {
         | ErrorCode::NoSuchRule
         | ErrorCode::UnknownSetting
         | ErrorCode::BadRules
+        | ErrorCode::NoSuchCheck
         | ErrorCode::Unsupported => Errno::EINVAL,
     }
 }

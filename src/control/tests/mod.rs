@@ -2,6 +2,7 @@
 
 mod change;
 mod fake;
+mod health;
 mod ipvs;
 mod metrics;
 mod protocol;
