@@ -195,7 +195,13 @@ impl Control {
     }
 
     fn begin(mut inner: Inner) -> Result<(Self, Arc<Snapshot>), StartError> {
-        inner.persist(None)?;
+        match inner.persist(None) {
+            // What is there is what was read, so that clients can be served while somebody makes room.
+            Err(error) if error.is_for_want_of_room() => {
+                tracing::error!("{error}; changes are refused until there is room")
+            }
+            outcome => outcome?,
+        }
         inner.store.set_broadcasts(inner.network.v4.broadcasts.clone());
         let snapshot = inner.next_snapshot();
         // What is there from the start is no event.

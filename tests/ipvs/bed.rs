@@ -71,24 +71,32 @@ impl Drop for Running {
 struct Namespace {
     holder: Running,
     _stdin: Option<ChildStdin>,
+    /// Mounts of its own too?
+    mounts: bool,
 }
 
 impl Namespace {
-    fn new(network: &str) -> Self {
+    fn new(network: &str, mounts: bool) -> Self {
         let script = format!("{network}\necho ready; exec cat");
         let mut command = Command::new("unshare");
-        command.args(["--net", "sh", "-ec", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(mounts.then_some("--mount"))
+            .args(["--net", "sh", "-ec", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "{network}");
         let stdin = child.stdin.take();
-        Self { holder: Running(child), _stdin: stdin }
+        Self { holder: Running(child), _stdin: stdin, mounts }
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.holder.0.id())).arg(program).stdin(Stdio::null());
+        let of_holder = |kind: &str, file: &str| format!("--{kind}=/proc/{}/ns/{file}", self.holder.0.id());
+        command.args(self.mounts.then(|| of_holder("mount", "mnt")));
+        command.arg(of_holder("net", "net")).arg(program).stdin(Stdio::null());
         command.env("PATH", path());
         command
     }
@@ -104,6 +112,10 @@ pub(super) struct Bed {
 impl Bed {
     /// A namespace whose network is made by shell commands, and nothing in it; `None` where that is impossible.
     pub(super) fn empty(network: &str) -> Option<Self> {
+        Self::with(|_| Namespace::new(network, false))
+    }
+
+    fn with(namespace: impl FnOnce(&Path) -> Namespace) -> Option<Self> {
         let required = std::env::var("POLLVS_NAMESPACE_TESTS").as_deref() == Ok("required");
         if let Some(reason) = obstacle(required) {
             assert!(!required, "{reason}");
@@ -111,7 +123,15 @@ impl Bed {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { director: None, namespace: Namespace::new(network), folder })
+        Some(Self { director: None, namespace: namespace(folder.path()), folder })
+    }
+
+    /// A namespace with pollvsd in it whose files are on a disk of their own, of so many bytes. The test does not see them.
+    pub(super) fn on_small_disk(bytes: u32) -> Option<Self> {
+        let mount = |folder: &Path| format!("{LOOPBACK}; mount -t tmpfs -o size={bytes} none {}", folder.display());
+        let mut bed = Self::with(|folder| Namespace::new(&mount(folder), true))?;
+        bed.start_director();
+        Some(bed)
     }
 
     /// The same with pollvsd in it.

@@ -84,6 +84,35 @@ fn in_the_strict_mode_it_does_not() {
     assert!(done.status.success(), "{}", words(&done));
 }
 
+/// Neither the socket's mode nor its server lets anybody else in, who is told what the kernel tells him.
+#[test]
+fn others_are_refused_as_the_kernel_refuses_them() {
+    let Some(bed) = Bed::new(LOOPBACK) else { return };
+    bed.printed("ipvsadm", &["-A", "-t", "192.0.2.1:80", "-s", "rr"]);
+    let rules = bed.rules();
+    let readable = |path: &str, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    readable(bed.folder().to_str().unwrap(), 0o755);
+    let library = bed.file("library.so");
+    std::fs::copy(super::bed::library(), &library).unwrap();
+    readable(&library, 0o755);
+    let preload = format!("LD_PRELOAD={library}");
+    let socket = format!("POLLVS_IPVS_SOCKET={}", bed.file("ipvs.sock"));
+    let nobody = &["--reuid=65534", "--regid=65534", "--clear-groups", "env"][..];
+    for mode in [0o600, 0o666] {
+        readable(&bed.file("ipvs.sock"), mode);
+        for words_of in [&["-Ln"][..], &["-Lcn"], &["-A", "-t", "192.0.2.2:80"], &["-C"], &["-S"], &["-R"]] {
+            let plain = bed.plain("setpriv", &[nobody, &["ipvsadm"], words_of].concat()).output().unwrap();
+            let ours = [nobody, &[&preload, &socket, "ipvsadm"][..], words_of].concat();
+            let ours = bed.plain("setpriv", &ours).output().unwrap();
+            assert!(words(&plain).contains("Permission denied (you must be root)"), "{}", words(&plain));
+            assert_eq!((ours.status, words(&ours)), (plain.status, words(&plain)), "{mode:o} {words_of:?}");
+        }
+        let text = [nobody, &[&preload, &socket, "cat", "/proc/net/ip_vs"][..]].concat();
+        assert!(!bed.plain("setpriv", &text).output().unwrap().status.success());
+    }
+    assert_eq!(bed.rules(), rules);
+}
+
 #[test]
 fn a_director_that_restarts_is_waited_for() {
     let Some(mut bed) = Bed::new(LOOPBACK) else { return };

@@ -4,6 +4,7 @@
 //! network namespace of the test; skipped, with a word why, without root, without the programs or without DPDK:
 //! POLLVS_NAMESPACE_TESTS=required has them run or fail.
 mod bed;
+mod disk;
 mod golden;
 mod install;
 mod ipvsadm;
