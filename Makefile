@@ -45,7 +45,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --all-targets -- -D warnings
-	shellcheck -x config/*.sh config/ipvsadm config/deb/* config/demo/*.sh tests/ipvs/record .ci/run
+	shellcheck -x config/*.sh config/ipvsadm config/deb/* config/demo/*.sh tests/namespaces/tutorial/* tests/ipvs/record .ci/run
 
 bench:
 	@config/install-packages.sh build

@@ -13,7 +13,7 @@ BUILD=(
 NETWORK=(
     ip=iproute2 ethtool=ethtool nft=nftables nginx=nginx-light ab=apache2-utils curl=curl ping=iputils-ping
     python3=python3 vsftpd=vsftpd keepalived=keepalived prometheus=prometheus promtool=prometheus tmux=tmux
-    ipvsadm=ipvsadm ldirectord=ldirectord /etc/services=netbase
+    ipvsadm=ipvsadm ldirectord=ldirectord /etc/services=netbase bird=bird2 sysctl=procps
 )
 LINT=(shellcheck=shellcheck)
 FUZZ=("c++=g++")
@@ -48,7 +48,7 @@ install_packages() {
     rm -f "$log"
 }
 
-# Web and FTP servers, keepalived, ldirectord and Prometheus are wanted as programs, not as services of this machine.
+# Web and FTP servers, keepalived, ldirectord, Prometheus and bird are wanted as programs, not as services of this machine.
 without_starting_services() {
     local policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
@@ -65,6 +65,7 @@ without_starting_services() {
         [[ " $* " != *" keepalived "* ]] || systemctl disable --quiet keepalived
         [[ " $* " != *" ldirectord "* ]] || systemctl disable --quiet ldirectord
         [[ " $* " != *" prometheus "* ]] || systemctl disable --quiet prometheus
+        [[ " $* " != *" bird2 "* ]] || systemctl disable --quiet bird
     fi
 }
 

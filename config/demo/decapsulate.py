@@ -2,7 +2,7 @@
 """Takes packets out of IPIP (RFC 2003) for a real server behind a TUN service.
 
 Stands in for the kernel's own tunnel (`ip link add type ipip`), which is a module that not every kernel has: reads what
-arrives as IP protocol 4 and hands the inner packet to the kernel through a TUN device.
+arrives as IP protocol 4 and hands the inner packet to the kernel through a TUN device. decapsulate.py [INTERFACE]
 """
 
 import fcntl
@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 
 IPPROTO_IPIP = 4
 TUNSETIFF = 0x400454CA
@@ -18,9 +19,10 @@ SO_RCVBUFFORCE = 33
 
 
 def main():
+    interface = sys.argv[1] if len(sys.argv) > 1 else "decapsulated"
     tun = os.open("/dev/net/tun", os.O_RDWR)
-    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"decapsulated", IFF_TUN_NO_PI))
-    subprocess.run(["ip", "link", "set", "decapsulated", "up"], check=True)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", interface.encode(), IFF_TUN_NO_PI))
+    subprocess.run(["ip", "link", "set", interface, "up"], check=True)
     arriving = socket.socket(socket.AF_INET, socket.SOCK_RAW, IPPROTO_IPIP)
     arriving.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     while True:

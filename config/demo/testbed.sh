@@ -17,12 +17,16 @@
 #
 # Source it and call the functions, or let it hold a network for another program:
 #   testbed.sh hold [pair]              make it (with a second director, `standby`), print "ready NAME FOLDER", undo it at the end of stdin
+#   testbed.sh hold routed              the same with a router between the client (198.18.0.100 to .119) and two directors
+#   testbed.sh hold plain LAN           the same for the network of docs/tutorials, with the real servers on LAN
 #   testbed.sh config FOLDER [WORKERS]  print pollvsd's configuration for it; socket and state are in FOLDER
 #   testbed.sh addresses NAME           put the director's addresses on its twins, once pollvsd has made them
 set -euo pipefail
 
 TESTBED_ROLES=(lan client director rs1 rs2 rs3)
 TESTBED_DIRECTORS=(director)
+# The network of the real servers in the tutorials; empty for the network above.
+TESTBED_PLAIN=
 TESTBED_CLIENTS=(192.0.2.100 192.0.2.101 192.0.2.102 2001:db8:1::100 2001:db8:1::101 2001:db8:1::102)
 TESTBED_VIPS=(192.0.2.10 192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.14 2001:db8:1::10 2001:db8:1::11)
 TESTBED_DIRECT_VIPS=(192.0.2.11 192.0.2.12 2001:db8:1::11)
@@ -56,6 +60,10 @@ testbed_up() {
         ip -n "$TESTBED-$role" link set lo up
     done
     lan_up
+    if [[ -n $TESTBED_PLAIN ]]; then
+        plain_up
+        return
+    fi
     client_up
     for role in "${TESTBED_DIRECTORS[@]}"; do
         director_up "$role"
@@ -63,6 +71,9 @@ testbed_up() {
     for role in rs1 rs2 rs3; do
         real_server_up "$role" "${role#rs}"
     done
+    if [[ " ${TESTBED_ROLES[*]} " == *" router "* ]]; then
+        router_up
+    fi
 }
 
 # Undoes it: ends every process in the namespaces, then the namespaces, which take their interfaces along.
@@ -112,13 +123,13 @@ lan_up() {
     done
 }
 
-# Plugs a role into a network; the interface is named as the network. Offloads are off on both ends: a veth would
+# Plugs a role into a network; the interface is named as the network unless a third word names it. Offloads are off on both ends: a veth would
 # otherwise hand over frames without their checksums, and several segments as one frame.
 plug() {
-    local role=$1 lan=$2
+    local role=$1 lan=$2 interface=${3:-$2}
     local port=${lan:0:3}-$role
-    ip link add "$lan" netns "$TESTBED-$role" type veth peer name "$port" netns "$TESTBED-lan"
-    inside "$role" ethtool -K "$lan" tx off gso off tso off gro off >/dev/null
+    ip link add "$interface" netns "$TESTBED-$role" type veth peer name "$port" netns "$TESTBED-lan"
+    inside "$role" ethtool -K "$interface" tx off gso off tso off gro off >/dev/null
     inside lan ethtool -K "$port" tx off gso off tso off gro off >/dev/null
     ip -n "$TESTBED-lan" link set "$port" master "$lan"
     ip -n "$TESTBED-lan" link set "$port" up
@@ -257,6 +268,68 @@ requests_of() {
     grep -c -E -- "$2" "$TESTBED_FOLDER/$1/access.log" || true
 }
 
+# A router on the outside network, with a network behind it where the client has twenty addresses more. It chooses between equal
+# routes by addresses and ports.
+router_up() {
+    local number role
+    ip link add far netns "$TESTBED-client" type veth peer name far netns "$TESTBED-router"
+    for role in client router; do
+        inside "$role" ethtool -K far tx off gso off tso off gro off >/dev/null
+        ip -n "$TESTBED-$role" link set far up
+    done
+    plug router outside
+    ip -n "$TESTBED-router" link set outside up
+    give "$TESTBED-router" 192.0.2.254 outside
+    give "$TESTBED-router" 198.18.0.254 far
+    inside router bash "$TESTBED_HERE/sysctl.sh" net/ipv4/ip_forward=1 net/ipv4/fib_multipath_hash_policy=1
+    for number in {100..119}; do
+        give "$TESTBED-client" "198.18.0.$number" far
+    done
+    ip -n "$TESTBED-client" route add default via 198.18.0.254
+    for role in rs1 rs2 rs3; do
+        ip -n "$TESTBED-$role" route add default via 192.0.2.254
+    done
+}
+
+# The network of the tutorials (docs/tutorials/README.md), whose hosts have addresses and nothing else; the reader enters the rest.
+plain_up() {
+    local role
+    plug client outside eth0
+    for role in 192.0.2.100 192.0.2.101 192.0.2.102; do
+        give "$TESTBED-client" "$role" eth0
+    done
+    ip -n "$TESTBED-client" link set eth0 up
+    ip -n "$TESTBED-client" route add default via 192.0.2.254
+    plug router outside eth0
+    plug router inside eth1
+    give "$TESTBED-router" 192.0.2.254 eth0
+    give "$TESTBED-router" 198.51.100.254 eth1
+    ip -n "$TESTBED-router" link set eth0 up
+    ip -n "$TESTBED-router" link set eth1 up
+    inside router bash "$TESTBED_HERE/sysctl.sh" net/ipv4/ip_forward=1
+    plug director outside eth1
+    plug director inside eth2
+    for role in rs1 rs2; do
+        plain_server_up "$role" "${role#rs}"
+    done
+}
+
+# A real server of the tutorials, as strict about the way that packets come as many distributions are.
+plain_server_up() {
+    local role=$1 number=$2 netns=$TESTBED-$1
+    plug "$role" "$TESTBED_PLAIN" eth0
+    inside "$role" bash "$TESTBED_HERE/sysctl.sh" net/ipv4/conf/{all,default,eth0}/rp_filter=1
+    ip -n "$netns" link set eth0 up
+    if [[ $TESTBED_PLAIN == inside ]]; then
+        give "$netns" "198.51.100.1$number" eth0
+        ip -n "$netns" route add default via 198.51.100.254
+    else
+        give "$netns" "192.0.2.2$number" eth0
+        ip -n "$netns" route add default via 192.0.2.254
+    fi
+    web_server_up "$role"
+}
+
 # Holds a network until stdin ends, so that it goes away with whoever asked for it, however that ends.
 testbed_hold() {
     TESTBED=pollvs-$$
@@ -275,9 +348,13 @@ testbed_hold() {
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
     case ${1-} in
     hold)
-        if [[ ${2-} == pair ]]; then
+        if [[ ${2-} == pair || ${2-} == routed ]]; then
             TESTBED_DIRECTORS+=(standby)
             TESTBED_ROLES+=(standby)
+            [[ $2 == pair ]] || TESTBED_ROLES+=(router)
+        elif [[ ${2-} == plain ]]; then
+            TESTBED_PLAIN=${3:?hold plain needs the network of the real servers}
+            TESTBED_ROLES=(lan client router director rs1 rs2)
         fi
         testbed_hold
         ;;
@@ -287,7 +364,7 @@ if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
         director_addresses
         ;;
     *)
-        echo "usage: testbed.sh hold [pair] | config FOLDER [WORKERS] | addresses NAME" >&2
+        echo "usage: testbed.sh hold [pair | routed | plain LAN] | config FOLDER [WORKERS] | addresses NAME" >&2
         exit 2
         ;;
     esac

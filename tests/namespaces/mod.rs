@@ -16,4 +16,5 @@ mod synchronisation;
 mod takeover;
 mod testbed;
 mod traffic;
+mod tutorials;
 mod vrrp;
