@@ -35,6 +35,8 @@ pub struct Config {
     pub sync: SyncConfig,
     /// `[metrics]`.
     pub metrics: MetricsConfig,
+    /// `[announce]`.
+    pub announce: AnnounceConfig,
     /// `[[port]]`, in order.
     pub ports: Vec<PortConfig>,
     /// `[vs]`, `[marks]` and `[[service]]`.
@@ -211,6 +213,29 @@ pub struct MetricsConfig {
     pub listen: Listen,
 }
 
+/// How many of the services of a virtual address must be up for it to be announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Require {
+    /// One of them.
+    #[default]
+    Any,
+    /// All of them.
+    All,
+}
+
+/// `[announce]`: virtual addresses that a routing daemon is to announce.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnnounceConfig {
+    /// The interface on which they are; empty: pollvsd puts none anywhere.
+    pub interface: String,
+    /// Those that belong to these networks; empty: those of all services.
+    pub networks: Vec<Cidr>,
+    /// When.
+    pub require: Require,
+}
+
 /// Finishing of checksums that senders left to a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -281,6 +306,7 @@ struct File {
     dpdk: DpdkConfig,
     sync: SyncConfig,
     metrics: MetricsConfig,
+    announce: AnnounceConfig,
     port: Vec<Spanned<PortConfig>>,
     vs: Option<Settings>,
     marks: marks::MarksSection,
@@ -297,6 +323,7 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|e| place.toml(e))?;
         check_cpus(&place, &file.director)?;
         check_ports(&place, &file)?;
+        check_announce(&place, &file.announce)?;
         let marks = marks::convert(&place, &file.marks)?;
         let services = rules::convert(&place, file.service)?;
         Ok(Self {
@@ -306,6 +333,7 @@ impl Config {
             dpdk: file.dpdk,
             sync: file.sync,
             metrics: file.metrics,
+            announce: file.announce,
         })
     }
 
@@ -331,6 +359,7 @@ impl Config {
         differences("dpdk", &self.dpdk, &running.dpdk, &mut keys);
         differences("sync", &self.sync, &running.sync, &mut keys);
         differences("metrics", &self.metrics, &running.metrics, &mut keys);
+        differences("announce", &self.announce, &running.announce, &mut keys);
         if self.ports != running.ports {
             keys.push("port".to_owned());
         }
@@ -355,6 +384,14 @@ fn check_cpus(place: &error::Place<'_>, director: &DirectorConfig) -> Result<(),
         return Err(place.key("director.cpus", place.find("cpus"), text));
     }
     Ok(())
+}
+
+fn check_announce(place: &error::Place<'_>, announce: &AnnounceConfig) -> Result<(), ConfigError> {
+    if announce.interface.is_empty() {
+        return Ok(());
+    }
+    let key = "announce.interface";
+    value::check_name(key, &announce.interface).map_err(|e| place.key(key, place.find("interface"), e))
 }
 
 fn check_ports(place: &error::Place<'_>, file: &File) -> Result<(), ConfigError> {

@@ -44,7 +44,7 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
         ),
         (
             "[nosuch]".into(),
-            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `sync`, `metrics`, `port`, `vs`, `marks`, `service`",
+            "f.toml:1: nosuch: unknown field `nosuch`, expected one of `director`, `dpdk`, `sync`, `metrics`, `announce`, `port`, `vs`, `marks`, `service`",
         ),
         (
             "[metrics]\nlisten = \"localhost\"".into(),
@@ -78,6 +78,16 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
             p("twin = \"much too long for it\""),
             "f.toml:1: port.twin: \"much too long for it\" cannot be a twin; give 1 to 15 letters and digits, as the kernel \
              takes for an interface",
+        ),
+        (
+            "[announce]\ninterface = \"much too long for it\"".into(),
+            "f.toml:2: announce.interface: \"much too long for it\" cannot be an interface; give 1 to 15 letters and digits, as the \
+             kernel takes for an interface",
+        ),
+        (
+            "[announce]\nnetworks = [\"203.0.113.0\"]".into(),
+            "f.toml:2: announce.networks: \"203.0.113.0\" is no address with prefix length; write \"192.0.2.1/24\" or \
+             \"2001:db8::1/64\"",
         ),
         ("[vs.timeouts]\ntcp = 0".into(), "f.toml:2: vs.timeouts.tcp: 0 s cannot be; give 1 to 2678400"),
         (
@@ -259,6 +269,7 @@ fn the_embedded_file_names_every_key_with_a_comment() {
         "[director]",
         "[dpdk]",
         "[sync]",
+        "[announce]",
         "[[port]]",
         "[vs]",
         "[vs.timeouts]",

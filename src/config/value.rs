@@ -284,5 +284,8 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
         return Ok(());
     }
     let what = what.rsplit('.').next().unwrap_or(what);
-    Err(format!("{name:?} cannot be a {what}; give 1 to 15 letters and digits, as the kernel takes for an interface"))
+    let article = if what == "interface" { "an" } else { "a" };
+    Err(format!(
+        "{name:?} cannot be {article} {what}; give 1 to 15 letters and digits, as the kernel takes for an interface"
+    ))
 }

@@ -3,6 +3,7 @@
 //! A change is made in the [`store`], put in force on every worker, persisted, and only then answered; if any of that fails it is
 //! taken back whole.
 
+pub mod announce;
 pub mod apply;
 pub mod bursts;
 pub mod check;
@@ -31,6 +32,7 @@ pub mod trash;
 mod upkeep;
 mod view;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,6 +113,7 @@ pub struct Control {
     configured: watch::Sender<Configured>,
     events: Events,
     health: Arc<health::board::Board>,
+    announced: watch::Sender<BTreeSet<IpAddr>>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -144,6 +147,8 @@ struct Inner {
     events: Events,
     /// What has been seen without being asked for.
     watch: Watch,
+    /// Told what addresses are to be announced.
+    announced: watch::Sender<BTreeSet<IpAddr>>,
     draining: bool,
     started: tokio::time::Instant,
     trash: Trash,
@@ -187,6 +192,7 @@ impl Control {
             configured: watch::Sender::default(),
             events: Events::default(),
             watch: Watch::default(),
+            announced: watch::Sender::default(),
             draining: false,
             started: tokio::time::Instant::now(),
             trash: Trash::default(),
@@ -214,6 +220,7 @@ impl Control {
             configured: inner.configured.clone(),
             events: inner.events.clone(),
             health: Arc::default(),
+            announced: inner.announced.clone(),
             stop: watch::Sender::new(None),
             inner: Arc::new(Mutex::new(inner)),
         };
@@ -398,6 +405,7 @@ impl Inner {
         let rules = if self.draining { Arc::new(quiesced(&self.store.rules())) } else { self.store.rules() };
         let snapshot = Arc::new(self.current.following(self.current.version + 1, rules, &self.network));
         self.want_daemons();
+        self.want_announced(&snapshot.rules);
         let old = std::mem::replace(&mut self.current, snapshot.clone());
         self.retired.push(old);
         self.retired.retain(|s| Arc::strong_count(s) > 1);

@@ -1,6 +1,7 @@
 //! The kernel as the control plane's friend: a TAP beside each port (the twin), through which the kernel speaks ARP, ND, ICMP, BGP and
 //! ssh on the port's wire, and rtnetlink, by which the addresses, routes and neighbours that it knows reach the data path.
 
+mod announce;
 mod carrier;
 mod fresh;
 mod rtnetlink;
@@ -13,6 +14,7 @@ mod watcher;
 #[cfg(test)]
 mod tests;
 
+pub use announce::{Announced, Announcer};
 pub use carrier::interface_behind;
 pub use rtnetlink::interface_mtu;
 pub use sysctl::check_sysctls;

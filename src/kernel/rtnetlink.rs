@@ -8,7 +8,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -82,13 +84,7 @@ impl Requests {
     /// MTU of the interface of this name; `None` if there is none.
     fn mtu(&mut self, name: &str) -> io::Result<Option<u32>> {
         let answers = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-        let mut links = answers.iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewLink(message) if is_whole(message) => Some(message),
-            _ => None,
-        });
-        let found =
-            links.find(|message| message.attributes.iter().any(|a| matches!(a, LinkAttribute::IfName(n) if n == name)));
-        Ok(found.map(|message| link(message).mtu))
+        Ok(named(&answers, name).map(|message| link(message).mtu))
     }
 
     /// Reads the rules of policy routing and the routes. Returns true when they differ from those before.
@@ -150,14 +146,49 @@ impl Requests {
 
     /// Puts an address on an interface; it is no error when it is there.
     pub(super) fn assign(&mut self, interface: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
-        let mut message = AddressMessage::default();
-        message.header.family = family(address);
-        message.header.index = interface;
-        message.header.prefix_len = prefix;
-        message.attributes.push(AddressAttribute::Local(address));
-        message.attributes.push(AddressAttribute::Address(address));
+        let message = address_message(interface, address, prefix);
         match self.call(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE) {
             Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The index of an interface; `None` if there is none of that name.
+    pub(super) fn index(&mut self, name: &str) -> io::Result<Option<u32>> {
+        let answers = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        Ok(named(&answers, name).map(|message| message.header.index))
+    }
+
+    /// The addresses of an interface that bear a mark ([`Requests::assign_marked`]).
+    pub(super) fn marked(&mut self, interface: u32, mark: u8) -> io::Result<Vec<IpAddr>> {
+        let answers = self.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let of_mark = |message: &AddressMessage| message.attributes.contains(&protocol(mark));
+        Ok(answers
+            .iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(m) if m.header.index == interface && of_mark(m) => assigned(m),
+                _ => None,
+            })
+            .map(|assigned| assigned.address)
+            .collect())
+    }
+
+    /// Puts an address with nothing around it on an interface, with a mark (`IFA_PROTO`, kept since Linux 5.18) that tells it from those
+    /// of others. It is no error when it is there.
+    pub(super) fn assign_marked(&mut self, interface: u32, address: IpAddr, mark: u8) -> io::Result<()> {
+        let mut message = lone(interface, address);
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(protocol(mark));
+        match self.call(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE) {
+            Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Takes such an address away; it is no error when it is not there.
+    pub(super) fn take_away(&mut self, interface: u32, address: IpAddr) -> io::Result<()> {
+        match self.call(RouteNetlinkMessage::DelAddress(lone(interface, address)), 0) {
+            Err(e) if e.raw_os_error() == Some(Errno::EADDRNOTAVAIL as i32) => Ok(()),
             result => result,
         }
     }
@@ -286,6 +317,34 @@ fn parse(header: NetlinkHeader, bytes: &[u8]) -> Option<NetlinkPayload<RouteNetl
             None
         }
     }
+}
+
+/// The link of that name in what was dumped.
+fn named<'a>(answers: &'a [RouteNetlinkMessage], name: &str) -> Option<&'a LinkMessage> {
+    let mut links = answers.iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(message) if is_whole(message) => Some(message),
+        _ => None,
+    });
+    links.find(|message| message.attributes.iter().any(|a| matches!(a, LinkAttribute::IfName(n) if n == name)))
+}
+
+fn address_message(interface: u32, address: IpAddr, prefix: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address);
+    message.header.index = interface;
+    message.header.prefix_len = prefix;
+    message.attributes.push(AddressAttribute::Local(address));
+    message.attributes.push(AddressAttribute::Address(address));
+    message
+}
+
+/// An address that is a network of its own.
+fn lone(interface: u32, address: IpAddr) -> AddressMessage {
+    address_message(interface, address, if address.is_ipv4() { 32 } else { 128 })
+}
+
+fn protocol(mark: u8) -> AddressAttribute {
+    AddressAttribute::Protocol(AddressProtocol::Other(mark))
 }
 
 fn family(address: IpAddr) -> AddressFamily {

@@ -529,3 +529,31 @@ fn a_twin_that_is_down_or_deleted_does_not_stop_the_thread() {
         drop(world);
     });
 }
+
+#[test]
+fn announced_addresses_come_and_go_and_those_of_others_stay() {
+    in_namespace(|| {
+        let wanted = |addresses: &[&str]| addresses.iter().map(|a| a.parse().unwrap()).collect();
+        let mut announcer = Announcer::new("vips").unwrap();
+        assert_eq!(announcer.settle(&wanted(&[])).unwrap(), Announced::default());
+        let missing = announcer.settle(&wanted(&["203.0.113.1"])).unwrap_err();
+        assert!(missing.to_string().contains("ip link add vips type dummy"), "{missing}");
+        ip("tuntap add vips mode tun");
+        ip("link set vips up");
+        ip("address add 203.0.113.9/32 dev vips");
+        let first = announcer.settle(&wanted(&["203.0.113.1", "203.0.113.2", "2001:db8:1::10"])).unwrap();
+        assert_eq!((first.added.len(), first.removed.len()), (3, 0));
+        // One that was killed meanwhile finds its own again.
+        let mut announcer = Announcer::new("vips").unwrap();
+        let next = announcer.settle(&wanted(&["203.0.113.2", "203.0.113.3"])).unwrap();
+        assert_eq!(next.added, ["203.0.113.3".parse::<IpAddr>().unwrap()]);
+        assert_eq!(next.removed.len(), 2, "{next:?}");
+        let there = shown("-o address show dev vips scope global");
+        let has = |address: &str| there.contains(&format!(" {address} "));
+        assert!(has("203.0.113.2/32") && has("203.0.113.3/32") && has("203.0.113.9/32"), "{there}");
+        assert!(!there.contains("203.0.113.1/") && !there.contains("2001:db8"), "{there}");
+        announcer.settle(&wanted(&[])).unwrap();
+        let there = shown("-o address show dev vips scope global");
+        assert!(there.contains("203.0.113.9/32") && there.lines().count() == 1, "{there}");
+    });
+}

@@ -4,6 +4,7 @@
 mod checks;
 mod demo;
 mod director;
+mod ecmp;
 mod ftp;
 mod handover;
 mod health;

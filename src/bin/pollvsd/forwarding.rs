@@ -13,6 +13,7 @@ use pollvs::kernel::{Watcher, check_sysctls};
 use pollvs::network::Network;
 use pollvs::verdict::PortId;
 
+use crate::announcing::Announcing;
 use crate::cores::Cores;
 use crate::dataplane::{self, DataPlane, Question};
 use crate::service::{Sockets, serve};
@@ -61,6 +62,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         workers: workers.clone(),
         ports: prepared.views(&config),
     };
+    let mut announcing = Announcing::new(&config.announce.interface).context("cannot open the kernel's network")?;
     let (control, snapshot) = Control::new(setup)?;
     let mut plane = prepared.start(&config, cores, mailboxes, &snapshot)?;
     drop(snapshot);
@@ -70,7 +72,9 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         outcome = serve(&control, &sockets, &config.director) => outcome,
         () = control.synchronise(steering) => Ok(()),
         () = follow(&control, &mut watcher, &mut plane) => Ok(()),
+        () = announcing.follow(&control) => Ok(()),
     };
+    announcing.withdraw().await;
     control.take_leave().await;
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
     plane.join(&config.director);

@@ -1,6 +1,8 @@
 //! The director: `pollvsd --config FILE`, or with no argument the embedded default; with `--no-dataplane` its rules alone.
 
 #[cfg(feature = "dpdk")]
+mod announcing;
+#[cfg(feature = "dpdk")]
 mod cores;
 #[cfg(feature = "dpdk")]
 mod dataplane;
