@@ -2,6 +2,7 @@
 #   make demo      a director between real clients and servers, in network namespaces
 #   make test      everything: lint, unit, property, world and namespace tests
 #   make lint      formatting, clippy and shellcheck, warnings being errors
+#   make soak      traffic, random changes, flapping servers and reloads for MINUTES (20), and nothing left over at the end
 #   make bench     the benches
 #   make fuzz      a short seeded run of every fuzz target
 #   make oracle    random scenarios on the Linux kernel and on pollvs, compared (SEEDS=1..200)
@@ -13,13 +14,15 @@ CARGO  ?= cargo
 PREFIX ?= /usr/local
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 30
+# Minutes of the soak.
+MINUTES ?= 20
 # Random scenarios that the kernel and pollvs are compared on.
 SEEDS ?= 1..200
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHELL  := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: all build demo test lint bench fuzz oracle install uninstall deb deps
+.PHONY: all build demo test lint soak bench fuzz oracle install uninstall deb deps
 .DEFAULT_GOAL := build
 
 deps:
@@ -46,6 +49,11 @@ lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --all-targets -- -D warnings
 	shellcheck -x config/*.sh config/ipvsadm config/deb/* config/demo/*.sh tests/namespaces/tutorial/* tests/ipvs/record .ci/run
+
+soak:
+	@config/install-packages.sh build network
+	POLLVS_NAMESPACE_TESTS=required POLLVS_SOAK_SECONDS=$$(($(MINUTES) * 60)) \
+	    $(CARGO) test --locked --test main namespaces::soak -- --nocapture
 
 bench:
 	@config/install-packages.sh build

@@ -3,6 +3,7 @@
 
 datagrams.py answer ADDRESS PORT NAME   answers every datagram with NAME
 datagrams.py ask ADDRESS PORT COUNT     asks so often, each time from another port, and prints the answers
+datagrams.py scatter ADDRESS PORT COUNT the same in a hurry; prints how many were answered
 datagrams.py echo ADDRESS PORT NAME     sends every datagram back with NAME in front
 datagrams.py long ADDRESS PORT LENGTH   sends a datagram of so many bytes and prints who sent it back, if it came as it went
 """
@@ -26,6 +27,20 @@ def ask(address, port, count):
             client.settimeout(1)
             client.connect((address, int(port)))
             print(answered(client))
+
+
+def scatter(address, port, count):
+    answers = 0
+    for _ in range(int(count)):
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.settimeout(0.05)
+            client.connect((address, int(port)))
+            try:
+                client.send(b"who?")
+                answers += len(client.recv(2048)) > 0
+            except OSError:
+                pass
+    print(answers)
 
 
 def answered(client, question=b"who?"):
@@ -60,4 +75,4 @@ def long(address, port, length):
         print(answer.removesuffix(question))
 
 
-{"answer": answer, "ask": ask, "echo": echo, "long": long}[sys.argv[1]](*sys.argv[2:])
+{"answer": answer, "ask": ask, "scatter": scatter, "echo": echo, "long": long}[sys.argv[1]](*sys.argv[2:])

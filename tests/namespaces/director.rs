@@ -92,7 +92,8 @@ impl Director {
         }
     }
 
-    fn try_pollvs(&self, words: &[&str]) -> Output {
+    /// What becomes of `pollvs WORDS`.
+    pub(super) fn try_pollvs(&self, words: &[&str]) -> Output {
         Command::new(POLLVS).arg("--socket").arg(self.socket()).args(words).output().unwrap()
     }
 

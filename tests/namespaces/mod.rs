@@ -13,6 +13,7 @@ mod network;
 mod pair;
 mod restart;
 mod rules;
+mod soak;
 mod synchronisation;
 mod takeover;
 mod testbed;

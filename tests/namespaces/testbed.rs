@@ -3,7 +3,7 @@ use super::director::Director;
 use super::network::Network;
 pub(super) use super::network::{give_addresses, signal, turn, within};
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 
 /// Client, director and three real servers, with pollvsd on the director.
 pub(super) struct TestBed {
@@ -51,6 +51,11 @@ impl TestBed {
     /// What `pollvs WORDS` prints; it must succeed.
     pub(super) fn pollvs(&self, words: &[&str]) -> String {
         self.director.pollvs(words)
+    }
+
+    /// What becomes of `pollvs WORDS`.
+    pub(super) fn try_pollvs(&self, words: &[&str]) -> Output {
+        self.director.try_pollvs(words)
     }
 
     /// Enters rules, each as one would type it after `ipvsadm`.

@@ -60,6 +60,8 @@ pub(crate) struct DataPlane {
     /// Whose clients are whose.
     pub(crate) steering: Steering,
     ports: Vec<Arc<Port>>,
+    /// The pool, and how many it was made with.
+    frames: (MbufPool, u32),
 }
 
 /// Makes the mailboxes of all workers.
@@ -242,7 +244,8 @@ impl Prepared {
             };
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts, clock)?);
         }
-        Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports })
+        let frames = (self.pool, config.frames());
+        Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports, frames })
     }
 }
 
@@ -321,6 +324,9 @@ impl DataPlane {
             }
         }
         handover::hand_over(config, &directors, self.clock);
-        drop((self.twin, self.ports));
+        drop((directors, self.twin, self.ports));
+        let (pool, count) = self.frames;
+        // A card's queues keep theirs until it is closed.
+        tracing::info!("{} of {count} frames are in their pool", pool.available());
     }
 }
