@@ -62,10 +62,15 @@ pub fn fires(expires: Tick, timeout: u32) -> Tick {
     if timeout == 0 {
         return expires;
     }
-    // Each level has 64 slots, and slots eight times as long as those of the level below.
-    let level = (0..8).find(|level| timeout < 63 << (3 * level)).unwrap_or(8);
-    let edge = 3 * level;
+    let edge = 3 * level(timeout);
     Tick((expires.0 >> edge).wrapping_add(1) << edge)
+}
+
+/// The level of the kernel's timer wheel for a timer that is set `timeout` ticks ahead. Each level has 64 slots, and slots eight times as
+/// long as those of the level below.
+#[inline]
+pub fn level(timeout: u32) -> u32 {
+    (0..8).find(|level| timeout < 63 << (3 * level)).unwrap_or(8)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Connections: the entry that binds one client flow to a destination (the kernel's `struct ip_vs_conn`), the table that finds
 //! it in both directions, and the wheel that expires it. Templates of persistence are entries of a second table.
 
+pub mod edges;
 pub mod table;
 pub mod timer;
 

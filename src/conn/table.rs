@@ -6,6 +6,7 @@
 use thiserror::Error;
 use wide::i16x8;
 
+use super::edges::Place;
 use super::timer::{Link, Wheel};
 use super::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::family::Address;
@@ -123,6 +124,19 @@ impl<A: Address> Table<A> {
     /// Lets connections expire as late as on the kernel's timer wheel ([`crate::time::fires`]).
     pub fn set_edges(&mut self) {
         self.wheel.set_edges();
+    }
+
+    /// Has the kernel's timer wheel take note of how the timers are set now. To be asked after whatever sets timers; of several that one
+    /// packet sets those of the entries of lower index first.
+    pub fn note_edges(&mut self, turn: &mut u64) {
+        let Some(edges) = self.wheel.edges_mut() else { return };
+        let armed = self.entries.iter().take(self.fresh as usize).enumerate().filter(|(_, entry)| entry.link.in_use());
+        armed.for_each(|(index, entry)| edges.set(index as u32, entry.expires, entry.timeout, turn));
+    }
+
+    /// The place that the timer of what is due had on the kernel's timer wheel, if connections expire as on it.
+    pub fn take_edge(&mut self, id: ConnId) -> Option<Place> {
+        self.wheel.edges_mut()?.take(id.0)
     }
 
     /// Connections in the table.
@@ -291,6 +305,9 @@ impl<A: Address> Table<A> {
     pub fn remove(&mut self, id: ConnId) -> Option<Connection<A>> {
         let removed = *self.get(id)?;
         self.wheel.disarm(&mut self.entries, id.0);
+        if let Some(edges) = self.wheel.edges_mut() {
+            edges.take(id.0);
+        }
         let hash = self.hash_of(&removed);
         index_take(&mut self.buckets, hash, id.0);
         *self.entries.get_mut(id.index())? = Connection { link: Link::free(self.free), ..Connection::default() };

@@ -7,6 +7,7 @@
 //! in the last slot and moves on from there. A slot is eight lists, taken from in turn: the end of a connection touches lines
 //! that have long left the cache, and one list would name the next only when the last has come.
 
+use super::edges::Edges;
 use crate::prefetch;
 use crate::time::{self, Tick};
 
@@ -118,8 +119,8 @@ pub struct Wheel {
     turn: u32,
     /// What will be looked at soon, if anything.
     upcoming: u32,
-    /// Entries are due at the edges of the kernel's wheel, not to the tick.
-    edges: bool,
+    /// The kernel's wheel, if entries are due at its edges, not to the tick.
+    edges: Option<Edges>,
     /// Nothing is due at this tick: found so, and no entry has been put where the clock stands since.
     quiet: Option<Tick>,
 }
@@ -134,7 +135,7 @@ impl Default for Wheel {
             armed: 0,
             turn: 0,
             upcoming: END,
-            edges: false,
+            edges: None,
             quiet: None,
         }
     }
@@ -170,13 +171,18 @@ impl Wheel {
 
     /// Lets entries expire as late as on the kernel's wheel.
     pub fn set_edges(&mut self) {
-        self.edges = true;
+        self.edges = Some(Edges::default());
+    }
+
+    /// The kernel's wheel, if entries expire as on it.
+    pub fn edges_mut(&mut self) -> Option<&mut Edges> {
+        self.edges.as_mut()
     }
 
     /// When an entry is due.
     #[inline]
     fn fires<T: Timed>(&self, entry: &T) -> Tick {
-        if self.edges { time::fires(entry.expires(), entry.timeout()) } else { entry.expires() }
+        if self.edges.is_some() { time::fires(entry.expires(), entry.timeout()) } else { entry.expires() }
     }
 
     /// Takes entry `index` out; nothing happens when it is in no list.

@@ -63,6 +63,7 @@ impl Shared {
             sweeps_after: 0,
             removals: 0,
             announcer: Default::default(),
+            turn: None,
             routes: None,
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,

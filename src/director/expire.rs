@@ -12,15 +12,20 @@ use crate::time::{HZ, Tick};
 /// What a template, or a control connection, that still controls connections is given; a template for good.
 const HELD: u32 = 60 * HZ;
 
+/// What is due.
+enum Entry {
+    Connection(ConnId),
+    Template(ConnId),
+}
+
 impl<A: Family> Lane<'_, A> {
     /// Ends what is due, each look at an entry costing one of the budget.
     pub(super) fn expire(&mut self, now: Tick, budget: &mut u32) {
+        if self.shared.turn.is_some() {
+            self.expire_in_order(now, budget);
+        }
         while let Some(id) = self.tables.connections.due(now, budget) {
-            if self.tables.connections.get(id).is_some_and(|c| c.controlled > 0) {
-                self.hold_connection(id, now);
-            } else {
-                self.end(id);
-            }
+            self.end_connection(id, now);
         }
         if self.owes_looks() {
             self.thin_out(now, budget);
@@ -30,6 +35,43 @@ impl<A: Family> Lane<'_, A> {
         }
         while let Some(id) = self.tables.templates.due(now, budget) {
             self.end_template(id, now);
+        }
+    }
+
+    /// The same in the order in which the kernel's timers fire. It decides what becomes of a template that is due with its last connection.
+    #[cold]
+    fn expire_in_order(&mut self, now: Tick, budget: &mut u32) {
+        self.note_timers();
+        let mut due = Vec::new();
+        while let Some(id) = self.tables.connections.due(now, budget) {
+            due.push((self.tables.connections.take_edge(id).map(|place| place.order(now)), Entry::Connection(id)));
+        }
+        while let Some(id) = self.tables.templates.due(now, budget) {
+            due.push((self.tables.templates.take_edge(id).map(|place| place.order(now)), Entry::Template(id)));
+        }
+        due.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (_, entry) in due {
+            match entry {
+                Entry::Connection(id) => self.end_connection(id, now),
+                Entry::Template(id) => self.end_template(id, now),
+            }
+        }
+    }
+
+    /// Has the kernel's timer wheel take note of the timers that were set. Those of templates are set first, and those of the connections
+    /// that a packet announces before its own.
+    pub(super) fn note_timers(&mut self) {
+        let Some(turn) = &mut self.shared.turn else { return };
+        self.tables.templates.note_edges(turn);
+        self.tables.connections.note_edges(turn);
+    }
+
+    /// Ends a connection that is due.
+    fn end_connection(&mut self, id: ConnId, now: Tick) {
+        if self.tables.connections.get(id).is_some_and(|c| c.controlled > 0) {
+            self.hold_connection(id, now);
+        } else {
+            self.end(id);
         }
     }
 

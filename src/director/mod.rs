@@ -145,6 +145,8 @@ struct Shared {
     /// The last removal of a destination that was walked for.
     removals: u64,
     announcer: announce::Announcer,
+    /// Timers put into the kernel's wheel so far, if they fire in its order.
+    turn: Option<u64>,
     /// The routes of destinations as the kernel shares them, if that matters.
     routes: Option<shared_route::SharedRoutes>,
     worker: WorkerId,
@@ -215,10 +217,17 @@ impl Director {
     pub fn with_kernel_timers(mut self, boot: Instant) -> Self {
         self.core.shared.defence.set_edges(boot.tick());
         self.core.shared.sweeps_after = sweep::PUT_OFF;
+        self.core.shared.turn = Some(0);
         let Core { v4, v6, .. } = &mut self.core;
         [&mut v4.connections, &mut v4.templates].into_iter().for_each(Table::set_edges);
         [&mut v6.connections, &mut v6.templates].into_iter().for_each(Table::set_edges);
         self
+    }
+
+    /// Takes note of the timers that were set, for them to fire in the kernel's order: to be called after each packet.
+    pub fn note_timers(&mut self) {
+        u32::lane(&mut self.core, &self.snapshot).note_timers();
+        u128::lane(&mut self.core, &self.snapshot).note_timers();
     }
 
     /// Lets the connections of a destination share a route as the kernel does, to be compared with recordings.

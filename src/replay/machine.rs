@@ -157,6 +157,7 @@ impl Machine {
                 return;
             }
             let acts = self.judge(port, &frame, origin);
+            self.director.note_timers();
             self.act(acts, &mut line);
         }
     }
