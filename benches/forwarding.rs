@@ -21,6 +21,7 @@ use pollvs::director::{Director, Limits};
 use pollvs::frame::Frame;
 use pollvs::io::PacketIo;
 use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, Port, ring};
+use pollvs::netmask::Netmask;
 use pollvs::network::{FamilyNetwork, Network, PortInfo, Route, Target};
 use pollvs::service::{Persistence, Protocol, SchedulerName, Service, ServiceFlags, ServiceId, ServiceKey};
 use pollvs::settings::Settings;
@@ -204,7 +205,8 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
         version: 1,
         key: ServiceKey::Address { protocol: Protocol::Tcp, address: VIP.into(), port: 80 },
         scheduler: SchedulerName::Rr,
-        persistence: (case == Case::Persistent).then_some(Persistence { timeout_secs: 300, prefix: 32 }),
+        persistence: (case == Case::Persistent)
+            .then_some(Persistence { timeout_secs: 300, netmask: Netmask::Prefix(32) }),
         engine: None,
         flags: ServiceFlags::default(),
         destinations: vec![Arc::clone(&dest)],

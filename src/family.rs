@@ -6,6 +6,8 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::BitAnd;
 
+use crate::netmask::Netmask;
+
 /// One address of one family. Tables and the packet path are written once over it and compiled twice.
 pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + BitAnd<Output = Self> + Send + Sync + 'static {
     /// Bits in an address.
@@ -21,6 +23,8 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + BitAnd<Output = Se
     fn from_ip(ip: IpAddr) -> Option<Self>;
     /// The address with all but the first `prefix` bits cleared.
     fn masked(self, prefix: u8) -> Self;
+    /// The address with all bits cleared that the mask does not keep. One of IPv6 has no holes.
+    fn under(self, netmask: Netmask) -> Self;
     /// The last address that shares the first `prefix` bits.
     fn last(self, prefix: u8) -> Self;
     /// The next address; wraps at the end.
@@ -52,6 +56,11 @@ impl Address for u32 {
     #[inline]
     fn masked(self, prefix: u8) -> Self {
         self & Self::MAX.checked_shl(u32::from(32 - prefix.min(32))).unwrap_or(0)
+    }
+
+    #[inline]
+    fn under(self, netmask: Netmask) -> Self {
+        self & netmask.bits4()
     }
 
     fn last(self, prefix: u8) -> Self {
@@ -97,6 +106,11 @@ impl Address for u128 {
         self & Self::MAX.checked_shl(u32::from(128 - prefix.min(128))).unwrap_or(0)
     }
 
+    #[inline]
+    fn under(self, netmask: Netmask) -> Self {
+        self.masked(netmask.leading())
+    }
+
     fn last(self, prefix: u8) -> Self {
         self | !Self::MAX.masked(prefix)
     }
@@ -133,5 +147,8 @@ mod tests {
         assert_eq!(u128::MAX.masked(0), 0);
         assert_eq!(1_u128.masked(128), 1);
         assert_eq!(0_u128.last(64), u128::from(u64::MAX));
+        assert_eq!(0xc000_02ff_u32.under(Netmask::Prefix(24)), 0xc000_0200);
+        assert_eq!(0xc001_02ff_u32.under(Netmask::Holes(Ipv4Addr::new(255, 0, 255, 0))), 0xc000_0200);
+        assert_eq!(u128::MAX.under(Netmask::Prefix(64)), u128::MAX << 64);
     }
 }

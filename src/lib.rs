@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod load_board;
 pub mod mailbox;
 pub mod mark;
+pub mod netmask;
 pub mod network;
 pub mod packet;
 pub mod prefetch;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::destination::Destination;
+use crate::netmask::Netmask;
 
 /// Index of a service, stable for its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -245,8 +246,8 @@ impl SchedulerName {
 pub struct Persistence {
     /// Life of a template in seconds.
     pub timeout_secs: u32,
-    /// Leading bits of the client's address that a template keeps: 32 or 128 for one client.
-    pub prefix: u8,
+    /// Bits of the client's address that a template keeps.
+    pub netmask: Netmask,
 }
 
 /// A persistence engine: what else than its address a client is known by.

@@ -8,7 +8,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use super::error::Place;
-use super::value::Netmask;
 use super::{ConfigError, File, checks, marks};
 use crate::control::check;
 use crate::control::health::rules::ServiceChecks;
@@ -20,6 +19,7 @@ use crate::control::rule_set::{RuleSet, ServiceRules};
 use crate::control::standing::{OnFail, Policy};
 use crate::destination::{Method, Tunnel};
 use crate::mark::MarkRules;
+use crate::netmask::Netmask;
 use crate::service::{Protocol, ServiceKey};
 use crate::settings::Settings;
 
@@ -187,14 +187,14 @@ fn key(s: &ServiceSection) -> Result<ServiceKey, (&'static str, String)> {
 }
 
 fn persistence(section: &ServiceSection, v6: bool) -> Result<Option<PersistenceSpec>, (&'static str, Failure)> {
-    let prefix = section.netmask.map(|mask| mask.0);
+    let netmask = section.netmask;
     let Some(timeout_secs) = section.persistent else {
         let text = "netmask is of use only with persistent; add persistent = SECONDS or take netmask away";
         let failure = || Failure::new(crate::control::reply::ErrorCode::InvalidArgument, text);
-        return if prefix.is_some() { Err(("service.netmask", failure())) } else { Ok(None) };
+        return if netmask.is_some() { Err(("service.netmask", failure())) } else { Ok(None) };
     };
-    let spec = PersistenceSpec { timeout_secs, prefix };
-    let name = |s: &PersistenceSpec| check::persistence(&PersistenceSpec { prefix: None, ..*s }, v6).is_err();
+    let spec = PersistenceSpec { timeout_secs, netmask };
+    let name = |s: &PersistenceSpec| check::persistence(&PersistenceSpec { netmask: None, ..*s }, v6).is_err();
     let wrong = |failure| (if name(&spec) { "service.persistent" } else { "service.netmask" }, failure);
     check::persistence(&spec, v6).map_err(wrong)?;
     Ok(Some(spec))
@@ -276,7 +276,7 @@ fn section(rules: &ServiceRules) -> ServiceSection {
         on_fail,
         slow_start: slow_start_secs,
         persistent: persistence.map(|p| p.timeout_secs),
-        netmask: persistence.and_then(|p| p.prefix).map(Netmask),
+        netmask: persistence.and_then(|p| p.netmask),
         check: rules.checks.service.clone().map(unplaced),
         destination: rules.destinations.iter().map(|d| unplaced(destination_section(d, &rules.checks))).collect(),
         ..ServiceSection::default()

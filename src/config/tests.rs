@@ -119,9 +119,13 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
             "f.toml:1: service.netmask: a client prefix of 33 bits cannot be; give 0 to 32",
         ),
         (
-            s("persistent = 5\nnetmask = \"255.0.255.0\""),
-            "f.toml:6: service.netmask: invalid value: string \"255.0.255.0\", expected a prefix length such as 24, or a mask \
+            s("persistent = 5\nnetmask = \"255.0.256.0\""),
+            "f.toml:6: service.netmask: invalid value: string \"255.0.256.0\", expected a prefix length such as 24, or a mask \
              such as \"255.255.255.0\"",
+        ),
+        (
+            s("persistent = 5\nnetmask = \"255.0.255.0\"").replace("192.0.2.10", "2001:db8::10"),
+            "f.toml:1: service.netmask: 255.0.255.0 is no mask of IPv6 clients; give 1 to 128 bits",
         ),
         (
             s("netmask = 24"),

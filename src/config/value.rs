@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -181,44 +181,6 @@ impl Serialize for Listen {
 impl<'de> Deserialize<'de> for Listen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// Leading bits of a client's address: a number, or an IPv4 mask.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Netmask(pub(super) u8);
-
-impl Serialize for Netmask {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Netmask {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NetmaskVisitor)
-    }
-}
-
-struct NetmaskVisitor;
-
-impl Visitor<'_> for NetmaskVisitor {
-    type Value = Netmask;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a prefix length such as 24, or a mask such as \"255.255.255.0\"")
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Netmask, E> {
-        let wrong = || E::invalid_value(Unexpected::Signed(number), &self);
-        u8::try_from(number).ok().filter(|n| *n <= 128).map(Netmask).ok_or_else(wrong)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Netmask, E> {
-        let mask = text.parse::<Ipv4Addr>().ok().map(u32::from);
-        let prefix = mask.filter(|m| m.leading_ones() + m.trailing_zeros() >= 32).map(u32::leading_ones);
-        let prefix = prefix.and_then(|p| u8::try_from(p).ok());
-        prefix.map(Netmask).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

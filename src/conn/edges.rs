@@ -61,7 +61,8 @@ mod tests {
         for (index, at, timeout) in calls {
             edges.set(*index, Tick(*at).plus(*timeout), *timeout, &mut turn);
         }
-        let mut timers: Vec<_> = (0..4).filter_map(|index| Some((edges.take(index)?.order(Tick(90_000)), index))).collect();
+        let mut timers: Vec<_> =
+            (0..4).filter_map(|index| Some((edges.take(index)?.order(Tick(90_000)), index))).collect();
         timers.sort();
         timers.into_iter().map(|(_, index)| index).collect()
     }

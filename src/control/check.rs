@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
 use crate::destination::{Method, Tunnel};
+use crate::netmask::Netmask;
 use crate::service::{Engine, Persistence, SchedulerName, ServiceFlags, ServiceKey};
 
 /// The longest persistence: ipvsadm's limit, 31 days.
@@ -60,14 +61,16 @@ pub fn persistence(spec: &PersistenceSpec, v6: bool) -> Result<Persistence, Fail
         );
     }
     let most = if v6 { 128 } else { 32 };
-    let prefix = spec.prefix.unwrap_or(most);
-    if prefix > most || (v6 && prefix == 0) {
-        return refuse(
+    match spec.netmask.unwrap_or(Netmask::full(v6)) {
+        Netmask::Prefix(prefix) if prefix > most || (v6 && prefix == 0) => refuse(
             ErrorCode::OutOfRange,
             format!("a client prefix of {prefix} bits cannot be; give {} to {most}", u8::from(v6)),
-        );
+        ),
+        Netmask::Holes(mask) if v6 => {
+            refuse(ErrorCode::OutOfRange, format!("{mask} is no mask of IPv6 clients; give 1 to {most} bits"))
+        }
+        netmask => Ok(Persistence { timeout_secs: secs, netmask }),
     }
-    Ok(Persistence { timeout_secs: secs, prefix })
 }
 
 /// The flags of a service.

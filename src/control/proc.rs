@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
 use crate::destination::Method;
+use crate::netmask::Netmask;
 use crate::service::ServiceKey;
 use crate::stats::Traffic;
 use crate::time::HZ;
@@ -27,7 +28,7 @@ pub fn services(services: &[ServiceView]) -> String {
         text += &head(service);
         match service.persistence {
             Some(p) => {
-                let _ = writeln!(text, "persistent {} {:08X}", p.timeout_secs * HZ, mask(&service.service, p.prefix));
+                let _ = writeln!(text, "persistent {} {:08X}", p.timeout_secs * HZ, mask(&service.service, p.netmask));
             }
             None => text.push('\n'),
         }
@@ -51,8 +52,8 @@ fn head(service: &ServiceView) -> String {
 }
 
 /// The mask as the kernel keeps it: of IPv6 the prefix length, seen in network byte order.
-fn mask(key: &ServiceKey, prefix: u8) -> u32 {
-    if key.v6() { u32::from(prefix).swap_bytes() } else { mask4(prefix) }
+fn mask(key: &ServiceKey, netmask: Netmask) -> u32 {
+    if key.v6() { u32::from(netmask.leading()).swap_bytes() } else { netmask.bits4() }
 }
 
 fn destination(d: &DestinationView) -> String {
@@ -144,11 +145,6 @@ pub fn stats_percpu(raw: &[Traffic], traffic: &Traffic, rates: &Rates) -> String
     let _ = write!(text, "  ~ {}\n     Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s\n", row(traffic));
     let _ = write!(text, "    {}", rate_row(rates));
     text
-}
-
-/// The IPv4 mask of a prefix.
-pub(crate) fn mask4(prefix: u8) -> u32 {
-    crate::family::Address::masked(u32::MAX, prefix)
 }
 
 /// A forwarding method, as the kernel's listings name it (`ip_vs_fwd_name`).

@@ -14,6 +14,7 @@ use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
 use crate::mark::MarkRules;
+use crate::netmask::Netmask;
 use crate::service::{Engine, SchedulerName, ServiceKey};
 use crate::settings::{Settings, Timeouts};
 use crate::stats::Traffic;
@@ -269,8 +270,9 @@ impl ServiceView {
 pub struct PersistenceView {
     /// Life of a template in seconds.
     pub timeout_secs: u32,
-    /// Leading bits of the client's address that a template keeps.
-    pub prefix: u8,
+    /// Bits of the client's address that a template keeps.
+    #[serde(rename = "prefix")]
+    pub netmask: Netmask,
 }
 
 /// One destination.

@@ -10,6 +10,7 @@ use crate::control::daemon::{DaemonSpec, Role};
 use crate::control::health::spec::CheckSpec;
 use crate::control::standing::Policy;
 use crate::destination::{Method, Tunnel};
+use crate::netmask::Netmask;
 use crate::service::ServiceKey;
 
 /// One request, one line.
@@ -297,9 +298,9 @@ fn default_scheduler() -> String {
 pub struct PersistenceSpec {
     /// Life of a template in seconds.
     pub timeout_secs: u32,
-    /// Leading bits of the client's address that a template keeps; one client (32 or 128) if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefix: Option<u8>,
+    /// Bits of the client's address that a template keeps; those of one client if not given.
+    #[serde(rename = "prefix", default, skip_serializing_if = "Option::is_none")]
+    pub netmask: Option<Netmask>,
 }
 
 /// A flag of a scheduler; its meaning is the scheduler's.

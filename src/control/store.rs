@@ -20,6 +20,7 @@ use crate::control::standing::{Policy, Standings};
 use crate::control::{Configured, check};
 use crate::destination::{DestId, Destination};
 use crate::mark::{MarkRules, Marks};
+use crate::netmask::Netmask;
 use crate::network::AddressSet;
 use crate::service::{Service, ServiceId, ServiceKey};
 use crate::settings::{MAX_TIMEOUT_SECS, Settings, Timeouts};
@@ -567,10 +568,10 @@ fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &Dest
 
 /// A service by name, its destinations oldest first; without its policy and its checks, which it does not know.
 pub fn service_rules(service: &Service) -> ServiceRules {
-    let full = if service.key.v6() { 128 } else { 32 };
+    let full = Netmask::full(service.key.v6());
     let persistence = service
         .persistence
-        .map(|p| PersistenceSpec { timeout_secs: p.timeout_secs, prefix: (p.prefix != full).then_some(p.prefix) });
+        .map(|p| PersistenceSpec { timeout_secs: p.timeout_secs, netmask: (p.netmask != full).then_some(p.netmask) });
     ServiceRules {
         service: ServiceSpec {
             service: service.key,
@@ -649,18 +650,21 @@ mod tests {
             (service(80), Some(ErrorCode::ServiceExists)),
             (with(|s| s.scheduler = "nosuch".into()), Some(ErrorCode::UnknownScheduler)),
             (
-                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 0, prefix: None })),
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 0, netmask: None })),
                 Some(ErrorCode::OutOfRange),
             ),
             (
-                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 99_999_999, prefix: None })),
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 99_999_999, netmask: None })),
                 Some(ErrorCode::OutOfRange),
             ),
             (
-                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 5, prefix: Some(33) })),
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 5, netmask: Some(Netmask::Prefix(33)) })),
                 Some(ErrorCode::OutOfRange),
             ),
-            (with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 5, prefix: Some(24) })), None),
+            (
+                with(|s| s.persistence = Some(PersistenceSpec { timeout_secs: 5, netmask: Some(Netmask::Prefix(24)) })),
+                None,
+            ),
             (with(|s| s.one_packet = true), None),
         ];
         for (spec, want) in table {

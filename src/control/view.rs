@@ -38,7 +38,7 @@ impl Inner {
             scheduler: service.scheduler,
             persistence: service
                 .persistence
-                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
+                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, netmask: p.netmask }),
             pe: service.engine,
             one_packet: service.flags.one_packet,
             flags: flag_list(service.flags),

@@ -49,7 +49,7 @@ impl<'s, A: Family> Lane<'s, A> {
             _ => (packet.at.protocol, packet.dst),
         };
         let vport = if own_port { packet.dport } else { 0 };
-        let wanted = self.wanted(protocol, packet.src.masked(persistence.prefix), (vaddr, vport), call);
+        let wanted = self.wanted(protocol, packet.src.under(persistence.netmask), (vaddr, vport), call);
         let found = self.find_template(&wanted);
         found.into_iter().for_each(|id| self.bind_template(id));
         let (dest, template) = match found.and_then(|id| self.still_valid(id, packet.now, None)) {
@@ -73,7 +73,7 @@ impl<'s, A: Family> Lane<'s, A> {
         dest: &'s Arc<Destination>,
         dport: u16,
     ) -> ConnId {
-        let network = flow.src.masked(persistence.prefix);
+        let network = flow.src.under(persistence.netmask);
         let wanted = self.wanted(flow.at.protocol, network, (flow.dst, vport), call);
         let found = self.find_template(&wanted);
         match found.and_then(|id| self.still_valid(id, flow.now, Some(dest.id))) {

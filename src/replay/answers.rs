@@ -112,7 +112,7 @@ impl Machine {
             scheduler: service.scheduler,
             persistence: service
                 .persistence
-                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, prefix: p.prefix }),
+                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, netmask: p.netmask }),
             pe: service.engine,
             one_packet: service.flags.one_packet,
             flags: check::flag_list(service.flags),

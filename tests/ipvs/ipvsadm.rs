@@ -30,6 +30,7 @@ transcripts! {
     names_of_schedulers: "names" on INTERFACES;
     flags_of_schedulers: "flags" on INTERFACES;
     persistence_and_its_masks: "masks" on INTERFACES;
+    masks_with_holes: "masks-with-holes" on INTERFACES;
     persistence_engines: "engines" on INTERFACES;
     addresses_and_ports: "addresses" on INTERFACES;
     marks: "marks" on INTERFACES;

@@ -39,6 +39,14 @@ fn a_netmask_binds_a_whole_network() {
 }
 
 #[test]
+fn a_netmask_may_have_holes() {
+    let mut world = three("-p 600 -M 255.0.255.0");
+    let clients = ["203.0.113.5:1", "203.9.113.200:1", "203.0.114.5:1", "204.0.113.5:1"];
+    assert_eq!(clients.map(|c| syn(&mut world, c)), [13, 13, 12, 11]);
+    assert_eq!(world.templates()[0], "TCP 600 NONE 203.0.113.0:0 192.0.2.10:80 198.51.100.13:80");
+}
+
+#[test]
 fn a_prefix_binds_a_whole_network_in_ipv6() {
     let mut world = World::new(&[
         "-A -t [2001:db8:1::10]:80 -s rr -p 600 -M 64",

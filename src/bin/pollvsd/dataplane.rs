@@ -266,7 +266,7 @@ fn resolver(asker: mpsc::Sender<Question>) -> worker::Resolver {
 fn steering(config: &Config, snapshot: &Snapshot, seed: u64) -> Steering {
     let persistent = |v6: bool| {
         let services = snapshot.rules.services.iter().filter(move |s| s.key.v6() == v6);
-        services.filter_map(|s| s.persistence).map(|Persistence { prefix, .. }| prefix).min()
+        services.filter_map(|s| s.persistence).map(|Persistence { netmask, .. }| netmask.leading()).min()
     };
     let prefixes = Prefixes { v4: persistent(false).unwrap_or(32), v6: persistent(true).unwrap_or(128) };
     Steering::new(config.director.workers, pollvs::steering::MAX_BITS, prefixes, seed)

@@ -3,14 +3,16 @@
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use crate::cli::ipvsadm::address::{protocol_of, show};
 use crate::cli::ipvsadm::names::Names;
 use crate::control::daemon::DaemonSpec;
-use crate::control::proc::{mask4, method_name};
+use crate::control::proc::method_name;
 use crate::control::reply::{ConnectionView, DestinationView, Rates, ServiceView};
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
+use crate::netmask::Netmask;
 use crate::service::{Protocol, SchedulerName, ServiceKey};
 use crate::settings::Timeouts;
 use crate::stats::Traffic;
@@ -160,7 +162,7 @@ fn properties(service: &ServiceView) -> String {
     }
     if let Some(persistence) = service.persistence {
         let _ = write!(text, " persistent {}", persistence.timeout_secs);
-        if let Some(mask) = mask(&service.service, persistence.prefix) {
+        if let Some(mask) = mask(&service.service, persistence.netmask) {
             let _ = write!(text, " mask {mask}");
         }
         if let Some(engine) = service.pe {
@@ -174,12 +176,10 @@ fn properties(service: &ServiceView) -> String {
 }
 
 /// The mask of a persistent service, unless it is one client's.
-pub(crate) fn mask(key: &ServiceKey, prefix: u8) -> Option<String> {
-    match (key.v6(), prefix) {
-        (false, 32..) | (true, 128..) => None,
-        (false, _) => Some(crate::family::Address::ip(mask4(prefix)).to_string()),
-        (true, _) => Some(prefix.to_string()),
-    }
+pub(crate) fn mask(key: &ServiceKey, netmask: Netmask) -> Option<String> {
+    let v6 = key.v6();
+    let text = || if v6 { netmask.to_string() } else { Ipv4Addr::from_bits(netmask.bits4()).to_string() };
+    (netmask != Netmask::full(v6)).then(text)
 }
 
 /// Flags of a scheduler by name, in the order of their bits.

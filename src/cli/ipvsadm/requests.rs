@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::cli::ipvsadm::typed::{DaemonOptions, Forward, Mask, Refused, TunType, Typed, sched_flags};
+use crate::cli::ipvsadm::typed::{DaemonOptions, Forward, Refused, TunType, Typed, sched_flags};
 use crate::cli::ipvsadm::vocabulary::{Command, Slot};
 use crate::control::daemon::{self, DaemonSpec};
 use crate::control::reply::{ErrorCode, Failure};
@@ -49,7 +49,7 @@ fn service(typed: &Typed, service: ServiceKey) -> Result<ServiceSpec, Refused> {
     let scheduler = named.unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned());
     let flags = typed.sched_flags.as_ref().map_or(Ok(Vec::new()), |text| sched_flags(&scheduler, text))?;
     let persistence = match typed.persistent {
-        Some(timeout_secs) => Some(PersistenceSpec { timeout_secs, prefix: prefix(typed.netmask)? }),
+        Some(timeout_secs) => Some(PersistenceSpec { timeout_secs, netmask: typed.netmask }),
         None => None,
     };
     Ok(ServiceSpec {
@@ -60,19 +60,6 @@ fn service(typed: &Typed, service: ServiceKey) -> Result<ServiceSpec, Refused> {
         one_packet: typed.has(Slot::Ops),
         flags,
     })
-}
-
-fn prefix(mask: Option<Mask>) -> Result<Option<u8>, Refused> {
-    match mask {
-        None => Ok(None),
-        Some(Mask::V6(prefix)) => Ok(Some(prefix)),
-        Some(Mask::V4(mask)) if mask.to_bits().leading_ones() == mask.to_bits().count_ones() => {
-            Ok(u8::try_from(mask.to_bits().leading_ones()).ok())
-        }
-        Some(Mask::V4(mask)) => {
-            Err(Refused::failed(format!("netmask {mask} has a hole, which pollvs does not support")))
-        }
-    }
 }
 
 /// The address of the real server; a missing port is the service's.

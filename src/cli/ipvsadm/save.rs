@@ -44,7 +44,7 @@ fn properties(service: &ServiceView) -> String {
     let mut text = String::new();
     if let Some(persistence) = service.persistence {
         let _ = write!(text, " -p {}", persistence.timeout_secs);
-        if let Some(mask) = mask(&service.service, persistence.prefix) {
+        if let Some(mask) = mask(&service.service, persistence.netmask) {
             let _ = write!(text, " -M {mask}");
         }
     }

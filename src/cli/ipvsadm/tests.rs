@@ -4,6 +4,7 @@ use super::*;
 use crate::control::reply::{DestinationView, ErrorCode, HopView, PersistenceView, Rates};
 use crate::control::request::SchedulerFlag;
 use crate::destination::{Method, Tunnel};
+use crate::netmask::Netmask;
 use crate::service::SchedulerName;
 use crate::stats::Traffic;
 
@@ -165,8 +166,8 @@ fn service(key: &str, scheduler: SchedulerName, destinations: Vec<DestinationVie
 }
 
 fn table() -> Vec<ServiceView> {
-    let sticky = Some(PersistenceView { timeout_secs: 600, prefix: 16 });
-    let sticky6 = Some(PersistenceView { timeout_secs: 20, prefix: 64 });
+    let sticky = Some(PersistenceView { timeout_secs: 600, netmask: Netmask::Prefix(16) });
+    let sticky6 = Some(PersistenceView { timeout_secs: 20, netmask: Netmask::Prefix(64) });
     vec![
         ServiceView { persistence: sticky6, ..service("mark6:8", SchedulerName::Rr, vec![]) },
         ServiceView { one_packet: true, ..service("udp:192.0.2.11:53", SchedulerName::Rr, vec![]) },

@@ -1,7 +1,7 @@
 //! What was typed: a command line of ipvsadm as one command and the options given with it, each value checked as it comes, in the
 //! order and with the words and exit codes of ipvsadm 1.31 (a wrong command line exits with 2, a wrong option with 255).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use crate::cli::ipvsadm::address::{self, Endpoint};
 use crate::cli::ipvsadm::names::Names;
@@ -9,6 +9,7 @@ use crate::cli::ipvsadm::options::{Opt, Word, words};
 use crate::cli::ipvsadm::vocabulary::{Command, Slot};
 use crate::control::daemon::Role;
 use crate::control::request::SchedulerFlag;
+use crate::netmask::Netmask;
 use crate::service::{Protocol, ServiceKey};
 
 /// Longest persistence and longest time-out: 31 days, in seconds.
@@ -41,15 +42,6 @@ impl Refused {
     fn try_help() -> Self {
         Self::failed("Try `ipvsadm -h' or 'ipvsadm --help' for more information.")
     }
-}
-
-/// The mask of a persistent service.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mask {
-    /// Of IPv4; need not be a prefix.
-    V4(Ipv4Addr),
-    /// Of IPv6, in bits.
-    V6(u8),
 }
 
 /// A forwarding method as typed.
@@ -107,7 +99,7 @@ pub(crate) struct Typed {
     /// Persistence in seconds.
     pub(crate) persistent: Option<u32>,
     /// Mask of the persistence.
-    pub(crate) netmask: Option<Mask>,
+    pub(crate) netmask: Option<Netmask>,
     /// Persistence engine.
     pub(crate) engine: Option<String>,
     /// The real server.
@@ -333,10 +325,10 @@ impl Typed {
     fn take_netmask(&mut self, value: &str) -> Result<(), Refused> {
         self.mark_given(Slot::Netmask)?;
         self.netmask = Some(if self.service.is_some_and(|s| s.v6()) {
-            Mask::V6(number(value, 1, 128, "illegal ipv6 netmask specified")?)
+            Netmask::Prefix(number(value, 1, 128, "illegal ipv6 netmask specified")?)
         } else {
             let mask = address::inet_aton(value);
-            Mask::V4(mask.ok_or_else(|| Refused::usage("illegal virtual server persistent mask specified"))?)
+            Netmask::of(mask.ok_or_else(|| Refused::usage("illegal virtual server persistent mask specified"))?)
         });
         Ok(())
     }

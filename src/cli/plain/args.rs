@@ -10,6 +10,7 @@ use crate::control::health::spec::CheckSpec;
 use crate::control::request::{SchedulerFlag, SettingValue};
 use crate::control::standing::OnFail;
 use crate::destination::Method;
+use crate::netmask::Netmask;
 use crate::service::ServiceKey;
 
 /// Looks at and steers the director, pollvsd.
@@ -268,9 +269,9 @@ pub struct ServiceArgs {
     /// A client stays with its destination for so long after its last connection.
     #[arg(short, long, value_name = "SECONDS")]
     pub persistent: Option<u32>,
-    /// Clients that share so many leading bits of their address stay together.
+    /// Clients that share so many leading bits of their address, or those that a mask has, stay together.
     #[arg(long, value_name = "PREFIX", requires = "persistent")]
-    pub netmask: Option<u8>,
+    pub netmask: Option<Netmask>,
     /// Persistence engine: sip.
     #[arg(long, value_name = "ENGINE")]
     pub pe: Option<String>,

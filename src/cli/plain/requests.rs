@@ -90,7 +90,7 @@ fn policy(args: &PolicyArgs) -> Request {
 
 fn service_spec(args: ServiceArgs) -> ServiceSpec {
     let ServiceArgs { service, scheduler, persistent, netmask, pe, one_packet, flags } = args;
-    let persistence = persistent.map(|timeout_secs| PersistenceSpec { timeout_secs, prefix: netmask });
+    let persistence = persistent.map(|timeout_secs| PersistenceSpec { timeout_secs, netmask });
     ServiceSpec { service, scheduler, persistence, pe, one_packet, flags }
 }
 

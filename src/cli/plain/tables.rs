@@ -19,6 +19,7 @@ use crate::control::standing::Standing;
 use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::mark::{MarkRules, Rule};
+use crate::netmask::Netmask;
 use crate::time::HZ;
 
 /// The text of an answer to a verb.
@@ -138,8 +139,8 @@ fn options(s: &ServiceView) -> String {
     }
     if let Some(p) = s.persistence {
         text += &format!(", persistent {} s", p.timeout_secs);
-        if p.prefix != if s.service.v6() { 128 } else { 32 } {
-            text += &format!(" by /{}", p.prefix);
+        if p.netmask != Netmask::full(s.service.v6()) {
+            text += &format!(" by /{}", p.netmask);
         }
     }
     if let Some(engine) = s.pe {

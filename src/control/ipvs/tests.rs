@@ -14,6 +14,7 @@ use super::translate::{self, WholeService};
 use crate::control::reply::{DestinationView, PersistenceView, ServiceView};
 use crate::control::request::{DestinationSpec, SchedulerFlag, ServiceSpec};
 use crate::destination::{Method, Tunnel};
+use crate::netmask::Netmask;
 use crate::service::{Engine, Protocol, SchedulerName, ServiceKey};
 use crate::stats::Traffic;
 
@@ -110,7 +111,7 @@ fn service_view() -> impl Strategy<Value = ServiceView> {
     (
         key(),
         prop::sample::select(SchedulerName::ALL),
-        prop::option::of((1_u32..1_000_000, 1_u8..=32)),
+        prop::option::of((1_u32..1_000_000, 1_u8..=32, any::<u32>())),
         prop::option::of(prop::sample::select(Engine::ALL)),
         any::<bool>(),
         prop::sample::subsequence(flags.to_vec(), 0..=3),
@@ -118,7 +119,11 @@ fn service_view() -> impl Strategy<Value = ServiceView> {
         .prop_map(|(service, scheduler, persistence, pe, one_packet, flags)| ServiceView {
             service,
             scheduler,
-            persistence: persistence.map(|(timeout_secs, prefix)| PersistenceView { timeout_secs, prefix }),
+            persistence: persistence.map(|(timeout_secs, prefix, holes)| {
+                let prefix = Netmask::Prefix(prefix);
+                let netmask = if service.v6() { prefix } else { Netmask::of((prefix.bits4() & holes).into()) };
+                PersistenceView { timeout_secs, netmask }
+            }),
             pe,
             one_packet,
             flags,
@@ -190,13 +195,13 @@ proptest! {
         let shown = translate::show_service(&view);
         let read = ServiceAttributes::parse(&written(|w| shown.write(w))).unwrap();
         let spec = WholeService::of(&read).unwrap().spec(None).unwrap();
-        let full = if view.service.v6() { 128 } else { 32 };
+        let full = Netmask::full(view.service.v6());
         prop_assert_eq!(spec.service, view.service);
         prop_assert_eq!(spec.scheduler, view.scheduler.name());
         prop_assert_eq!(spec.pe, view.pe.map(|engine| engine.name().to_owned()));
         prop_assert_eq!((spec.one_packet, spec.flags), (view.one_packet, view.flags));
-        let persistence = spec.persistence.map(|p| (p.timeout_secs, p.prefix.unwrap_or(full)));
-        prop_assert_eq!(persistence, view.persistence.map(|p| (p.timeout_secs, p.prefix)));
+        let persistence = spec.persistence.map(|p| (p.timeout_secs, p.netmask.unwrap_or(full)));
+        prop_assert_eq!(persistence, view.persistence.map(|p| (p.timeout_secs, p.netmask)));
     }
 
     #[test]
@@ -254,12 +259,12 @@ fn masks_are_judged_by_family() {
             ..ServiceAttributes::default()
         };
         let spec = WholeService::of(&attributes).unwrap().spec(None);
-        spec.map(|spec| spec.persistence.and_then(|p| p.prefix))
+        spec.map(|spec| spec.persistence.and_then(|p| p.netmask))
     };
-    assert_eq!(with(2, true, [255, 255, 255, 0]), Ok(Some(24)));
-    assert_eq!(with(2, true, [255, 0, 255, 0]), Err(Errno::EINVAL));
+    assert_eq!(with(2, true, [255, 255, 255, 0]), Ok(Some(Netmask::Prefix(24))));
+    assert_eq!(with(2, true, [255, 0, 255, 0]), Ok("255.0.255.0".parse().ok()));
     assert_eq!(with(2, false, [255, 0, 255, 0]), Ok(None));
-    assert_eq!(with(10, true, 64_u32.to_ne_bytes()), Ok(Some(64)));
+    assert_eq!(with(10, true, 64_u32.to_ne_bytes()), Ok(Some(Netmask::Prefix(64))));
     for wrong in [0_u32, 129, u32::MAX] {
         assert_eq!(with(10, false, wrong.to_ne_bytes()), Err(Errno::EINVAL), "{wrong}");
     }

@@ -15,6 +15,7 @@ use crate::control::daemon::{self, DaemonSpec, Role};
 use crate::control::reply::{DestinationView, Failure, PersistenceView, ServiceView};
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
 use crate::destination::{Method, Tunnel};
+use crate::netmask::Netmask;
 use crate::service::{Protocol, ServiceKey};
 
 const AF_INET: u16 = 2;
@@ -115,8 +116,7 @@ impl<'a> WholeService<'a> {
         check::scheduler(self.scheduler).map_err(refused)?;
         self.engine.map(check::engine).transpose().map_err(refused)?;
         let flags = self.flags.over(old.map_or(0, flags_of));
-        let prefix = self.prefix(flags & PERSISTENT != 0)?;
-        let persistence = PersistenceSpec { timeout_secs: self.timeout, prefix };
+        let persistence = PersistenceSpec { timeout_secs: self.timeout, netmask: Some(self.netmask()?) };
         Ok(ServiceSpec {
             service: self.key,
             scheduler: self.scheduler.to_owned(),
@@ -127,18 +127,13 @@ impl<'a> WholeService<'a> {
         })
     }
 
-    /// The leading bits of the mask. That of IPv6 is looked at whether or not it is needed, that of IPv4 must have no hole if it is.
-    fn prefix(&self, needed: bool) -> Result<Option<u8>, Errno> {
-        if self.key.v6() {
-            let prefix = u8::try_from(u32::from_ne_bytes(self.netmask)).ok().filter(|p| (1..=128).contains(p));
-            return prefix.map(Some).ok_or(Errno::EINVAL);
+    /// The mask, looked at whether or not it is needed.
+    fn netmask(&self) -> Result<Netmask, Errno> {
+        if !self.key.v6() {
+            return Ok(Netmask::of(self.netmask.into()));
         }
-        let mask = u32::from_be_bytes(self.netmask);
-        match u8::try_from(mask.leading_ones()).ok() {
-            Some(prefix) if mask.leading_ones() == mask.count_ones() => Ok(Some(prefix)),
-            _ if needed => Err(Errno::EINVAL),
-            _ => Ok(None),
-        }
+        let prefix = u8::try_from(u32::from_ne_bytes(self.netmask)).ok().filter(|p| (1..=128).contains(p));
+        prefix.map(Netmask::Prefix).ok_or(Errno::EINVAL)
     }
 }
 
@@ -155,9 +150,8 @@ fn flag_bits(persistent: bool, one_packet: bool, flags: &[SchedulerFlag]) -> u32
 /// A service as it is shown.
 pub(super) fn show_service(s: &ServiceView) -> ServiceAttributes {
     let v6 = s.service.v6();
-    let PersistenceView { timeout_secs, prefix } =
-        s.persistence.unwrap_or(PersistenceView { timeout_secs: 0, prefix: if v6 { 128 } else { 32 } });
-    let mask4 = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+    let PersistenceView { timeout_secs, netmask } =
+        s.persistence.unwrap_or(PersistenceView { timeout_secs: 0, netmask: Netmask::full(v6) });
     let shown = ServiceAttributes {
         af: Some(if v6 { AF_INET6 } else { AF_INET }),
         scheduler: Some(s.scheduler.name().into()),
@@ -167,7 +161,7 @@ pub(super) fn show_service(s: &ServiceView) -> ServiceAttributes {
             mask: EVERY_FLAG,
         }),
         timeout: Some(timeout_secs),
-        netmask: Some(if v6 { u32::from(prefix).to_ne_bytes() } else { mask4.to_be_bytes() }),
+        netmask: Some(if v6 { u32::from(netmask.leading()).to_ne_bytes() } else { netmask.bits4().to_be_bytes() }),
         stats: Some(Stats::new(&s.traffic, &s.rates)),
         ..ServiceAttributes::default()
     };
