@@ -77,6 +77,9 @@ impl<'s, A: Family> Lane<'s, A> {
             if is_stub(frame, &packet) {
                 return Verdict::Drop(DropReason::FragmentBad);
             }
+            if has_no_chunk(&packet) {
+                return Verdict::Drop(DropReason::Truncated);
+            }
             return self.first(frame, &packet);
         };
         let bound = self.bound(connection);
@@ -440,6 +443,13 @@ pub(super) fn most_of_piece<A: Family>(largest: u16, mtu: u16) -> u16 {
 #[inline(always)]
 pub(super) fn is_stub<A: Family, F: Frame>(frame: &F, packet: &Packet<A>) -> bool {
     frame.is_alone() && packet.at.end - packet.at.l4 < transport_header(packet.at.protocol)
+}
+
+/// Is it one of SCTP that is too short for a chunk? No connection begins with it, nor is it for the director's own stack
+/// (`sctp_conn_schedule`).
+fn has_no_chunk<A: Family>(packet: &Packet<A>) -> bool {
+    const CHUNK_HEADER: usize = 4;
+    packet.at.protocol == protocol::SCTP && packet.at.end - packet.at.l4 < sctp::HEADER_LEN + CHUNK_HEADER
 }
 
 /// What NAT needs of the transport header, in bytes.

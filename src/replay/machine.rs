@@ -31,7 +31,7 @@ use crate::time::{self, HZ, Instant, NANOS_PER_TICK, Tick};
 use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
 
 /// The tick that a kernel starts with: five minutes before its clock wraps (`INITIAL_JIFFIES`). Timers fire at edges of this clock.
-const BOOT: Instant = Instant((u32::MAX as u64 + 1 - 30_000) * NANOS_PER_TICK);
+pub(super) const BOOT: Instant = Instant((u32::MAX as u64 + 1 - 30_000) * NANOS_PER_TICK);
 /// From the kernel's start to the scenario's setup in nanoseconds.
 const BEFORE_SETUP: u64 = 2_540_370_000;
 /// Ticks between two copies of the counters: two seconds as the kernel's timer wheel has them at 100 Hz.

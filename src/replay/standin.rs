@@ -10,6 +10,7 @@ use crate::fragments::{self, Datagram};
 use crate::frame::Frame;
 use crate::network::{Hop, Network, Target};
 use crate::replay::build;
+use crate::replay::machine::BOOT;
 use crate::time::{self, HZ, Instant, Tick};
 use crate::verdict::{Cut, PortId};
 use crate::wire::ethernet::{self, ethertype};
@@ -354,10 +355,19 @@ impl Work<'_> {
 
     fn icmp4(&mut self, packet: &ipv4::Packet<&[u8]>) {
         let Ok(message) = icmpv4::Packet::new_checked(packet.payload()) else { return };
-        if message.kind() != icmpv4::kind::ECHO_REQUEST || !message.is_intact() {
+        let (kind, code, payload) = match (message.kind(), message.payload()) {
+            (icmpv4::kind::ECHO_REQUEST, data) => (icmpv4::kind::ECHO_REPLY, message.code(), data.to_vec()),
+            // When it was sent, by the sender, and when it came and was answered.
+            (icmpv4::kind::TIMESTAMP, [a, b, c, d, ..]) => {
+                let now = self.since_midnight().to_be_bytes();
+                (icmpv4::kind::TIMESTAMP_REPLY, 0, [[*a, *b, *c, *d], now, now].concat())
+            }
+            _ => return,
+        };
+        if !message.is_intact() {
             return;
         }
-        let reply = build::icmp4(icmpv4::kind::ECHO_REPLY, 0, message.rest(), message.payload());
+        let reply = build::icmp4(kind, code, message.rest(), &payload);
         let ident = self.stack.next_ident();
         let header = build::V4 {
             src: packet.dst(),
@@ -368,6 +378,11 @@ impl Work<'_> {
             df: false,
         };
         self.output(&header.packet(&reply), packet.src().into());
+    }
+
+    /// Milliseconds; recordings begin at midnight.
+    fn since_midnight(&self) -> u32 {
+        u32::try_from((self.now.0 - BOOT.0) / 1_000_000).unwrap_or_default()
     }
 
     fn forward4(&mut self, bytes: &[u8]) {
@@ -445,7 +460,13 @@ impl Work<'_> {
         match message.kind() {
             icmpv6::kind::ECHO_REQUEST => {
                 let (src, dst) = (packet.dst(), packet.src());
-                let reply = build::icmp6(src, dst, (icmpv6::kind::ECHO_REPLY, 0), message.rest(), message.payload());
+                let reply = build::icmp6(
+                    src,
+                    dst,
+                    (icmpv6::kind::ECHO_REPLY, message.code()),
+                    message.rest(),
+                    message.payload(),
+                );
                 self.output(&build::v6(src, dst, protocol::ICMPV6, 64, &reply), dst.into());
             }
             SOLICITATION | ADVERTISEMENT => self.discovery(packet, &message, port),

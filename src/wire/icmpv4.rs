@@ -32,6 +32,10 @@ pub mod kind {
     pub const ECHO_REQUEST: u8 = 8;
     /// Time exceeded.
     pub const TIME_EXCEEDED: u8 = 11;
+    /// Timestamp request.
+    pub const TIMESTAMP: u8 = 13;
+    /// Timestamp reply.
+    pub const TIMESTAMP_REPLY: u8 = 14;
     /// Parameter problem.
     pub const PARAMETER_PROBLEM: u8 = 12;
 }

@@ -47,11 +47,11 @@ pub(crate) fn show(address: SocketAddr, protocol: Protocol, names: Option<&Names
     }
 }
 
-/// The protocol by which ports of a service's listing are named.
+/// The protocol by which ports of a service's listing are named; those of a mark are not.
 pub(crate) fn protocol_of(key: &ServiceKey) -> Protocol {
     match key {
         ServiceKey::Address { protocol, .. } => *protocol,
-        ServiceKey::Mark { .. } => Protocol::Tcp,
+        ServiceKey::Mark { .. } => Protocol::Other(0),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::ipvsadm::address::show;
+use crate::cli::ipvsadm::address::{protocol_of, show};
 use crate::cli::ipvsadm::listing::{flag_names, mask};
 use crate::cli::ipvsadm::names::Names;
 use crate::control::reply::{DestinationView, ServiceView};
@@ -14,7 +14,7 @@ use crate::service::{Protocol, ServiceKey};
 pub(crate) fn save(services: &[ServiceView], names: Option<&Names>) -> String {
     let mut text = String::new();
     for service in services {
-        let (key, protocol) = key(&service.service, names);
+        let (key, protocol) = (key(&service.service, names), protocol_of(&service.service));
         let _ = writeln!(text, "-A {key} -s {}{}", service.scheduler.name(), properties(service));
         for destination in &service.destinations {
             let address = show(destination.address, protocol, names);
@@ -24,7 +24,7 @@ pub(crate) fn save(services: &[ServiceView], names: Option<&Names>) -> String {
     text
 }
 
-fn key(key: &ServiceKey, names: Option<&Names>) -> (String, Protocol) {
+fn key(key: &ServiceKey, names: Option<&Names>) -> String {
     match key {
         ServiceKey::Address { protocol, address, port } => {
             let option = match protocol {
@@ -33,10 +33,10 @@ fn key(key: &ServiceKey, names: Option<&Names>) -> (String, Protocol) {
                 // ipvsadm has no option for others.
                 Protocol::Sctp | Protocol::Other(_) => "--sctp-service",
             };
-            (format!("{option} {}", show((*address, *port).into(), *protocol, names)), *protocol)
+            format!("{option} {}", show((*address, *port).into(), *protocol, names))
         }
-        ServiceKey::Mark { mark, v6: false } => (format!("-f {}", mark.cast_signed()), Protocol::Tcp),
-        ServiceKey::Mark { mark, v6: true } => (format!("-f {} -6", mark.cast_signed()), Protocol::Tcp),
+        ServiceKey::Mark { mark, v6: false } => format!("-f {}", mark.cast_signed()),
+        ServiceKey::Mark { mark, v6: true } => format!("-f {} -6", mark.cast_signed()),
     }
 }
 
