@@ -48,10 +48,7 @@ fn service(typed: &Typed, service: ServiceKey) -> Result<ServiceSpec, Refused> {
     let named = typed.scheduler.clone().filter(|name| !name.is_empty());
     let scheduler = named.unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned());
     let flags = typed.sched_flags.as_ref().map_or(Ok(Vec::new()), |text| sched_flags(&scheduler, text))?;
-    let persistence = match typed.persistent {
-        Some(timeout_secs) => Some(PersistenceSpec { timeout_secs, netmask: typed.netmask }),
-        None => None,
-    };
+    let persistence = typed.persistent.map(|timeout_secs| PersistenceSpec { timeout_secs, netmask: typed.netmask });
     Ok(ServiceSpec {
         service,
         scheduler,
