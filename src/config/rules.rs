@@ -246,8 +246,7 @@ fn destination(key: &ServiceKey, section: DestinationSection) -> Result<Destinat
     let parsed = address.parse().ok().filter(|_| !address.contains('%')).or_else(alone);
     let wrong =
         || format!("{address:?} is no address; write \"198.51.100.11:80\", \"[2001:db8::11]:80\" or an address alone");
-    let spec = DestinationSpec { address: parsed.ok_or_else(wrong)?, method, weight, tunnel, upper, lower };
-    Ok(spec.fitted(key))
+    Ok(DestinationSpec { address: parsed.ok_or_else(wrong)?, method, weight, tunnel, upper, lower })
 }
 
 #[derive(Serialize)]

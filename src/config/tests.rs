@@ -356,6 +356,23 @@ fn rules_written_are_rules_read() {
     assert_eq!(read, config.rules, "{text}");
 }
 
+/// keepalived enters such ports as they are.
+#[test]
+fn ports_that_packets_do_not_get_are_written_and_read_too() {
+    for (method, address, port) in [
+        ("dr", "10.0.0.1:8080", 8080),
+        ("tun", "10.0.0.1:0", 0),
+        ("dr", "10.0.0.1", 80),
+        ("nat", "10.0.0.1:8080", 8080),
+    ] {
+        let service = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.1\"\nport = 80\n";
+        let destination = format!("[[service.destination]]\naddress = {address:?}\nmethod = {method:?}\n");
+        let rules = Config::parse("f", &format!("{service}{destination}")).unwrap().rules;
+        assert_eq!(rules.services[0].destinations[0].address.port(), port, "{method} {address}");
+        assert_eq!(parse_rules("saved", &write_rules(&rules)).unwrap().services, rules.services);
+    }
+}
+
 #[test]
 fn what_the_configuration_takes_the_store_takes() {
     let config = Config::parse("director.toml", &uncommented()).unwrap();
