@@ -42,6 +42,7 @@ transcripts! {
     daemons_of_synchronisation: "daemons" on INTERFACES;
     restoring: "restore" on INTERFACES;
     listings_and_texts: "listings" on INTERFACES;
+    odd_spellings_and_combinations: "odd" on INTERFACES;
 }
 
 /// The figures are printed, for a machine under load may be slow; what is tested is that nothing is lost.
