@@ -160,7 +160,7 @@ fn service(place: &Place<'_>, offset: usize, section: ServiceSection) -> Result<
     let policy = Policy { on_fail: section.on_fail, slow_start_secs: section.slow_start };
     policy.check().map_err(|(name, failure)| at(&format!("service.{name}"), failure))?;
     let (destinations, own_checks) = destinations(place, &key, section.destination)?;
-    let checks = checks::convert(place, &key, section.check, own_checks)?;
+    let checks = checks::convert(place, &key, section.check, own_checks, &destinations)?;
     let ServiceSection { scheduler, pe, one_packet, flags, .. } = section;
     Ok(ServiceRules {
         service: ServiceSpec { service: key, scheduler, persistence, pe, one_packet, flags },

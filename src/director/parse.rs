@@ -119,6 +119,9 @@ impl Director {
         let (src, dst) = A::addresses(bytes, L3);
         let Meta { protocol, sport, dport, .. } = flow;
         let header = || Header { src, dst, protocol, sport, dport, port };
+        if origin == Origin::Twin && self.is_led_past::<A>(dst) {
+            return Err(self.core.shared.kernels(&self.snapshot, port, origin));
+        }
         let from_client = A::is_vip(&self.snapshot, dst) || self.is_by_mark(header, origin);
         let (client, cport) = if from_client { (src, flow.sport) } else { (dst, flow.dport) };
         self.elsewhere(client)?;
@@ -127,6 +130,13 @@ impl Director {
         connections.prefetch(hash);
         *meta = Meta { hash, kind: if from_client { request } else { reply }, ..flow };
         Ok(())
+    }
+
+    /// Is that a virtual address which the kernel holds itself? What it sends there all the same was led past its own stack by a rule of
+    /// policy routing: a check of a real server by the address that this holds, too.
+    #[cold]
+    fn is_led_past<A: Family>(&self, dst: A) -> bool {
+        A::network(&self.snapshot).local.contains(dst) && A::is_vip(&self.snapshot, dst)
     }
 
     /// The verdict for a client of another worker.

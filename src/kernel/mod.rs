@@ -3,6 +3,7 @@
 
 mod announce;
 mod carrier;
+mod detour;
 mod fresh;
 mod rtnetlink;
 mod sysctl;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use announce::{Announced, Announcer};
 pub use carrier::interface_behind;
+pub use detour::Detours;
 pub use rtnetlink::interface_mtu;
 pub use sysctl::check_sysctls;
 pub use tap::{Tap, TapError};

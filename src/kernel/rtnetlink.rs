@@ -201,12 +201,12 @@ impl Requests {
         self.call(RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    fn call(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(super) fn call(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(request, flags | NLM_F_ACK)?;
         self.answers(&mut Vec::new()).map(drop)
     }
 
-    fn dump(&mut self, request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub(super) fn dump(&mut self, request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         let mut answers = Vec::new();
         for _ in 0..ATTEMPTS {
             answers.clear();
@@ -347,7 +347,7 @@ fn protocol(mark: u8) -> AddressAttribute {
     AddressAttribute::Protocol(AddressProtocol::Other(mark))
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 

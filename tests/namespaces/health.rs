@@ -1,6 +1,6 @@
 //! pollvsd's own checks in front of live traffic: a real server that stops is out after as many failures as it takes and comes back, and
 //! nobody else's request fails.
-use super::network::{signal, within};
+use super::network::{give_addresses, signal, within};
 use super::rules::ab_says;
 use super::testbed::TestBed;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ const RULES: [&str; 3] = [
 ];
 /// Far more than a state takes to change, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_secs(1);
 const FALL: u64 = 3;
 
 /// What a listing says of the check of rs2: is it up, checks, failures.
@@ -70,7 +70,7 @@ fn start_server(bed: &TestBed) -> std::process::Child {
 fn a_server_that_stops_under_load_is_out_after_fall_failures_and_comes_back_after_rise_successes() {
     let Some(bed) = TestBed::with_workers(1) else { return };
     bed.rules(&RULES);
-    let keys = ["type=http", "path=/check", "interval=0.5", "timeout=0.4", "fall=3", "rise=2"];
+    let keys = ["type=http", "path=/check", "interval=1", "timeout=1", "fall=3", "rise=2"];
     bed.pollvs(&[&["check", "set", SERVICE][..], &keys].concat());
     assert!(within(PATIENCE, || check(&bed).1 >= 2), "{}", bed.words());
     let [_, failed] = load_until(&bed, "both are there", &mut || true);
@@ -191,4 +191,49 @@ fn each_kind_of_check_tells_who_is_there_and_a_wrong_reload_leaves_them_alone() 
     let made = check(&bed).1;
     assert!(within(PATIENCE, || check(&bed).1 > made + 2), "they do not go on");
     assert!(is(), "{}", bed.pollvs(&["checks"]));
+}
+
+/// The real servers answer by their own addresses all the time; what is asked is the virtual one, which they hold for direct routing.
+#[test]
+fn the_virtual_address_is_checked_on_the_real_server_itself() {
+    let Some(mut bed) = TestBed::with_workers(1) else { return };
+    let rules_of = |bed: &TestBed| bed.run("director", &["ip", "rule"]);
+    let before = rules_of(&bed);
+    let set = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/sysctl.sh");
+    bed.run("director", &["bash", set, "net/ipv4/conf/twin-inside/accept_local=1"]);
+    bed.rules(&[
+        "-A -t 192.0.2.11:80 -s rr",
+        "-a -t 192.0.2.11:80 -r 198.51.100.11:80 -g",
+        "-a -t 192.0.2.11:80 -r 198.51.100.12:80 -g",
+    ]);
+    let keys = ["type=http", "target=vip", "path=/vip", "interval=0.5", "timeout=0.5", "fall=2"];
+    bed.pollvs(&[&["check", "set", "tcp:192.0.2.11:80"][..], &keys].concat());
+    let both = || ["rs1", "rs2"].iter().all(|role| asked_by_vip(&bed, role) >= 2);
+    assert!(within(PATIENCE, both), "{}\n{}\n{}", bed.pollvs(&["checks"]), rules_of(&bed), bed.words());
+    assert!(within(PATIENCE, || check(&bed).0), "{}", bed.pollvs(&["checks"]));
+
+    bed.run("rs2", &["ip", "address", "del", "192.0.2.11/32", "dev", "lo"]);
+    assert!(within(PATIENCE, || !check(&bed).0), "{}", bed.pollvs(&["checks"]));
+    let own = bed.run("rs2", &["curl", "-sS", "--max-time", "5", "http://198.51.100.12/"]);
+    assert_eq!(own, "rs2\n", "its own address answers all the same");
+    bed.run("rs2", &["ip", "address", "add", "192.0.2.11/32", "dev", "lo"]);
+    assert!(within(PATIENCE, || check(&bed).0), "{}", bed.pollvs(&["checks"]));
+
+    // What clients send is scheduled as ever, and what was made for the checks goes with the director, killed or not.
+    let request = ["curl", "-sS", "--max-time", "5", "http://192.0.2.11/"];
+    let answers: std::collections::BTreeSet<_> = (0..4).map(|_| bed.run("client", &request)).collect();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert_ne!(rules_of(&bed), before);
+    bed.kill_director();
+    bed.start_director();
+    assert!(give_addresses(bed.name()));
+    let made = asked_by_vip(&bed, "rs2");
+    assert!(within(PATIENCE, || asked_by_vip(&bed, "rs2") > made), "{}\n{}", bed.pollvs(&["checks"]), rules_of(&bed));
+    assert!(bed.stop_director().success());
+    assert_eq!(rules_of(&bed), before);
+}
+
+/// How often the director has asked a real server by the virtual address.
+fn asked_by_vip(bed: &TestBed, role: &str) -> usize {
+    bed.requests_of(role, "198.51.100.1 192.0.2.11 /vip")
 }

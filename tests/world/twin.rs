@@ -63,3 +63,16 @@ fn a_service_removed_while_in_use_is_the_kernels_again() {
     world.ipvsadm("-D -t 192.0.2.10:80");
     assert!(matches!(world.client(&tcp(at("203.0.113.6:1"), at(VIP))), Fate::Up(..)));
 }
+
+#[test]
+fn what_the_kernel_sends_to_a_virtual_address_that_it_holds_is_not_scheduled() {
+    let rules = ["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g"];
+    let mut world = World::new(&rules);
+    // A check of another server by the virtual address, and its answer.
+    let syn = tcp(at("198.51.100.1:4000"), at(VIP)).macs(DIRECTOR, pollvs::addr::MacAddr([2, 0, 0, 0, 0, 12]));
+    assert_eq!(world.twin(INSIDE, &syn), Fate::Out(INSIDE, syn.frame()));
+    let answer = tcp(at(VIP), at("198.51.100.1:4000")).letters("SA");
+    assert!(matches!(world.server(&answer), Fate::Up(INSIDE, _)));
+    assert_eq!(world.connections(), [""; 0]);
+    assert_eq!(world.client(&tcp(at(CLIENT), at(VIP))).server(), 11);
+}

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::spec::{CheckSpec, Kind, Start, Transport};
+use super::spec::{CheckSpec, Kind, Start, Target, Transport};
 use super::value::{Bytes, Seconds, StatusRange};
 use crate::control::key::word;
+use crate::destination::Method;
 use crate::service::ServiceKey;
 
 const INTERVAL: Seconds = Seconds::new(5);
@@ -32,7 +33,8 @@ const REGEX_ROOM: usize = 1 << 20;
 const STATUSES: StatusRange = StatusRange::new(200, 399);
 
 /// The keys that only some kinds have.
-const ONLY: [(&str, &[Kind]); 19] = [
+const ONLY: [(&str, &[Kind]); 20] = [
+    ("target", &[Kind::Tcp, Kind::Udp, Kind::Http, Kind::Https, Kind::Dns]),
     ("port", &[Kind::Tcp, Kind::Udp, Kind::Http, Kind::Https, Kind::Dns, Kind::Command]),
     ("send", &[Kind::Tcp, Kind::Udp]),
     ("expect", &[Kind::Tcp, Kind::Udp]),
@@ -83,8 +85,19 @@ pub struct Plan {
     pub rise: u32,
     /// What it is taken for until then.
     pub start: Start,
+    /// The way that is taken, if it is not that of all packets.
+    pub way: Option<Way>,
     /// What is tried.
     pub probe: Probe,
+}
+
+/// A way to an address by a neighbour that holds it, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// The address.
+    pub address: IpAddr,
+    /// The neighbour.
+    pub by: IpAddr,
 }
 
 /// What is tried.
@@ -190,13 +203,13 @@ impl Eq for Pattern {}
 pub struct Subject<'a> {
     /// The service.
     pub service: &'a ServiceKey,
-    /// The destination; none for what is to do for all that there may be.
-    pub destination: Option<SocketAddr>,
+    /// The destination, and how packets reach it; none for what is to do for all that there may be.
+    pub destination: Option<(SocketAddr, Method)>,
 }
 
 impl Subject<'_> {
     fn address(&self) -> IpAddr {
-        self.destination.map_or(Ipv4Addr::UNSPECIFIED.into(), |d| d.ip())
+        self.destination.map_or(Ipv4Addr::UNSPECIFIED.into(), |(d, _)| d.ip())
     }
 }
 
@@ -219,8 +232,38 @@ impl Plan {
             fall: within("fall", spec.fall.unwrap_or(FALL), COUNTS)?,
             rise: within("rise", spec.rise.unwrap_or(RISE), COUNTS)?,
             start: spec.start.unwrap_or_default(),
+            way: way(spec, of)?,
             probe: probe(spec, kind, of)?,
         })
+    }
+}
+
+/// The way to the virtual address on the destination, if that is the one to be checked.
+fn way(spec: &CheckSpec, of: Subject<'_>) -> Result<Option<Way>, Fault> {
+    if spec.target.unwrap_or_default() == Target::Server {
+        return Ok(None);
+    }
+    let wrong = |text: String| Err(Fault { key: "target", text });
+    if spec.address.is_some() {
+        return wrong("the virtual address is checked, not `address`; take one of them away".to_owned());
+    }
+    let ServiceKey::Address { address, .. } = *of.service else {
+        return wrong(format!("{} has no virtual address to be checked; take it away", word(of.service)));
+    };
+    match of.destination {
+        None => Ok(None),
+        Some((server, Method::Dr)) => Ok(Some(Way { address, by: server.ip() })),
+        Some((server, method)) => wrong(format!(
+            "{server} is no destination by dr but by {method:?}; give it a check of its own, with target = \"server\""
+        )),
+    }
+}
+
+/// The address that is checked.
+fn address(spec: &CheckSpec, of: Subject<'_>) -> IpAddr {
+    match (spec.target, of.service) {
+        (Some(Target::Vip), ServiceKey::Address { address, .. }) => *address,
+        _ => spec.address.unwrap_or(of.address()),
     }
 }
 
@@ -250,7 +293,7 @@ fn within<T: PartialOrd + fmt::Display>(key: &'static str, number: T, [least, mo
 }
 
 fn probe(spec: &CheckSpec, kind: Kind, of: Subject<'_>) -> Result<Probe, Fault> {
-    let address = spec.address.unwrap_or(of.address());
+    let address = address(spec, of);
     Ok(match kind {
         Kind::Icmp => Probe::Icmp(address),
         Kind::Tcp => Probe::Tcp(exchange(spec, target(spec, of)?)),
@@ -266,14 +309,13 @@ fn probe(spec: &CheckSpec, kind: Kind, of: Subject<'_>) -> Result<Probe, Fault> 
 }
 
 fn port(spec: &CheckSpec, of: Subject<'_>) -> Option<u16> {
-    let ports = [spec.port, of.destination.map(|d| d.port()), Some(of.service.port())];
+    let ports = [spec.port, of.destination.map(|(d, _)| d.port()), Some(of.service.port())];
     ports.into_iter().flatten().find(|port| *port != 0)
 }
 
 fn target(spec: &CheckSpec, of: Subject<'_>) -> Result<SocketAddr, Fault> {
     let missing = || Fault { key: "port", text: format!("it is missing, and {} has none; give it", word(of.service)) };
-    let address = spec.address.unwrap_or(of.address());
-    port(spec, of).map(|port| SocketAddr::new(address, port)).ok_or_else(missing)
+    port(spec, of).map(|port| SocketAddr::new(address(spec, of), port)).ok_or_else(missing)
 }
 
 fn exchange(spec: &CheckSpec, to: SocketAddr) -> Exchange {
@@ -424,7 +466,10 @@ mod tests {
 
     fn plan(json: &str, service: &str) -> Result<Plan, String> {
         let spec: CheckSpec = serde_json::from_str(json).unwrap();
-        let subject = Subject { service: &service.parse().unwrap(), destination: "198.51.100.11:8080".parse().ok() };
+        let subject = Subject {
+            service: &service.parse().unwrap(),
+            destination: Some(("198.51.100.11:8080".parse().unwrap(), Method::Dr)),
+        };
         Plan::new(&spec, subject).map_err(|fault| fault.to_string())
     }
 
@@ -474,6 +519,14 @@ mod tests {
             ),
             (r#"{"type":"https","ca_file":"/x"}"#, "check.ca_file: it is of no use without verify = true; add that"),
             (
+                r#"{"type":"icmp","target":"vip"}"#,
+                "check.target: it is of no use with type icmp, but with tcp, udp, http, https, dns; take it away",
+            ),
+            (
+                r#"{"type":"tcp","target":"vip","address":"192.0.2.1"}"#,
+                "check.target: the virtual address is checked, not `address`; take one of them away",
+            ),
+            (
                 r#"{"type":"dns"}"#,
                 "check.name: it is missing; give the name that is to be asked for, such as \"www.example.org\"",
             ),
@@ -517,9 +570,33 @@ mod tests {
             assert_eq!(exchange.to.to_string(), target, "{json}");
         }
         let spec = CheckSpec { kind: Some(Kind::Tcp), ..CheckSpec::default() };
-        let (service, destination) = ("mark:7".parse().unwrap(), "198.51.100.11:0".parse().ok());
+        let (service, destination) =
+            ("mark:7".parse().unwrap(), Some(("198.51.100.11:0".parse().unwrap(), Method::Dr)));
         let fault = Plan::new(&spec, Subject { service: &service, destination }).unwrap_err();
         assert_eq!(fault.to_string(), "check.port: it is missing, and mark:7 has none; give it");
+    }
+
+    #[test]
+    fn the_virtual_address_is_checked_on_the_destination_if_that_holds_it() {
+        let spec = serde_json::from_str(r#"{"type":"tcp","target":"vip"}"#).unwrap();
+        let plan = |service: &str, method| {
+            let destination = ("198.51.100.11:80".parse().unwrap(), method);
+            Plan::new(&spec, Subject { service: &service.parse().unwrap(), destination: Some(destination) })
+        };
+        let Plan { way, probe: Probe::Tcp(exchange), .. } = plan("tcp:192.0.2.10:80", Method::Dr).unwrap() else {
+            panic!()
+        };
+        let ip = |text: &str| text.parse().unwrap();
+        assert_eq!(way, Some(Way { address: ip("192.0.2.10"), by: ip("198.51.100.11") }));
+        assert_eq!(exchange.to.to_string(), "192.0.2.10:80");
+        for (service, method, text) in [
+            ("tcp:192.0.2.10:80", Method::Nat, "198.51.100.11:80 is no destination by dr but by Nat; "),
+            ("tcp:192.0.2.10:80", Method::Tun, "198.51.100.11:80 is no destination by dr but by Tun; "),
+            ("mark:7", Method::Dr, "mark:7 has no virtual address to be checked; take it away"),
+        ] {
+            let fault = plan(service, method).unwrap_err();
+            assert!(fault.key == "target" && fault.text.starts_with(text), "{fault}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::control::Configured;
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::store::Store;
+use crate::destination::Method;
 use crate::service::{Service, ServiceKey};
 
 /// What a check was entered for: a service, or one destination of it.
@@ -53,16 +54,22 @@ impl ServiceChecks {
     pub fn check(
         &self,
         service: &ServiceKey,
-        destinations: impl Iterator<Item = SocketAddr>,
+        destinations: impl Iterator<Item = (SocketAddr, Method)>,
     ) -> Result<(), (Option<SocketAddr>, super::plan::Fault)> {
         if let Some(spec) = &self.service {
             Plan::new(spec, Subject { service, destination: None }).map_err(|fault| (None, fault))?;
         }
-        for address in destinations {
-            let Some(own) = self.destinations.get(&address) else { continue };
-            let both = self.service.as_ref().map_or_else(|| own.clone(), |base| own.over(base));
-            let subject = Subject { service, destination: Some(address) };
-            Plan::new(&both, subject).map_err(|fault| (Some(address), fault))?;
+        for destination in destinations {
+            let own = self.destinations.get(&destination.0);
+            // Of what a destination adds to its service's check, and of that where it depends on the destination.
+            let both = match (&self.service, own) {
+                (Some(base), Some(own)) => own.over(base),
+                (None, Some(own)) => own.clone(),
+                (Some(base), None) if base.target.is_some() => base.clone(),
+                _ => continue,
+            };
+            let subject = Subject { service, destination: Some(destination) };
+            Plan::new(&both, subject).map_err(|fault| (own.map(|_| destination.0), fault))?;
         }
         Ok(())
     }
@@ -175,12 +182,14 @@ impl Store {
         if before == *checks {
             return Ok(false);
         }
-        let addresses: Vec<_> = service.destinations.iter().map(|d| SocketAddr::new(d.address, d.port)).collect();
+        let methods: Vec<_> =
+            service.destinations.iter().map(|d| (SocketAddr::new(d.address, d.port), d.method)).collect();
+        let addresses: Vec<_> = methods.iter().map(|(address, _)| *address).collect();
         if let Some(stranger) = checks.destinations.keys().find(|address| !addresses.contains(address)) {
             let text = format!("{} has no destination {stranger}", word(key));
             return Err(Failure::new(ErrorCode::NoSuchDestination, text));
         }
-        checks.check(key, addresses.iter().copied()).map_err(|(destination, fault)| {
+        checks.check(key, methods.into_iter()).map_err(|(destination, fault)| {
             let of = destination.map_or_else(String::new, |address| format!("{address} of "));
             Failure::new(ErrorCode::InvalidArgument, format!("{of}{}: {fault}", word(key)))
         })?;
@@ -206,8 +215,14 @@ impl Store {
     }
 }
 
-/// What a plan was made of.
-type Made = (Option<Arc<CheckSpec>>, Option<Arc<CheckSpec>>, Arc<Plan>);
+/// A plan, and what it was made of; none where that does not fit the destination.
+#[derive(Debug)]
+struct Made {
+    base: Option<Arc<CheckSpec>>,
+    own: Option<Arc<CheckSpec>>,
+    method: Method,
+    plan: Option<Arc<Plan>>,
+}
 
 /// Makes plans of the rules, each once.
 #[derive(Debug, Default)]
@@ -228,8 +243,13 @@ impl Planner {
             for d in &service.destinations {
                 let address = SocketAddr::new(d.address, d.port);
                 let (id, own) = ((service.key, address), rules.checks.get(&service.key, Some(address)));
-                let Some(made) = made(before.remove(&id), base, own, &service.key, address) else { continue };
-                all.push(Wanted { id, object: (d.uid, d.entered), plan: made.2.clone() });
+                let made = match before.remove(&id).filter(|made| made.is_of(base, own, d.method)) {
+                    Some(made) => made,
+                    None if base.is_none() && own.is_none() => continue,
+                    None => Made::new(base, own, &service.key, (address, d.method)),
+                };
+                let plan = made.plan.clone();
+                all.extend(plan.map(|plan| Wanted { id, object: (d.uid, d.entered), plan }));
                 self.made.insert(id, made);
             }
         }
@@ -237,33 +257,32 @@ impl Planner {
     }
 }
 
-/// The plan for one destination: the one before if it was made of the same.
-fn made(
-    before: Option<Made>,
-    base: Option<&Arc<CheckSpec>>,
-    own: Option<&Arc<CheckSpec>>,
-    service: &ServiceKey,
-    address: SocketAddr,
-) -> Option<Made> {
-    let same = |a: Option<&Arc<CheckSpec>>, b: &Option<Arc<CheckSpec>>| match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        _ => false,
-    };
-    if let Some(before) = before.filter(|(b, o, _)| same(base, b) && same(own, o)) {
-        return Some(before);
+impl Made {
+    fn new(
+        base: Option<&Arc<CheckSpec>>,
+        own: Option<&Arc<CheckSpec>>,
+        service: &ServiceKey,
+        destination: (SocketAddr, Method),
+    ) -> Self {
+        let spec = match (base, own) {
+            (Some(base), Some(own)) => own.over(base),
+            (one, other) => one.or(other).map_or_else(CheckSpec::default, |spec| CheckSpec::clone(spec)),
+        };
+        let plan = Plan::new(&spec, Subject { service, destination: Some(destination) });
+        // It was added after the check was taken.
+        let plan = plan.inspect_err(|fault| {
+            tracing::warn!("{} of {} is not checked: {fault}", destination.0, word(service));
+        });
+        Self { base: base.cloned(), own: own.cloned(), method: destination.1, plan: plan.ok().map(Arc::new) }
     }
-    let spec = match (base, own) {
-        (Some(base), Some(own)) => own.over(base),
-        (one, other) => CheckSpec::clone(one.or(other)?),
-    };
-    match Plan::new(&spec, Subject { service, destination: Some(address) }) {
-        Ok(plan) => Some((base.cloned(), own.cloned(), Arc::new(plan))),
-        Err(fault) => {
-            // What the rules took was checked, so that this is never seen.
-            tracing::error!("{address} of {} is not checked: {fault}", word(service));
-            None
-        }
+
+    fn is_of(&self, base: Option<&Arc<CheckSpec>>, own: Option<&Arc<CheckSpec>>, method: Method) -> bool {
+        let same = |a: Option<&Arc<CheckSpec>>, b: &Option<Arc<CheckSpec>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        same(base, &self.base) && same(own, &self.own) && method == self.method
     }
 }
 

@@ -56,6 +56,17 @@ pub enum Start {
     Down,
 }
 
+/// By which address a destination is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// Its own.
+    #[default]
+    Server,
+    /// The virtual one, which it holds (DR).
+    Vip,
+}
+
 /// What a question to a name server travels by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +100,9 @@ pub struct CheckSpec {
     /// What it is taken for until checks have decided; `up` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
+    /// By which address it is checked; `server` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// The address that is checked; the destination's unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,

@@ -111,6 +111,7 @@ fn wanted(port: u16, change: impl FnOnce(&mut Plan)) -> Wanted {
         fall: 3,
         rise: 1,
         start: Start::Up,
+        way: None,
         probe: Probe::Tcp(Exchange { to, send: Vec::new(), expect: None }),
     };
     change(&mut plan);

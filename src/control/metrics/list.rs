@@ -84,6 +84,11 @@ families! {
     DEST_IN_BPS "pollvs_destination_in_bytes_per_second" Gauge ["service", "destination"] "Bytes a second from clients, as ipvsadm --rate shows them.",
     DEST_OUT_BPS "pollvs_destination_out_bytes_per_second" Gauge ["service", "destination"] "Bytes a second from the server, as ipvsadm --rate shows them.",
 
+    CHECK_UP "pollvs_check_up" Gauge ["service", "destination"] "1 if the destination is up by its health check, or taken for it until checks have decided.",
+    CHECKS "pollvs_checks_total" Counter ["service", "destination"] "Health checks made.",
+    CHECK_FAILURES "pollvs_check_failures_total" Counter ["service", "destination"] "Health checks that failed.",
+    CHECK_SECONDS "pollvs_check_seconds" Gauge ["service", "destination"] "How long the last health check took.",
+
     SYNC_DAEMON "pollvs_sync_daemon" Gauge ["role"] "1 if a synchronisation daemon of this role is to run.",
     SYNC_READY "pollvs_sync_ready" Gauge [] "1 if the director may take over: what another knows is here as far as sync.ready_percent asks.",
     SYNC_RATIO "pollvs_sync_ratio" Gauge [] "Share, 0 to 1, of another director's connections that is here.",

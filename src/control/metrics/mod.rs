@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::burst_meter::BurstSums;
+use crate::control::health::board::{Id, Row};
 use crate::control::reply::{BurstView, PortView, ServiceView, StatusView};
 use crate::control::sync::SyncView;
 use crate::control::{Control, Inner};
@@ -45,6 +46,8 @@ pub struct Sample {
     pub ports: Vec<PortView>,
     /// With their destinations; traffic as counted, whatever was set to zero.
     pub services: Vec<ServiceView>,
+    /// What is known of health checks.
+    pub checks: Vec<(Id, Row)>,
     /// The synchronisation.
     pub sync: SyncView,
 }
@@ -62,7 +65,7 @@ impl Control {
         let reports = self.workers.ask_each(Command::Report).await;
         let mut inner = self.inner.lock().await;
         inner.catch_up();
-        inner.sample(reports)
+        Sample { checks: self.health.all(), ..inner.sample(reports) }
     }
 }
 
@@ -76,6 +79,7 @@ impl Inner {
             workers: reports.into_iter().map(|(w, report)| self.worker_sample(&w, report.ok())).collect(),
             ports: (self.ports)(),
             services: self.counted_views(),
+            checks: Vec::new(),
             sync: self.sync.view(),
         }
     }

@@ -4,6 +4,7 @@ use super::list::{self as f};
 use super::page::{Family, Page, Value};
 use super::{Sample, WorkerSample};
 use crate::burst_meter::SIZES;
+use crate::control::health::board::{Id, Row};
 use crate::control::key::word;
 use crate::control::reply::{DestinationView, HopView, PortView, Rates, ServiceView};
 use crate::io::PortCounters;
@@ -20,6 +21,7 @@ pub(super) fn page(sample: &Sample) -> String {
     ports(&mut page, &sample.ports);
     services(&mut page, &sample.services);
     destinations(&mut page, &sample.services);
+    checks(&mut page, &sample.checks);
     synchronisation(&mut page, sample);
     page.into_text()
 }
@@ -189,6 +191,17 @@ fn destinations(page: &mut Page, services: &[ServiceView]) {
         ([service.clone(), destination.clone(), d.standing.name().to_owned()], true.into())
     });
     page.family(&f::DEST_STANDING, standings);
+}
+
+fn checks(page: &mut Page, all: &[(Id, Row)]) {
+    let mut each = |family: &Family, value: &dyn Fn(&Row) -> Value| {
+        let names = |(service, destination): &Id| [word(service), destination.to_string()];
+        page.family(family, all.iter().map(|(id, row)| (names(id), value(row))));
+    };
+    each(&f::CHECK_UP, &|row| row.up.into());
+    each(&f::CHECKS, &|row| row.checks.into());
+    each(&f::CHECK_FAILURES, &|row| row.failed.into());
+    each(&f::CHECK_SECONDS, &|row| Value::Number(row.latency.as_secs_f64()));
 }
 
 fn synchronisation(page: &mut Page, sample: &Sample) {

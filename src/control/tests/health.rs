@@ -4,6 +4,7 @@ use super::*;
 use crate::control::health::view::CheckView;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// Runs the director's checks beside `work`.
@@ -120,6 +121,47 @@ async fn checks_are_kept_saved_and_applied() {
     done(&fake.control, r#"{"request":"flush"}"#).await;
     ask(&fake.control, &apply).await;
     assert_eq!(views(&fake.control).await, before);
+}
+
+/// Real connections to a thousand addresses, among them a server that never answers, beside a control that answers all the time.
+#[tokio::test]
+async fn a_thousand_checks_at_once_hold_nobody_up() {
+    let fake = Fake::new(1);
+    let (server, mute) =
+        (TcpListener::bind("0.0.0.0:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let port = server.local_addr().unwrap().port();
+    let mut addresses: Vec<_> =
+        (0..1000_u16).map(|n| SocketAddr::from(([127, 1, (n / 250) as u8, (n % 250) as u8 + 1], port))).collect();
+    addresses.push(mute.local_addr().unwrap());
+    service(&fake.control, &addresses).await;
+    let serve = async {
+        loop {
+            let (mut stream, _) = server.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = [0; 256];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            });
+        }
+    };
+    let look = async {
+        done(&fake.control, &set_check(r#"{"type":"http","interval":1,"timeout":1,"fall":1}"#)).await;
+        let mut slowest = Duration::ZERO;
+        within("all are checked twice, and the mute one is out", async || {
+            let begun = Instant::now();
+            ask(&fake.control, r#"{"request":"status"}"#).await;
+            slowest = slowest.max(begun.elapsed());
+            let all = views(&fake.control).await;
+            all.iter().all(|v| v.checks > 1) && all.iter().filter(|v| !v.up).count() == 1
+        })
+        .await;
+        println!("the slowest answer meanwhile took {slowest:?}");
+    };
+    tokio::select! {
+        () = serve => {}
+        () = checked(&fake.control, look) => {}
+    }
+    drop(mute);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::*;
 use crate::burst_meter::{BurstSums, SIZES};
 use crate::config::Listen;
 use crate::control::daemon::{DaemonSpec, Role};
+use crate::control::health::board::Row;
 use crate::control::metrics::page::Family;
 use crate::control::metrics::server::Server;
 use crate::control::metrics::{Sample, WorkerSample, list};
@@ -42,6 +43,10 @@ async fn full() -> (Fake, Sample) {
     let spec = serde_json::from_str::<DaemonSpec>(r#"{"role":"backup","interface":"eth1"}"#).unwrap();
     assert_eq!(spec.role, Role::Backup);
     sample.sync.daemons.push(spec);
+    let id = ("tcp:192.0.2.10:80".parse().unwrap(), "198.51.100.11:80".parse().unwrap());
+    let latency = Duration::from_millis(250);
+    let (up, since) = (true, Instant::now());
+    sample.checks.push((id, Row { up, since, checks: 9, failed: 2, against: 0, last: None, latency }));
     (fake, sample)
 }
 
@@ -87,6 +92,10 @@ async fn what_was_counted_is_shown_and_zero_changes_nothing_in_it() {
         (&format!("pollvs_destination_configured_weight{of}"), 1.0),
         (&format!("pollvs_destination_standing{}", of.replace('}', ",standing=\"unknown\"}")), 1.0),
         (&format!("pollvs_destination_usable{of}"), 0.0),
+        (&format!("pollvs_check_up{of}"), 1.0),
+        (&format!("pollvs_checks_total{of}"), 9.0),
+        (&format!("pollvs_check_failures_total{of}"), 2.0),
+        (&format!("pollvs_check_seconds{of}"), 0.25),
         ("pollvs_service_usable_destinations{service=\"tcp:192.0.2.10:80\"}", 0.0),
         ("pollvs_service_info{service=\"tcp:192.0.2.10:80\",scheduler=\"rr\"}", 1.0),
         ("pollvs_worker_up{worker=\"0\"}", 0.0),

@@ -1,7 +1,7 @@
 //! A question to a name server (RFC 1035), messages by hickory. The answer must be without error and hold a record of the type asked
 //! for, or the record that is expected.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::Record;
@@ -10,17 +10,17 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::super::plan::Question;
 use super::super::spec::Transport;
-use super::{Outcome, words};
+use super::{Outcome, dial, words};
 
 /// The longest message.
 const LONGEST: usize = 65_535;
 
-pub(super) async fn probe(question: &Question) -> Outcome {
+pub(super) async fn probe(question: &Question, mark: Option<u32>) -> Outcome {
     let asked = asked(question);
     let bytes = asked.to_vec().map_err(|e| e.to_string())?;
     let answer = match question.transport {
-        Transport::Udp => by_datagram(question.to, &asked, &bytes).await?,
-        Transport::Tcp => by_connection(question.to, &bytes).await?,
+        Transport::Udp => by_datagram(dial::udp(question.to, mark), &asked, &bytes).await?,
+        Transport::Tcp => by_connection(dial::tcp(question.to, mark), &bytes).await?,
     };
     if !answers(&asked, &answer) {
         return Err("the answer is to another question".to_owned());
@@ -44,10 +44,12 @@ fn answers(asked: &Message, answer: &Message) -> bool {
 }
 
 /// Datagrams that are no answer are passed over: anybody may send them.
-async fn by_datagram(to: SocketAddr, asked: &Message, bytes: &[u8]) -> Result<Message, String> {
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await.map_err(|e| words(&e))?;
-    socket.connect(to).await.map_err(|e| words(&e))?;
+async fn by_datagram(
+    dialled: impl Future<Output = io::Result<UdpSocket>>,
+    asked: &Message,
+    bytes: &[u8],
+) -> Result<Message, String> {
+    let socket = dialled.await.map_err(|e| words(&e))?;
     socket.send(bytes).await.map_err(|e| words(&e))?;
     let mut buffer = vec![0; LONGEST];
     loop {
@@ -59,8 +61,8 @@ async fn by_datagram(to: SocketAddr, asked: &Message, bytes: &[u8]) -> Result<Me
     }
 }
 
-async fn by_connection(to: SocketAddr, bytes: &[u8]) -> Result<Message, String> {
-    let mut stream = TcpStream::connect(to).await.map_err(|e| words(&e))?;
+async fn by_connection(dialled: impl Future<Output = io::Result<TcpStream>>, bytes: &[u8]) -> Result<Message, String> {
+    let mut stream = dialled.await.map_err(|e| words(&e))?;
     let length = u16::try_from(bytes.len()).map_err(|e| e.to_string())?;
     let message = [&length.to_be_bytes()[..], bytes].concat();
     stream.write_all(&message).await.map_err(|e| words(&e))?;

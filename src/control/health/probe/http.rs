@@ -9,17 +9,16 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::super::plan::Http;
 use super::tls::Clients;
-use super::{MOST_READ, Outcome, excerpt, holds, words};
+use super::{MOST_READ, Outcome, dial, excerpt, holds, words};
 
 /// Bytes that the head of an answer may have.
 const LONGEST_HEAD: usize = 64 << 10;
 
-pub(super) async fn probe(http: &Http, tls: &Clients) -> Outcome {
-    let stream = TcpStream::connect(http.to).await.map_err(|e| words(&e))?;
+pub(super) async fn probe(http: &Http, tls: &Clients, mark: Option<u32>) -> Outcome {
+    let stream = dial::tcp(http.to, mark).await.map_err(|e| words(&e))?;
     match &http.tls {
         None => exchange(http, stream).await,
         Some(wanted) => exchange(http, tls.connect(wanted, stream).await?).await,

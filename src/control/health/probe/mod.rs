@@ -2,6 +2,7 @@
 //! time-out of its own, for all are dropped when theirs is over, whatever the server does, and all leave nothing behind then.
 
 mod command;
+mod dial;
 mod dns;
 mod http;
 mod icmp;
@@ -14,8 +15,10 @@ mod tests;
 
 use std::future::Future;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
-use super::plan::{Plan, Probe};
+use super::plan::{Plan, Probe, Way};
+use crate::kernel::Detours;
 
 /// What was seen: why it is good, or why it is bad. A few words for people.
 pub type Outcome = Result<String, String>;
@@ -34,18 +37,34 @@ pub trait Probing: Send + Sync + 'static {
 pub struct Probes {
     icmp: icmp::Echoes,
     tls: tls::Clients,
+    /// Ways to virtual addresses on real servers; none before the first is needed.
+    detours: Mutex<Option<Detours>>,
 }
 
 impl Probing for Probes {
     async fn probe(&self, plan: &Plan) -> Outcome {
+        let mark = plan.way.map(|way| self.mark(way)).transpose()?;
         match &plan.probe {
             Probe::Icmp(address) => self.icmp.probe(*address).await,
-            Probe::Tcp(exchange) => tcp::probe(exchange).await,
-            Probe::Udp(exchange) => udp::probe(exchange).await,
-            Probe::Http(http) => http::probe(http, &self.tls).await,
-            Probe::Dns(question) => dns::probe(question).await,
+            Probe::Tcp(exchange) => tcp::probe(exchange, mark).await,
+            Probe::Udp(exchange) => udp::probe(exchange, mark).await,
+            Probe::Http(http) => http::probe(http, &self.tls, mark).await,
+            Probe::Dns(question) => dns::probe(question, mark).await,
             Probe::Command(program) => command::probe(program).await,
         }
+    }
+}
+
+impl Probes {
+    /// The mark of sockets that are to take that way, which is made if it is not there.
+    fn mark(&self, way: Way) -> Result<u32, String> {
+        let mut detours = self.detours.lock().unwrap_or_else(PoisonError::into_inner);
+        let wrong = |e: io::Error| format!("no way to {} by {}: {}", way.address, way.by, words(&e));
+        let opened = match detours.take() {
+            Some(opened) => opened,
+            None => Detours::open().map_err(wrong)?,
+        };
+        detours.insert(opened).mark(way.address, way.by).map_err(wrong)
     }
 }
 

@@ -4,10 +4,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::super::plan::Exchange;
-use super::{MOST_READ, Outcome, excerpt, holds, words};
+use super::{MOST_READ, Outcome, dial, excerpt, holds, words};
 
-pub(super) async fn probe(exchange: &Exchange) -> Outcome {
-    let mut stream = TcpStream::connect(exchange.to).await.map_err(|e| words(&e))?;
+pub(super) async fn probe(exchange: &Exchange, mark: Option<u32>) -> Outcome {
+    let mut stream = dial::tcp(exchange.to, mark).await.map_err(|e| words(&e))?;
     if !exchange.send.is_empty() {
         stream.write_all(&exchange.send).await.map_err(|e| format!("connected, then {}", words(&e)))?;
     }

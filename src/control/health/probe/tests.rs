@@ -25,7 +25,7 @@ const SHORT: f64 = 0.3;
 fn plan(json: &str, at: SocketAddr) -> Plan {
     let spec: CheckSpec = serde_json::from_str(json).unwrap();
     let service = "tcp:192.0.2.10:80".parse().unwrap();
-    Plan::new(&spec, Subject { service: &service, destination: Some(at) }).unwrap()
+    Plan::new(&spec, Subject { service: &service, destination: Some((at, crate::destination::Method::Nat)) }).unwrap()
 }
 
 /// Probes as the engine does.
