@@ -589,6 +589,8 @@ mod tests {
         let ip = |text: &str| text.parse().unwrap();
         assert_eq!(way, Some(Way { address: ip("192.0.2.10"), by: ip("198.51.100.11") }));
         assert_eq!(exchange.to.to_string(), "192.0.2.10:80");
+        let late = plan("tcp:192.0.2.10:80", Method::Dr).unwrap().timed_out().unwrap_err();
+        assert_eq!(late, "no answer within 2000 ms (is accept_local set for the twin? docs/health.md)");
         for (service, method, text) in [
             ("tcp:192.0.2.10:80", Method::Nat, "198.51.100.11:80 is no destination by dr but by Nat; "),
             ("tcp:192.0.2.10:80", Method::Tun, "198.51.100.11:80 is no destination by dr but by Tun; "),

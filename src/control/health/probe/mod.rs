@@ -76,6 +76,9 @@ impl Plan {
             // Nobody has refused it.
             Probe::Udp(exchange) if exchange.expect.is_none() => Ok("not refused".to_owned()),
             Probe::Command(_) => Err(format!("not finished after {millis} ms; killed")),
+            _ if self.way.is_some_and(|way| way.address.is_ipv4()) => {
+                Err(format!("no answer within {millis} ms (is accept_local set for the twin? docs/health.md)"))
+            }
             _ => Err(format!("no answer within {millis} ms")),
         }
     }
