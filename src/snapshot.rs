@@ -45,8 +45,8 @@ pub struct Rules {
     served: [usize; 2],
     /// Services with a persistence engine.
     engines: usize,
-    /// Destinations of IPv4's services of FTP that are under NAT.
-    tracked: usize,
+    /// Destinations of services of FTP that are under NAT, of IPv4 and of IPv6.
+    tracked: [usize; 2],
     virtuals: Virtuals,
     standby: bool,
     tells: bool,
@@ -204,7 +204,7 @@ impl Rules {
     }
 
     fn with_destination(&mut self, d: &Destination) {
-        self.tracked += usize::from(is_tracked(d));
+        self.tracked[usize::from(d.of.v6())] += usize::from(is_tracked(d));
         if d.method == Method::Nat {
             self.masqueraded.add(d.address);
         }
@@ -214,7 +214,7 @@ impl Rules {
     }
 
     fn without_destination(&mut self, d: &Destination) {
-        self.tracked -= usize::from(is_tracked(d));
+        self.tracked[usize::from(d.of.v6())] -= usize::from(is_tracked(d));
         if d.method == Method::Nat {
             self.masqueraded.remove(&d.address);
         }
@@ -343,7 +343,12 @@ impl Rules {
     /// Would the kernel track connections of IPv4, and so put together whatever comes in fragments before anything else sees it? It does
     /// for FTP under NAT (`ip_vs_register_conntrack`).
     pub fn tracks(&self) -> bool {
-        self.tracked > 0
+        self.tracks_of(false)
+    }
+
+    /// Would it track those of IPv4, or of IPv6?
+    pub fn tracks_of(&self, v6: bool) -> bool {
+        self.tracked[usize::from(v6)] > 0
     }
 
     /// Is the address a virtual one?
@@ -405,10 +410,10 @@ fn servers(services: &Shelf<Arc<Service>>) -> FxHashSet<(u8, IpAddr, u16)> {
     services.iter().flat_map(of).collect()
 }
 
-/// Is it under NAT, in a service of IPv4's FTP?
+/// Is it under NAT, in a service of FTP?
 fn is_tracked(d: &Destination) -> bool {
     const FTP: u16 = 21;
-    let ftp = matches!(d.of, ServiceKey::Address { port: FTP, address: IpAddr::V4(_), .. });
+    let ftp = matches!(d.of, ServiceKey::Address { port: FTP, .. });
     ftp && d.available && d.method == Method::Nat
 }
 

@@ -64,6 +64,7 @@ impl Shared {
             removals: 0,
             announcer: Default::default(),
             turn: None,
+            tracking: None,
             routes: None,
             icmp: Bucket { tokens: ICMP_BURST, filled: Tick(0) },
             worker,

@@ -3,7 +3,8 @@
 //! that is off the common way: a connection's flag leads here.
 //!
 //! In one thing the director is more obliging than the kernel, which rewrites by netfilter's tracking of connections: without it, as
-//! with services of marks or of port 0 where no other rule asks for it, the kernel drops the answers. Here they are always rewritten.
+//! with services of marks or of port 0 where no other rule asks for it, the kernel drops the answers. Here they are always rewritten, but
+//! in replay.
 
 use crate::app::ftp::{self, Awaited, Command};
 use crate::conn::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
@@ -126,6 +127,10 @@ impl<A: Family> Lane<'_, A> {
             let start = packet.at.end - data.len();
             let server = (announced.address.unwrap_or(connection.daddr), announced.port);
             let (vaddr, vport) = self.expect_from_client(id, connection, server, &packet)?;
+            if !self.may_rewrite() {
+                self.await_answer(id, Awaited::Nothing)?;
+                return Err(DropReason::HelpersFull);
+            }
             announced.text = announced.text.start + start..announced.text.end + start;
             packet.at = self.rewrite_answer(
                 frame,
@@ -140,6 +145,12 @@ impl<A: Family> Lane<'_, A> {
         let sequences = control.sequences;
         let segment = frame.bytes_mut().get_mut(packet.at.l4..packet.at.end).unwrap_or_default();
         if sequences.reply(segment) { Ok(packet) } else { Err(DropReason::BadHeader) }
+    }
+
+    /// Can an answer be rewritten?
+    fn may_rewrite(&self) -> bool {
+        let by_others = self.shared.tracking.is_none_or(|tracking| tracking[usize::from(A::V6)]);
+        by_others || self.snapshot.rules.tracks_of(A::V6)
     }
 
     fn rewrite_answer<F: Frame>(

@@ -61,10 +61,13 @@ impl<A: Family> Lane<'_, A> {
     }
 
     fn unreachable<F: Frame>(&mut self, frame: &mut F, port: PortId, now: Tick) -> Option<PortId> {
-        let (src, _) = A::addresses(frame.bytes(), L3);
+        let (src, dst) = A::addresses(frame.bytes(), L3);
+        // IPv6 speaks as the address that the packet is to, if it has it: the virtual one of direct routing (`icmp6_send`).
+        let as_asked = A::V6 && (A::is_vip(self.snapshot, dst) || A::network(self.snapshot).is_local(dst));
         let (from, port) = match A::hop(self.snapshot, src) {
             // A tunnel's own packet: what is said of it comes to the director, which tells the client.
             Hop::Local => (src, port),
+            Hop::Resolved { port, .. } if as_asked => (dst, port),
             Hop::Resolved { port, .. } => (A::network(self.snapshot).source(src)?, port),
             Hop::Unresolved { .. } | Hop::Kernel | Hop::Unreachable => return None,
         };

@@ -147,6 +147,8 @@ struct Shared {
     announcer: announce::Announcer,
     /// Timers put into the kernel's wheel so far, if they fire in its order.
     turn: Option<u64>,
+    /// Has any other rule the kernel track connections of IPv4, of IPv6? `None` where the FTP helper rewrites without.
+    tracking: Option<[bool; 2]>,
     /// The routes of destinations as the kernel shares them, if that matters.
     routes: Option<shared_route::SharedRoutes>,
     worker: WorkerId,
@@ -235,6 +237,12 @@ impl Director {
     pub fn with_kernel_routes(mut self) -> Self {
         self.core.shared.routes = Some(Default::default());
         self
+    }
+
+    /// Lets the FTP helper rewrite only what the kernel tracks, to be compared with recordings: by its own rules or, in IPv4 or IPv6, by
+    /// others.
+    pub fn set_tracking(&mut self, by_others: [bool; 2]) {
+        self.core.shared.tracking = Some(by_others);
     }
 
     /// Judges every packet the general way, for the common packet's way to be held against.

@@ -10,7 +10,7 @@ use crate::control::request::MarkFamily;
 use crate::replay::machine::Machine;
 use crate::replay::shell::{Line, Outcome, Shell, System};
 use crate::replay::sysctl::{self, Refusal};
-use crate::replay::topology::Topology;
+use crate::replay::topology::{Done, Topology};
 
 /// Where the sysctls are.
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs/";
@@ -61,7 +61,10 @@ impl System for Console<'_> {
         match name {
             "sysctl" => self.sysctl(args),
             "ip" => {
-                let output = self.machine.topology.ip(args)?;
+                let output = match self.machine.topology.ip(args)? {
+                    Done::All(output) => output,
+                    Done::Nothing(says) => return Ok(Outcome::fails(2, says)),
+                };
                 self.machine.network_changed();
                 let learnt = args.last().and_then(|address| self.machine.learnt_mtu(address.parse().ok()?));
                 Ok(Outcome::says(match learnt {
@@ -116,8 +119,11 @@ impl Console<'_> {
         let table = args.iter().position(|word| matches!(word.as_str(), "-t" | "--table"));
         match table.and_then(|at| args.get(at + 1)).map_or("filter", String::as_str) {
             "mangle" => {}
-            // In the kernel any such rule has connections tracked, which the FTP helper rewrites by. The director keeps its own numbers.
-            "nat" => return Ok(Outcome::default()),
+            // Any such rule has connections tracked, which the FTP helper rewrites by.
+            "nat" => {
+                self.machine.track(family == MarkFamily::Ipv6);
+                return Ok(Outcome::default());
+            }
             other => return Err(format!("the table {other} of iptables is not supported")),
         }
         let Self { machine, names } = self;

@@ -76,6 +76,8 @@ pub(crate) struct Machine {
     /// Traffic of forgotten destinations.
     forgotten: Traffic,
     trash: Trash,
+    /// Are connections of IPv4, of IPv6 tracked for the sake of other rules?
+    tracked: [bool; 2],
     /// When removed destinations are looked at next: the kernel's timer starts with the first of them.
     look: Option<Tick>,
 }
@@ -105,10 +107,18 @@ impl Machine {
             all: Meter::default(),
             forgotten: Traffic::default(),
             trash: Trash::default(),
+            tracked: [false; 2],
             look: None,
         };
+        machine.director.set_tracking(machine.tracked);
         machine.network_changed();
         machine
+    }
+
+    /// Has the stack track the connections of IPv4, or of IPv6.
+    pub(super) fn track(&mut self, v6: bool) {
+        self.tracked[usize::from(v6)] = true;
+        self.director.set_tracking(self.tracked);
     }
 
     /// Puts the rules in force.

@@ -41,7 +41,23 @@ struct Added {
     way: Way,
     /// Its number, if it is another table than the usual ones.
     table: Option<u32>,
+    metric: u32,
 }
+
+/// What a command has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Done {
+    /// What was to be done; what it prints.
+    All(String),
+    /// Nothing: what the kernel says.
+    Nothing(&'static str),
+}
+
+const EXISTS: &str = "RTNETLINK answers: File exists\n";
+const NO_ROUTE: &str = "RTNETLINK answers: No such process\n";
+const NO_ADDRESS: &str = "RTNETLINK answers: Cannot assign requested address\n";
+/// Metric of a route of IPv6 that names none.
+const METRIC_V6: u32 = 1024;
 
 /// Links, addresses, routes and neighbours.
 #[derive(Clone, Debug)]
@@ -102,8 +118,8 @@ impl Topology {
         at.map(port_id).ok_or_else(|| format!("there is no interface {name} here"))
     }
 
-    /// Does what `ip WORDS...` does. The text is what it prints.
-    pub(crate) fn ip(&mut self, words: &[String]) -> Result<String, String> {
+    /// Does what `ip WORDS...` does, if the kernel does.
+    pub(crate) fn ip(&mut self, words: &[String]) -> Result<Done, String> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (v6, words) = match words.as_slice() {
             ["-4", rest @ ..] => (false, rest),
@@ -112,14 +128,14 @@ impl Topology {
         };
         match words {
             ["link" | "l", "set", rest @ ..] => self.link(rest)?,
-            ["addr" | "address" | "a", action, rest @ ..] => self.address(action, rest)?,
-            ["route" | "r", "get", address] => return self.route_get(address),
-            ["route" | "r", action, rest @ ..] => self.route(action, rest, v6)?,
+            ["addr" | "address" | "a", action, rest @ ..] => return self.address(action, rest),
+            ["route" | "r", "get", address] => return self.route_get(address).map(Done::All),
+            ["route" | "r", action, rest @ ..] => return self.route(action, rest, v6),
             ["neigh" | "neighbour" | "n", action, rest @ ..] => self.neighbour(action, rest)?,
             ["rule" | "ru", action, rest @ ..] => self.policies.change(action, rest, v6)?,
             _ => return Err(format!("ip {} is not supported", words.join(" "))),
         }
-        Ok(String::new())
+        Ok(Done::All(String::new()))
     }
 
     fn link(&mut self, words: &[&str]) -> Result<(), String> {
@@ -136,7 +152,7 @@ impl Topology {
         Ok(())
     }
 
-    fn address(&mut self, action: &str, words: &[&str]) -> Result<(), String> {
+    fn address(&mut self, action: &str, words: &[&str]) -> Result<Done, String> {
         let [address, "dev", name, rest @ ..] = words else {
             return Err(format!("ip addr {action} {} is not supported", words.join(" ")));
         };
@@ -145,15 +161,19 @@ impl Topology {
         }
         let (address, prefix) = prefix(address)?;
         let port = if *name == "lo" { PortId(0) } else { self.port(name)? };
+        let is_there = self.addresses.contains(&(address, prefix, port));
         match action {
-            "add" | "replace" => self.addresses.push((address, prefix, port)),
+            "add" if is_there => return Ok(Done::Nothing(EXISTS)),
+            "add" | "replace" if !is_there => self.addresses.push((address, prefix, port)),
+            "replace" => {}
+            "del" if self.addresses.iter().all(|a| a.0 != address) => return Ok(Done::Nothing(NO_ADDRESS)),
             "del" => self.addresses.retain(|a| a.0 != address),
             _ => return Err(format!("ip addr {action} is not supported")),
         }
-        Ok(())
+        Ok(Done::All(String::new()))
     }
 
-    fn route(&mut self, action: &str, words: &[&str], v6: bool) -> Result<(), String> {
+    fn route(&mut self, action: &str, words: &[&str], v6: bool) -> Result<Done, String> {
         let (kind, words) = match words {
             [kind @ ("local" | "unreachable" | "blackhole" | "prohibit" | "unicast"), rest @ ..] => (*kind, rest),
             rest => ("unicast", rest),
@@ -167,10 +187,14 @@ impl Topology {
             _ => Way::Unreachable,
         };
         let (network, prefix) = self.network(to, way, v6)?;
+        let metric = metric(&options, network.is_ipv6())?;
         let same = |r: &Added| (r.network, r.prefix, r.table) == (network, prefix, table);
-        let added = Added { network, prefix, way, table };
+        let added = Added { network, prefix, way, table, metric };
         match action {
+            "add" if self.has(&added) => return Ok(Done::Nothing(EXISTS)),
             "add" => self.routes.push(added),
+            // That of an address on a link stays as long as that.
+            "del" if !self.has(&added) && !self.routes.iter().any(same) => return Ok(Done::Nothing(NO_ROUTE)),
             "del" => self.routes.retain(|r| !same(r)),
             "replace" | "change" => {
                 self.routes.retain(|r| !same(r));
@@ -178,7 +202,17 @@ impl Topology {
             }
             _ => return Err(format!("ip route {action} is not supported")),
         }
-        Ok(())
+        Ok(Done::All(String::new()))
+    }
+
+    /// Is there such a route, added or that of an address on a link of IPv4?
+    fn has(&self, route: &Added) -> bool {
+        let key = |r: &Added| (r.network, r.prefix, r.table, r.metric);
+        let on_link = |(address, prefix, _): &(IpAddr, u8, PortId)| {
+            (*prefix, masked(*address, *prefix)) == (route.prefix, route.network)
+        };
+        let usual = route.network.is_ipv4() && (route.table, route.metric) == (None, 0) && route.prefix < 32;
+        self.routes.iter().any(|r| key(r) == key(route)) || usual && self.addresses.iter().any(on_link)
     }
 
     /// `default` is of the family of its gateway, or of the option.
@@ -296,8 +330,14 @@ impl Topology {
                 Target::Via { port, gateway: gateway.and_then(A::from_ip), source, mtu }
             }
         };
-        Some(Route { network, prefix: route.prefix, metric: 0, target })
+        Some(Route { network, prefix: route.prefix, metric: route.metric, target })
     }
+}
+
+fn metric(options: &[(&str, &str)], v6: bool) -> Result<u32, String> {
+    let given = options.iter().find(|(key, _)| *key == "metric").map(|(_, value)| value);
+    let usual = if v6 { METRIC_V6 } else { 0 };
+    given.map_or(Ok(usual), |text| text.parse().map_err(|_| format!("{text} is no metric")))
 }
 
 fn port_id(at: usize) -> PortId {
@@ -352,7 +392,7 @@ mod tests {
         topology.network_now().hop(address.parse().expect("an address"))
     }
 
-    fn ip(topology: &mut Topology, line: &str) -> Result<String, String> {
+    fn ip(topology: &mut Topology, line: &str) -> Result<Done, String> {
         topology.ip(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
@@ -392,6 +432,29 @@ mod tests {
         ip(&mut topology, "neigh replace 198.51.100.70 lladdr 02:00:00:00:01:46 dev eth1 nud permanent")
             .expect("supported");
         assert!(matches!(hop(&topology, "198.51.100.70"), Hop::Resolved { .. }));
+    }
+
+    #[test]
+    fn what_is_there_is_not_added_and_what_is_not_there_is_not_removed() {
+        let mut topology = Topology::default();
+        for (line, says) in [
+            ("addr add 192.0.2.10/32 dev eth0", EXISTS),
+            ("addr del 192.0.2.99/32 dev eth0", NO_ADDRESS),
+            ("route add default via 192.0.2.254 dev eth0", EXISTS),
+            ("route add 198.51.100.0/24 via 192.0.2.254", EXISTS),
+            ("route del 198.18.9.0/24", NO_ROUTE),
+            ("-6 route add default via 2001:db8:1::254 dev eth0", EXISTS),
+        ] {
+            let before = format!("{topology:?}");
+            assert_eq!(ip(&mut topology, line), Ok(Done::Nothing(says)), "{line}");
+            assert_eq!(format!("{topology:?}"), before, "{line}");
+        }
+        for line in
+            ["route add 203.0.113.192/26 via 198.51.100.11", "route add 203.0.113.192/26 via 198.51.100.12 metric 5"]
+        {
+            assert_eq!(ip(&mut topology, line), Ok(Done::All(String::new())), "{line}");
+        }
+        assert!(matches!(hop(&topology, "203.0.113.200"), Hop::Resolved { to: MacAddr([.., 0x0b]), .. }));
     }
 
     #[test]

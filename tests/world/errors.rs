@@ -1,8 +1,11 @@
 //! The errors that the director itself sends: to whom, from which address, with which quotation, how many.
 use super::{Fate, World, is};
+use pollvs::frame::Frame as _;
+use pollvs::io::memory::VecFrame;
 use pollvs::network::{Fib, Route, Target};
 use pollvs::stats::{DropReason, Event};
 use pollvs::wire::sample::{Sample, at, tcp, udp};
+use pollvs::wire::show;
 
 const CLIENT: &str = "203.0.113.5:1000";
 const VIP: &str = "192.0.2.10:80";
@@ -168,4 +171,23 @@ fn sources_that_nobody_can_have_start_no_connection_and_get_no_error() {
         assert_eq!(world.client(&frame), Fate::Up(super::OUTSIDE, frame.frame()), "{source} is the kernel's to drop");
     }
     assert_eq!(world.director.used(), [0; 4]);
+}
+
+#[test]
+fn a_next_hop_that_does_not_answer_is_told_of_by_the_virtual_address_in_ipv6_alone() {
+    let told = |rules: [&str; 2], client: &str, vip: &str| {
+        let mut world = World::new(&rules);
+        let mut frame = VecFrame::new(&tcp(at(client), at(vip)).frame());
+        let port = world.director.unreachable(&mut frame, super::INSIDE, world.now);
+        assert_eq!(port, Some(super::OUTSIDE));
+        show::frame(frame.bytes(), show::Ident::Shown)
+    };
+    let line = told(
+        ["-A -t [2001:db8:1::10]:80 -s rr", "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80 -g"],
+        "[2001:db8:3::5]:1000",
+        "[2001:db8:1::10]:80",
+    );
+    assert!(line.contains("IP6 2001:db8:1::10 > 2001:db8:3::5 ") && line.contains("ICMP6 type=1 code=3"), "{line}");
+    let line = told(["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -g"], CLIENT, VIP);
+    assert!(line.contains("IP 192.0.2.1 > 203.0.113.5 ") && line.contains("ICMP type=3 code=1"), "{line}");
 }
