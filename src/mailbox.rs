@@ -19,9 +19,14 @@ use crate::verdict::WorkerId;
 /// How long a worker may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Commands that may wait for one worker.
-const ROOM: usize = 64;
+const ROOM: usize = 512;
 /// Rows that control asks for at a time.
 pub const PAGE: usize = 256;
+/// Connections that a worker looks at in one turn: as many as a burst has packets, each as far away in memory, so that packets wait for
+/// a listing no longer than for other packets.
+pub const CONNECTIONS: u32 = 32;
+/// Such commands that are sent together. To wake control, a system call, costs a worker more than the rows; only the last answer does.
+const TOGETHER: u32 = 8;
 
 /// Where an answer goes. Sending it never blocks; that nobody waits any more is no error.
 pub type Answer<T> = oneshot::Sender<T>;
@@ -60,7 +65,9 @@ pub struct ConnectionQuery {
     pub v6: bool,
     /// The first entry to look at: 0, or where the last page ended.
     pub cursor: u32,
-    /// Empty; to be filled up to its capacity and no further.
+    /// So many entries are looked at.
+    pub entries: u32,
+    /// Empty; room for so many rows.
     pub rows: Vec<ConnectionRow>,
 }
 
@@ -71,6 +78,16 @@ pub struct ConnectionPage {
     pub rows: Vec<ConnectionRow>,
     /// Where to go on; `None` at the end of the table.
     pub next: Option<u32>,
+}
+
+impl ConnectionPage {
+    /// Adds the page that follows, unless the table had ended.
+    fn append(&mut self, following: Self) {
+        if self.next.is_some() {
+            self.rows.extend(following.rows);
+            self.next = following.next;
+        }
+    }
 }
 
 /// Which entries of which table are to be told.
@@ -228,13 +245,25 @@ impl WorkerHandle {
         self.receive(reply, Instant::now() + PATIENCE).await
     }
 
-    /// One page of a table.
+    /// Rows of a table, from one entry on.
     ///
     /// # Errors
     /// [`Silent`].
     pub async fn connections(&self, templates: bool, v6: bool, cursor: u32) -> Result<ConnectionPage, Silent> {
-        let query = ConnectionQuery { templates, v6, cursor, rows: Vec::with_capacity(PAGE) };
-        self.ask(|answer| Command::Connections(query, answer)).await
+        let entries = CONNECTIONS;
+        let send = |n: u32| {
+            let (cursor, rows) = (cursor.saturating_add(n * entries), Vec::with_capacity(entries as usize));
+            self.send(|answer| Command::Connections(ConnectionQuery { templates, v6, cursor, entries, rows }, answer))
+        };
+        let mut replies: Vec<_> = (0..TOGETHER).map(send).collect();
+        let until = Instant::now() + PATIENCE;
+        let last = self.receive(replies.pop().flatten(), until).await?;
+        let mut whole = ConnectionPage { rows: Vec::with_capacity((entries * TOGETHER) as usize), next: Some(cursor) };
+        for reply in replies {
+            whole.append(self.receive(reply, until).await?);
+        }
+        whole.append(last);
+        Ok(whole)
     }
 
     /// The counters of `count` destinations from an index on.

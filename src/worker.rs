@@ -340,8 +340,8 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     }
 
     fn list(&self, query: ConnectionQuery, now: Instant) -> ConnectionPage {
-        let ConnectionQuery { templates, v6, cursor, mut rows } = query;
-        let room = rows.capacity() - rows.len();
+        let ConnectionQuery { templates, v6, cursor, entries, mut rows } = query;
+        let room = (entries as usize).min(rows.capacity() - rows.len());
         let next = self.parts.director.list(Listing { v6, templates }, cursor, room, now, |info| rows.push(info));
         ConnectionPage { rows, next }
     }

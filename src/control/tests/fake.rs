@@ -120,16 +120,12 @@ fn obey(knobs: &Knobs, command: Command) {
 
 /// Connection n is of client port n; every tenth entry of the table is empty; there are no IPv6 entries and no templates.
 fn page(knobs: &Knobs, query: ConnectionQuery) -> ConnectionPage {
-    let ConnectionQuery { templates, v6, cursor, mut rows } = query;
+    let ConnectionQuery { templates, v6, cursor, entries, mut rows } = query;
     let count = if templates || v6 { 0 } else { knobs.connections.load(Ordering::Relaxed) };
-    let mut at = cursor;
-    while u64::from(at) < count && rows.len() < rows.capacity() {
-        if at % 10 != 9 {
-            rows.push(row(at));
-        }
-        at += 1;
-    }
-    ConnectionPage { rows, next: (u64::from(at) < count).then_some(at) }
+    let end = count.min(u64::from(cursor + entries));
+    let there = (cursor..).take_while(|at| u64::from(*at) < end).filter(|at| at % 10 != 9);
+    rows.extend(there.map(row));
+    ConnectionPage { rows, next: (end < count).then_some(cursor + entries) }
 }
 
 fn row(at: u32) -> ConnectionRow {
