@@ -8,8 +8,10 @@
 //! the machine is doing: `valgrind --tool=callgrind --toggle-collect='*counted*' PROGRAM --count dr 1024`.
 #![allow(clippy::unwrap_used, reason = "a bench may stop")]
 
+mod traffic;
+
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Wall};
 
@@ -20,23 +22,18 @@ use pollvs::destination::{DestId, Destination, Method, Tunnel};
 use pollvs::director::{Director, Limits};
 use pollvs::frame::Frame;
 use pollvs::io::PacketIo;
-use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, Port, ring};
+use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool};
 use pollvs::netmask::Netmask;
-use pollvs::network::{FamilyNetwork, Network, PortInfo, Route, Target};
 use pollvs::service::{Persistence, Protocol, SchedulerName, Service, ServiceFlags, ServiceId, ServiceKey};
 use pollvs::settings::Settings;
 use pollvs::snapshot::{Rules, Snapshot};
 use pollvs::steering::Steering;
+use pollvs::sync::Entry;
 use pollvs::time::Instant;
-use pollvs::verdict::{Origin, PortId, Verdict, WorkerId};
-use pollvs::wire::checksum::Sum;
-use pollvs::wire::sample::{at, tcp};
+use pollvs::verdict::{Verdict, WorkerId};
 use serde::Serialize;
+use traffic::{Generator, VIP, fill_ring};
 
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
-const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 11]);
-const ROUTER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
-const IN_FLIGHT: usize = 256;
 const ROUNDS: usize = 7;
 const WINDOW: Duration = Duration::from_millis(200);
 /// Turns that are timed together, about half a millisecond.
@@ -44,6 +41,8 @@ const SLICE: usize = 256;
 const EXPIRY_BUDGET: u32 = 128;
 /// Fewer new connections than this take too short a time to be measured.
 const FEWEST_NEW: u32 = 16384;
+/// Room for what is told.
+const TOLD: usize = 4096;
 /// Turns that callgrind counts.
 const COUNTED_TURNS: usize = 10_000;
 
@@ -75,6 +74,8 @@ enum Case {
     Nat,
     /// Server packets of masqueraded connections.
     NatReply,
+    /// As [`Case::Dr`], while a master of the synchronisation tells another director of them.
+    Told,
     /// As [`Case::Dr`], of a persistent service.
     Persistent,
     /// SYNs that each make a connection, by direct routing.
@@ -82,7 +83,7 @@ enum Case {
 }
 
 impl Case {
-    const ALL: [Self; 6] = [Self::Dr, Self::Tun, Self::Nat, Self::NatReply, Self::Persistent, Self::NewDr];
+    const ALL: [Self; 7] = [Self::Dr, Self::Tun, Self::Nat, Self::NatReply, Self::Told, Self::Persistent, Self::NewDr];
 
     fn name(self) -> &'static str {
         match self {
@@ -90,6 +91,7 @@ impl Case {
             Self::Tun => "tun",
             Self::Nat => "nat",
             Self::NatReply => "nat-reply",
+            Self::Told => "dr-told",
             Self::Persistent => "persistent",
             Self::NewDr => "new-dr",
         }
@@ -97,7 +99,7 @@ impl Case {
 
     fn method(self) -> Method {
         match self {
-            Self::Dr | Self::Persistent | Self::NewDr => Method::Dr,
+            Self::Dr | Self::Told | Self::Persistent | Self::NewDr => Method::Dr,
             Self::Tun => Method::Tun,
             Self::Nat | Self::NatReply => Method::Nat,
         }
@@ -109,75 +111,6 @@ impl Case {
             Self::NewDr => Generator::requests(flows, "S", own),
             _ => Generator::requests(flows, "A", own),
         }
-    }
-}
-
-/// Bytes of a generated packet.
-const LENGTH: usize = 54;
-
-/// Makes packets: the headers of one TCP segment, with the client of flow after flow.
-struct Generator {
-    template: [u8; LENGTH],
-    /// Sum of the IP header without its client address and checksum.
-    header_sum: Sum,
-    /// Offsets of the client's address and port.
-    client: (usize, usize),
-    bits: u32,
-    next: u32,
-}
-
-impl Generator {
-    /// Of clients' packets to the virtual address.
-    fn requests(flows: u32, flags: &str, own: MacAddr) -> Self {
-        let sample = tcp(at("10.0.0.0:0"), at("192.0.2.10:80")).letters(flags);
-        Self::new(flows, &sample.macs(ROUTER_MAC, own).frame(), (26, 34))
-    }
-
-    /// Of the server's packets to clients.
-    fn replies(flows: u32, own: MacAddr) -> Self {
-        let sample = tcp(at("198.51.100.11:80"), at("10.0.0.0:0")).letters("A");
-        Self::new(flows, &sample.macs(SERVER_MAC, own).frame(), (30, 36))
-    }
-
-    fn new(flows: u32, frame: &[u8], client: (usize, usize)) -> Self {
-        let mut template: [u8; LENGTH] = frame[..LENGTH].try_into().unwrap();
-        template[24..26].fill(0);
-        template[client.0..client.0 + 4].fill(0);
-        let header_sum = Sum::new().bytes(&template[14..34]);
-        Self { template, header_sum, client, bits: flows.trailing_zeros(), next: 0 }
-    }
-
-    /// A bijection of the flows' numbers that scatters neighbours (xor-shifts and an odd product).
-    #[inline]
-    fn scatter(&self, n: u32) -> u32 {
-        let mask = (1_u64 << self.bits) - 1;
-        let half = self.bits.div_ceil(2).max(1);
-        let mut x = u64::from(n) & mask;
-        x ^= x >> half;
-        x = x.wrapping_mul(0x9e37_79b1) & mask;
-        x ^= x >> half;
-        x as u32
-    }
-
-    #[inline]
-    fn write(&mut self, frame: &mut impl Frame) {
-        let flow = self.scatter(self.next);
-        self.next = self.next.wrapping_add(1);
-        self.write_flow(frame, flow);
-    }
-
-    #[inline]
-    fn write_flow(&self, frame: &mut impl Frame, flow: u32) {
-        // A tunnel's header, or padding, of the last time round.
-        frame.trim_front(frame.bytes().len().saturating_sub(LENGTH));
-        let Some(bytes) = frame.bytes_mut().first_chunk_mut::<LENGTH>() else { return };
-        *bytes = self.template;
-        let client = 0x0a00_0000 | flow >> 4;
-        let port = 1024 + (flow & 15) as u16;
-        let (address_at, port_at) = self.client;
-        bytes[address_at..address_at + 4].copy_from_slice(&client.to_be_bytes());
-        bytes[port_at..port_at + 2].copy_from_slice(&port.to_be_bytes());
-        bytes[24..26].copy_from_slice(&self.header_sum.long(client).checksum().to_be_bytes());
     }
 }
 
@@ -212,18 +145,8 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
         destinations: vec![Arc::clone(&dest)],
     });
     let rules = Rules::new(vec![Some(service)], vec![Some(dest)], Settings::default());
-    let via = |gateway| Target::Via { port: PortId(0), gateway, source: Some(0xc633_6401), mtu: 0 };
-    let routes = vec![
-        Route { network: 0, prefix: 0, metric: 0, target: via(Some(0xcb00_71fe)) },
-        Route { network: 0xc633_6400, prefix: 24, metric: 0, target: via(None) },
-    ];
-    let neighbours = [(PortId(0), 0xc633_640b, SERVER_MAC), (PortId(0), 0xcb00_71fe, ROUTER_MAC)];
-    let network = Network {
-        ports: vec![PortInfo { name: "ring".into(), mac, mtu: 1500, twin: false }],
-        v4: FamilyNetwork::new([VIP.to_bits()], routes, neighbours),
-        ..Network::default()
-    };
-    Arc::new(Snapshot::new(1, Arc::new(rules), Arc::new(network)))
+    let rules = rules.telling(case == Case::Told);
+    Arc::new(Snapshot::new(1, Arc::new(rules), Arc::new(traffic::network(mac))))
 }
 
 /// A director whose every flow is established, except where new ones are measured.
@@ -235,6 +158,8 @@ struct Subject {
     flows: u32,
     generator: Generator,
     meter: BurstMeter,
+    /// What was told last, and how many turns ago.
+    told: (Vec<Entry>, usize),
     rounds: Vec<f64>,
 }
 
@@ -255,28 +180,16 @@ impl Subject {
         director.apply(snapshot(case, mac));
         let generator = case.generator(flows, mac);
         let (pipeline, start, meter, rounds) = (Default::default(), Wall::now(), BurstMeter::default(), Vec::new());
-        let mut subject = Self { case, director, pipeline, start, flows, generator, meter, rounds };
+        director.take_told(Vec::with_capacity(TOLD));
+        let told = (Vec::with_capacity(TOLD), 0);
+        let mut subject = Self { case, director, pipeline, start, flows, generator, meter, told, rounds };
         if case != Case::NewDr {
             for flags in ["S", "A"] {
-                subject.warm(&Generator::requests(flows, flags, mac), pool);
+                Generator::requests(flows, flags, mac).establish(&mut subject.director, pool);
             }
             assert_eq!(subject.director.used()[0], flows, "every flow has a connection");
         }
         subject
-    }
-
-    fn warm(&mut self, generator: &Generator, pool: &MbufPool) {
-        let mut burst = Burst::default();
-        for first in (0..self.flows).step_by(32) {
-            for flow in first..self.flows.min(first + 32) {
-                let mut frame = pool.frame(&[0; 60]).unwrap();
-                generator.write_flow(&mut frame, flow);
-                assert!(burst.push(frame, PortId(0), Origin::Wire).is_ok());
-            }
-            self.director.process(&mut burst, Instant(0));
-            assert_eq!(burst.verdict(0), Verdict::Transmit(PortId(0)));
-            burst.clear();
-        }
     }
 
     fn now(&self) -> Instant {
@@ -290,7 +203,7 @@ impl Subject {
         let [received, sought, decided] = &mut self.pipeline;
         let count = io.receive(received);
         self.meter.received(count);
-        generate(received, &mut self.generator);
+        self.generator.generate(received);
         self.director.parse(received);
         self.director.seek(sought);
         self.director.decide(decided, now);
@@ -298,7 +211,20 @@ impl Subject {
         self.director.expire(now, EXPIRY_BUDGET);
         io.flush();
         self.pipeline.rotate_right(1);
+        self.collect();
         count
+    }
+
+    /// Takes what is told away, as control does from time to time.
+    #[inline]
+    fn collect(&mut self) {
+        let (told, turns) = &mut self.told;
+        *turns += 1;
+        if *turns == SLICE && self.case == Case::Told {
+            told.clear();
+            *turns = 0;
+            *told = self.director.take_told(std::mem::take(told));
+        }
     }
 
     /// One round: nanoseconds a packet.
@@ -336,11 +262,6 @@ impl Subject {
 }
 
 #[inline]
-fn generate(burst: &mut Burst<Mbuf>, generator: &mut Generator) {
-    burst.frames_mut().for_each(|frame| generator.write(frame));
-}
-
-#[inline]
 fn send(burst: &mut Burst<Mbuf>, io: &mut DpdkIo) {
     burst.give_away(|frame, verdict, _, _| match verdict {
         Verdict::Transmit(port) => io.transmit(port, frame),
@@ -351,7 +272,7 @@ fn send(burst: &mut Burst<Mbuf>, io: &mut DpdkIo) {
 /// Generator and MAC swap, nothing else.
 fn macswap(io: &mut DpdkIo, burst: &mut Burst<Mbuf>, generator: &mut Generator) -> usize {
     let count = io.receive(burst);
-    generate(burst, generator);
+    generator.generate(burst);
     burst.give_away(|mut frame, _, port, _| {
         if let Some(macs) = frame.bytes_mut().first_chunk_mut::<12>() {
             let (to, from) = macs.split_at_mut(6);
@@ -399,17 +320,6 @@ fn row(case: &'static str, flows: u32, rounds: &mut [f64], baseline: f64) -> Row
         max_ns: rounds[rounds.len() - 1],
         rounds: rounds.len(),
     }
-}
-
-/// A ring with its frames in it.
-fn fill_ring(eal: &Eal, pool: &MbufPool, number: usize) -> (DpdkIo, MacAddr) {
-    let (port, queues): (Port, _) = ring::open(eal, number, 1, pool).unwrap();
-    let mut io = DpdkIo::new(queues, *pool);
-    for _ in 0..IN_FLIGHT {
-        io.transmit(PortId(0), pool.frame(&[0; 60]).unwrap());
-    }
-    io.flush();
-    (io, port.mac())
 }
 
 /// Where callgrind counts. Returns the packets.
