@@ -131,6 +131,7 @@ fn snapshot(case: Case, mac: MacAddr) -> Arc<Snapshot> {
         lower: 0,
         available: true,
         holds: true,
+        ends: false,
     });
     let service = Arc::new(Service {
         id,

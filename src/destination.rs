@@ -147,6 +147,8 @@ pub struct Destination {
     pub available: bool,
     /// False: templates no longer lead clients here, whatever its weight.
     pub holds: bool,
+    /// It is not available and what it has is to end, whatever settings say.
+    pub ends: bool,
 }
 
 impl Destination {

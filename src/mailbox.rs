@@ -165,6 +165,8 @@ pub struct WorkerReport {
     pub bursts: BurstSums,
     /// Entries in each table: connections and templates, IPv4 and then IPv6 of each.
     pub used: [u64; 4],
+    /// Serial number of the connection that was made last.
+    pub serial: u32,
     /// Connections, both families.
     pub connections: u64,
     /// Room for connections.

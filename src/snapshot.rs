@@ -51,6 +51,7 @@ pub struct Rules {
     standby: bool,
     tells: bool,
     removals: u64,
+    endings: u64,
     /// Protocol ([`ANY`] for marks), address and port of the NAT destinations in services; empty unless `nat_icmp_send` asks for them.
     servers: FxHashSet<(u8, IpAddr, u16)>,
     /// Addresses of the NAT destinations, removed ones among them.
@@ -264,6 +265,18 @@ impl Rules {
     /// Destinations that were removed while `expire_nodest_conn` was on: as it grows, what belongs to removed ones is to end.
     pub fn removals(&self) -> u64 {
         self.removals
+    }
+
+    /// With the number of times that what a destination has was to end.
+    #[must_use]
+    pub fn with_endings(mut self, endings: u64) -> Self {
+        self.endings = endings;
+        self
+    }
+
+    /// Times that what a destination has was to end: as it grows, what belongs to those that [end](Destination::ends) is to.
+    pub fn endings(&self) -> u64 {
+        self.endings
     }
 
     /// Does the director only wait?
@@ -531,6 +544,11 @@ impl Snapshot {
     /// The mark of a fragment off the wire; `None` when a rule drops it.
     pub fn mark_of_fragment<A: Marked>(&self, header: &Header<A>, fragment: Fragment) -> Option<u32> {
         A::chain(&self.rules.marks).mark_of_fragment(header, &self.entrances, fragment)
+    }
+
+    /// Is what the destination has to end?
+    pub fn ends(&self, dest: DestId) -> bool {
+        self.rules.destination(dest).is_some_and(|d| d.ends)
     }
 
     /// The path of a destination; of one that there is not, a path to nowhere.

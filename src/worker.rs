@@ -394,6 +394,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             busy_turns: self.busy_turns,
             used,
             bursts: self.bursts.sums(),
+            serial: self.parts.director.serial(),
             connections: used[0] + used[1],
             connections_max: u64::from(connections) + u64::from(connections6),
             templates: used[2] + used[3],

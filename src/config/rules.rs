@@ -16,6 +16,7 @@ use crate::control::key::word;
 use crate::control::reply::Failure;
 use crate::control::request::{DestinationSpec, PersistenceSpec, SchedulerFlag, ServiceSpec};
 use crate::control::rule_set::{RuleSet, ServiceRules};
+use crate::control::standing::sorry::{OnReturn, SorrySpec};
 use crate::control::standing::{OnFail, Policy};
 use crate::destination::{Method, Tunnel};
 use crate::mark::MarkRules;
@@ -53,10 +54,29 @@ pub(super) struct ServiceSection {
     on_fail: OnFail,
     #[serde(default, skip_serializing_if = "is_default")]
     slow_start: u32,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    quorum: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    hysteresis: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sorry: Option<SorrySection>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<Spanned<CheckSpec>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     destination: Vec<Spanned<DestinationSection>>,
+}
+
+/// `sorry` of `[[service]]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SorrySection {
+    address: String,
+    #[serde(default)]
+    method: Method,
+    #[serde(default, skip_serializing_if = "is_default")]
+    tunnel: Tunnel,
+    #[serde(default, skip_serializing_if = "is_default")]
+    on_return: OnReturn,
 }
 
 /// `[[service.destination]]`.
@@ -84,6 +104,11 @@ fn wlc() -> String {
 
 fn one() -> u32 {
     1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -157,8 +182,8 @@ fn service(place: &Place<'_>, offset: usize, section: ServiceSection) -> Result<
     if key.port() == 0 && matches!(key, ServiceKey::Address { .. }) && persistence.is_none() {
         return Err(place.key("service.port", offset, "a service of all ports (port 0) must be persistent"));
     }
-    let policy = Policy { on_fail: section.on_fail, slow_start_secs: section.slow_start };
-    policy.check().map_err(|(name, failure)| at(&format!("service.{name}"), failure))?;
+    let policy = policy(&key, &section).map_err(|text| place.key("service.sorry", offset, text))?;
+    policy.check(&key).map_err(|(name, failure)| at(&format!("service.{name}"), failure))?;
     let (destinations, own_checks) = destinations(place, &key, section.destination)?;
     let checks = checks::convert(place, &key, section.check, own_checks, &destinations)?;
     let ServiceSection { scheduler, pe, one_packet, flags, .. } = section;
@@ -167,6 +192,7 @@ fn service(place: &Place<'_>, offset: usize, section: ServiceSection) -> Result<
         policy,
         checks,
         destinations,
+        draining: Vec::new(),
     })
 }
 
@@ -184,6 +210,17 @@ fn key(s: &ServiceSection) -> Result<ServiceKey, (&'static str, String)> {
         }
         _ => Err(("service", "a service has either protocol, address and port, or mark, or mark6; keep one".into())),
     }
+}
+
+fn policy(key: &ServiceKey, section: &ServiceSection) -> Result<Policy, String> {
+    let sorry = |s: &SorrySection| {
+        let SorrySection { address, method, tunnel, on_return } = s;
+        let spec = |address| SorrySpec { address, method: *method, tunnel: *tunnel, on_return: *on_return };
+        place_of(address, key).map(spec)
+    };
+    let ServiceSection { on_fail, slow_start, quorum, hysteresis, .. } = *section;
+    let sorry = section.sorry.as_ref().map(sorry).transpose()?;
+    Ok(Policy { on_fail, slow_start_secs: slow_start, quorum, hysteresis, sorry })
 }
 
 fn persistence(section: &ServiceSection, v6: bool) -> Result<Option<PersistenceSpec>, (&'static str, Failure)> {
@@ -242,11 +279,16 @@ fn number_key(spec: &DestinationSpec) -> &'static str {
 
 fn destination(key: &ServiceKey, section: DestinationSection) -> Result<DestinationSpec, String> {
     let DestinationSection { address, method, weight, upper, lower, tunnel, .. } = section;
-    let alone = || Some(SocketAddr::new(address.parse().ok()?, key.port()));
-    let parsed = address.parse().ok().filter(|_| !address.contains('%')).or_else(alone);
+    Ok(DestinationSpec { address: place_of(&address, key)?, method, weight, tunnel, upper, lower })
+}
+
+/// Address and port; the service's port where only an address is given.
+fn place_of(text: &str, key: &ServiceKey) -> Result<SocketAddr, String> {
+    let alone = || Some(SocketAddr::new(text.parse().ok()?, key.port()));
+    let parsed = text.parse().ok().filter(|_| !text.contains('%')).or_else(alone);
     let wrong =
-        || format!("{address:?} is no address; write \"198.51.100.11:80\", \"[2001:db8::11]:80\" or an address alone");
-    Ok(DestinationSpec { address: parsed.ok_or_else(wrong)?, method, weight, tunnel, upper, lower })
+        || format!("{text:?} is no address; write \"198.51.100.11:80\", \"[2001:db8::11]:80\" or an address alone");
+    parsed.ok_or_else(wrong)
 }
 
 #[derive(Serialize)]
@@ -265,7 +307,7 @@ pub fn write_rules(rules: &RuleSet) -> String {
 }
 
 fn section(rules: &ServiceRules) -> ServiceSection {
-    let Policy { on_fail, slow_start_secs } = rules.policy;
+    let Policy { on_fail, slow_start_secs, quorum, hysteresis, sorry } = rules.policy;
     let ServiceSpec { service, scheduler, persistence, pe, one_packet, flags } = rules.service.clone();
     let mut section = ServiceSection {
         scheduler,
@@ -274,6 +316,9 @@ fn section(rules: &ServiceRules) -> ServiceSection {
         flags,
         on_fail,
         slow_start: slow_start_secs,
+        quorum,
+        hysteresis,
+        sorry: sorry.map(sorry_section),
         persistent: persistence.map(|p| p.timeout_secs),
         netmask: persistence.and_then(|p| p.netmask),
         check: rules.checks.service.clone().map(unplaced),
@@ -288,6 +333,11 @@ fn section(rules: &ServiceRules) -> ServiceSection {
         ServiceKey::Mark { mark, v6: true } => section.mark6 = Some(mark),
     }
     section
+}
+
+fn sorry_section(sorry: SorrySpec) -> SorrySection {
+    let SorrySpec { address, method, tunnel, on_return } = sorry;
+    SorrySection { address: address.to_string(), method, tunnel, on_return }
 }
 
 /// What stands in no text.

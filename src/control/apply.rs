@@ -79,6 +79,9 @@ impl Store {
         }
         for rules in &wanted.services {
             apply_service(&mut store, rules, &mut changes)?;
+            if let Some(service) = store.find(&rules.service.service).cloned() {
+                store.set_draining(&service, &rules.draining);
+            }
         }
         *self = store;
         Ok(changes)

@@ -3,6 +3,7 @@
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{MarkFamily, Request};
 use crate::control::rule_set::with_setting;
+use crate::control::standing::drain::Drain;
 use crate::control::store::Store;
 use crate::mark::{self, MarkRules, Rule};
 use crate::settings::Settings;
@@ -21,6 +22,8 @@ impl Request {
                 | Self::AddDestination { .. }
                 | Self::EditDestination { .. }
                 | Self::DeleteDestination { .. }
+                | Self::Drain { .. }
+                | Self::Undrain { .. }
                 | Self::Flush {}
                 | Self::SetTimeouts { .. }
                 | Self::SetSetting { .. }
@@ -50,6 +53,11 @@ impl Store {
             Request::AddDestination { service, destination } => self.add_destination(service, destination).map(drop),
             Request::EditDestination { service, destination } => self.edit_destination(service, destination),
             Request::DeleteDestination { service, address } => self.delete_destination(service, *address),
+            Request::Drain { destination, service, templates, remove, until, .. } => {
+                let how = Drain { templates: *templates, remove: *remove, until: *until };
+                self.drain(*destination, service.as_ref(), how)
+            }
+            Request::Undrain { destination, service } => self.undrain(*destination, service.as_ref()),
             Request::SetTimeouts { tcp, tcp_fin, udp } => {
                 self.set_settings(with_timeouts(self.settings(), [*tcp, *tcp_fin, *udp]))
             }

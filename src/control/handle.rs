@@ -7,6 +7,7 @@ use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::Request;
 use crate::control::rule_set::RuleSet;
+use crate::control::upkeep::unix_secs;
 use crate::control::{Answer, Applied, Control, Inner, Listing, view};
 use crate::kernel;
 use crate::mailbox::{Command, WorkerHandle};
@@ -30,6 +31,7 @@ impl Control {
             | Request::Counters {}
             | Request::Ports {}
             | Request::NextHops {} => self.observe(&request).await.map(Answer::from),
+            Request::Drains { oldest } => Ok(Reply::Drains { drains: self.drains(oldest).await? }.into()),
             Request::Reload {} => Ok(applied(self.reload().await?).into()),
             Request::Events {} => Ok(Answer::Many(Listing::events(self.listen()))),
             Request::Sync {} => Ok(Reply::Sync(self.sync.view()).into()),
@@ -42,7 +44,7 @@ impl Control {
                 tokio::spawn(async move { control.shut_down(drain_secs).await });
                 Ok(Reply::Done {}.into())
             }
-            other => self.inner.lock().await.rules(other.fitted()).await.map(Answer::from),
+            other => self.inner.lock().await.rules(other.fitted(unix_secs())).await.map(Answer::from),
         }
     }
 
@@ -138,7 +140,12 @@ impl Inner {
 
     async fn apply(&mut self, name: &str, text: &str) -> Result<Applied, Failure> {
         let name = if name.is_empty() { "rules" } else { name };
-        let Given { settings, marks, services } = parse_rules(name, text)?;
+        let Given { settings, marks, mut services } = parse_rules(name, text)?;
+        for rules in &mut services {
+            // What no text says stays.
+            let service = self.store.find(&rules.service.service);
+            rules.draining = service.map(|s| self.store.draining(s)).unwrap_or_default();
+        }
         let settings = settings.unwrap_or_else(|| self.store.settings());
         let wanted = RuleSet { settings, marks, services, daemons: self.store.daemons().to_vec() };
         let changes = self.change(None, |s| s.apply(&wanted)).await?;

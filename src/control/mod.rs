@@ -3,6 +3,7 @@
 //! A change is made in the [`store`], put in force on every worker, persisted, and only then answered; if any of that fails it is
 //! taken back whole.
 
+mod ages;
 pub mod announce;
 pub mod apply;
 pub mod bursts;
@@ -41,6 +42,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::{Config, ConfigError};
+use crate::control::ages::Ages;
 use crate::control::bursts::Bursts;
 use crate::control::event::{Event, Events, Watch};
 use crate::control::reply::{ErrorCode, Failure, PortView};
@@ -114,6 +116,9 @@ pub struct Control {
     events: Events,
     health: Arc<health::board::Board>,
     announced: watch::Sender<BTreeSet<IpAddr>>,
+    /// How old connections are.
+    ages: Arc<std::sync::Mutex<Ages>>,
+    started: tokio::time::Instant,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -212,6 +217,7 @@ impl Control {
         let snapshot = inner.next_snapshot();
         // What is there from the start is no event.
         inner.configured.send_replace(inner.store.configured());
+        inner.tell_news();
         let control = Self {
             workers: inner.workers.clone(),
             listings: Arc::new(Semaphore::new(LISTINGS)),
@@ -221,6 +227,8 @@ impl Control {
             events: inner.events.clone(),
             health: Arc::default(),
             announced: inner.announced.clone(),
+            ages: Arc::default(),
+            started: inner.started,
             stop: watch::Sender::new(None),
             inner: Arc::new(Mutex::new(inner)),
         };
@@ -390,6 +398,7 @@ impl Inner {
             return Err(failure);
         }
         self.tell_rules();
+        self.tell_news();
         Ok(outcome)
     }
 
@@ -435,6 +444,7 @@ impl Inner {
 
     async fn publish(&mut self) -> Result<(), Silent> {
         if self.workers.iter().len() == 0 {
+            self.store.settle();
             self.behind = true;
             self.want_daemons();
             return Ok(());
@@ -538,6 +548,7 @@ impl Inner {
         if self.store.settings().run_estimation {
             self.statistics.estimate();
         }
+        self.end_drains().await;
         let scarce = self.store.is_crowded();
         if self.store.has_removed() && (scarce || self.emptied.elapsed() >= trash::INTERVAL) {
             self.emptied = Instant::now();

@@ -9,7 +9,8 @@ use crate::control::daemon::DaemonSpec;
 use crate::control::event::Told;
 use crate::control::health::view::CheckView;
 use crate::control::request::SchedulerFlag;
-use crate::control::standing::Standing;
+use crate::control::standing::drain::Templates;
+use crate::control::standing::{Policy, Standing};
 use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::io::PortCounters;
@@ -99,6 +100,11 @@ pub enum Reply {
     Rules {
         /// TOML.
         rules: String,
+    },
+    /// To `drains`.
+    Drains {
+        /// One for each destination that is drained.
+        drains: Vec<DrainView>,
     },
     /// To `events`: one that happened.
     Event(Told),
@@ -256,12 +262,34 @@ pub struct ServiceView {
     pub rates: Rates,
     /// Newest first: the order in which schedulers walk.
     pub destinations: Vec<DestinationView>,
+    /// What is done as its destinations come and go.
+    #[serde(default, skip_serializing_if = "Policy::is_default")]
+    pub policy: Policy,
+    /// Weight of the destinations that are up and not drained, by the rules.
+    #[serde(default)]
+    pub weight_up: u64,
+    /// Is that enough?
+    #[serde(default)]
+    pub quorum: bool,
+    /// Its sorry server, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorry: Option<SorryView>,
+}
+
+/// The sorry server of a service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SorryView {
+    /// Does it take what is new?
+    pub on: bool,
+    /// As a destination.
+    pub destination: DestinationView,
 }
 
 impl ServiceView {
     /// The destinations that workers know: what the kernel's tools are shown.
     pub fn in_force(&self) -> impl Iterator<Item = &DestinationView> {
-        self.destinations.iter().filter(|d| !d.removed)
+        let sorry = self.sorry.iter().filter(|sorry| sorry.on).map(|sorry| &sorry.destination);
+        sorry.chain(self.destinations.iter().filter(|d| !d.removed))
     }
 }
 
@@ -316,6 +344,46 @@ pub struct DestinationView {
     pub rates: Rates,
     /// How it is reached.
     pub next_hop: HopView,
+}
+
+/// A destination that is drained.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DrainView {
+    /// Its service.
+    pub service: ServiceKey,
+    /// Its address and port.
+    pub destination: SocketAddr,
+    /// What becomes of its templates.
+    pub templates: Templates,
+    /// Is it to be removed in the end?
+    pub remove: bool,
+    /// Seconds until the time for it is over; without end if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_secs: Option<u64>,
+    /// Is it over?
+    pub over: bool,
+    /// Active connections.
+    pub active: u64,
+    /// All others.
+    pub inactive: u64,
+    /// Templates.
+    pub persistent: u64,
+    /// Its oldest connection, if that was asked for and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<OldestView>,
+}
+
+/// The oldest connection of a destination.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OldestView {
+    /// The client.
+    pub client: SocketAddr,
+    /// State, as `ipvsadm -Lc` names it.
+    pub state: String,
+    /// At least so old.
+    pub age_secs: u64,
+    /// The worker that owns it.
+    pub worker: u16,
 }
 
 /// Per second, as the kernel rounds.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::daemon::{DaemonSpec, Role};
 use crate::control::health::spec::CheckSpec;
 use crate::control::standing::Policy;
+use crate::control::standing::drain::{Templates, Whom};
 use crate::destination::{Method, Tunnel};
 use crate::netmask::Netmask;
 use crate::service::ServiceKey;
@@ -99,6 +100,40 @@ pub enum Request {
         service: ServiceKey,
         /// Address and port of the destination.
         address: SocketAddr,
+    },
+    /// Gives destinations nothing new, so that what they have may end. Reply: `done`.
+    Drain {
+        /// Address and port, or the address alone for all ports.
+        destination: Whom,
+        /// Only in this service; in all that have it if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceKey>,
+        /// What becomes of their templates.
+        #[serde(default)]
+        templates: Templates,
+        /// Are they to be removed when nothing is left, or when the time is over?
+        #[serde(default)]
+        remove: bool,
+        /// After so long the time is over; never if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_secs: Option<u32>,
+        /// The same as a moment, in seconds since 1970, instead: what is persisted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+    },
+    /// Gives destinations that are drained new connections again. Reply: `done`.
+    Undrain {
+        /// Address and port, or the address alone for all ports.
+        destination: Whom,
+        /// Only in this service; in all that have it if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceKey>,
+    },
+    /// The destinations that are drained, and what they still have. Reply: `drains`.
+    Drains {
+        /// Also the oldest connection of each, for which the tables are walked.
+        #[serde(default)]
+        oldest: bool,
     },
     /// Removes every service. Reply: `done`.
     Flush {},
@@ -356,10 +391,14 @@ fn default_weight() -> u32 {
 }
 
 impl Request {
-    /// As it is taken from people and from programs that were written for this protocol.
+    /// As it is taken from people and from programs that were written for this protocol, in this second since 1970.
     #[must_use]
-    pub fn fitted(self) -> Self {
+    pub fn fitted(self, now: u64) -> Self {
         match self {
+            Self::Drain { destination, service, templates, remove, timeout_secs: Some(secs), .. } => {
+                let until = Some(now + u64::from(secs));
+                Self::Drain { destination, service, templates, remove, timeout_secs: None, until }
+            }
             Self::AddDestination { service, destination } => {
                 Self::AddDestination { service, destination: destination.fitted(&service) }
             }
@@ -389,7 +428,7 @@ mod tests {
             let line = format!(
                 r#"{{"request":"add_destination","service":"{service}","destination":{{"address":"198.51.100.12:8080","method":"{method}"}}}}"#
             );
-            match Request::parse(line.as_bytes()).unwrap().fitted() {
+            match Request::parse(line.as_bytes()).unwrap().fitted(0) {
                 Request::AddDestination { destination, .. } => destination.address.port(),
                 other => panic!("{other:?}"),
             }

@@ -13,6 +13,7 @@ use crate::control::health::rules::ServiceChecks;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::request::{DestinationSpec, ServiceSpec, SettingValue};
 use crate::control::standing::Policy;
+use crate::control::standing::drain::Draining;
 use crate::mark::MarkRules;
 use crate::service::ServiceKey;
 use crate::settings::Settings;
@@ -50,6 +51,9 @@ pub struct ServiceRules {
     /// Oldest first, as they are to be added.
     #[serde(default)]
     pub destinations: Vec<DestinationSpec>,
+    /// Those among them that are drained, which only the socket begins and ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<Draining>,
 }
 
 impl RuleSet {

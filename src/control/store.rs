@@ -119,6 +119,8 @@ pub struct Store {
     chains: Arc<Marks>,
     /// Destinations removed while `expire_nodest_conn` was on.
     removals: u64,
+    /// Times that what a sorry server had was to end.
+    pub(super) endings: u64,
     /// Addresses that mean everybody on a link.
     broadcasts: AddressSet<u32>,
     /// Destinations that were brought back since somebody last asked.
@@ -142,6 +144,7 @@ impl Store {
 
     /// The rules as the workers take them; the same `Arc` until something changes.
     pub fn rules(&mut self) -> Arc<Rules> {
+        self.settle();
         if let Some(rules) = &self.rules {
             return rules.clone();
         }
@@ -149,7 +152,7 @@ impl Store {
         let runs = |role| self.daemons.iter().any(|d| d.role == role);
         let standby = self.settings.backup_only && runs(Role::Backup);
         let rules = self.last.following(services, destinations, self.settings);
-        let rules = rules.with_marks(self.chains.clone()).with_removals(self.removals);
+        let rules = rules.with_marks(self.chains.clone()).with_removals(self.removals).with_endings(self.endings);
         self.last = Arc::new(rules.standby(standby).telling(runs(Role::Master)));
         self.rules = Some(self.last.clone());
         self.last.clone()
@@ -167,8 +170,13 @@ impl Store {
 
     /// The rules as they were made.
     pub fn configured(&self) -> Configured {
-        let (services, destinations) = (self.services.all.clone(), self.destinations.all.clone());
-        Configured { services, destinations, checks: self.checks.clone() }
+        Configured {
+            services: self.services.all.clone(),
+            destinations: self.destinations.all.clone(),
+            checks: self.checks.clone(),
+            draining: self.draining_ids(),
+            sorries: self.standings.sorry.clone(),
+        }
     }
 
     /// The services, in order of creation.
@@ -193,6 +201,11 @@ impl Store {
     /// The service of that key.
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.services.get(self.by_key.get(key)?.index())
+    }
+
+    /// The destination of that index.
+    pub fn destination(&self, id: DestId) -> Option<&Arc<Destination>> {
+        self.destinations.get(id.index())
     }
 
     /// The settings and time-outs.
@@ -247,7 +260,7 @@ impl Store {
         self.services.put(service.id.0, Arc::new(service));
     }
 
-    fn put_destination(&mut self, destination: Destination, service_uid: u64) -> Arc<Destination> {
+    pub(super) fn put_destination(&mut self, destination: Destination, service_uid: u64) -> Arc<Destination> {
         let destination = Arc::new(destination);
         self.destinations.put(destination.id.0, destination.clone());
         self.counted_for.put(destination.id.index(), Some(service_uid));
@@ -322,7 +335,7 @@ impl Store {
         }
     }
 
-    fn bury(&mut self, key: &ServiceKey, destination: &Destination) {
+    pub(super) fn bury(&mut self, key: &ServiceKey, destination: &Destination) {
         let address = SocketAddr::new(destination.address, destination.port);
         self.removed.insert_mut((*key, address), destination.id);
         self.count_removal();
@@ -351,6 +364,7 @@ impl Store {
             let text = format!("{} has already a destination {address}", word(key));
             return Err(Failure::new(ErrorCode::DestinationExists, text));
         }
+        self.check_sorry(&service, address)?;
         check::address(key, spec)?;
         self.check_broadcast(spec)?;
         let (id, uid) = self.identity(key, address)?;
@@ -363,7 +377,7 @@ impl Store {
     }
 
     /// A destination of the other family needs a tunnel, and no synchronisation that could not carry it.
-    fn check_family(&self, key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> {
+    pub(super) fn check_family(&self, key: &ServiceKey, spec: &DestinationSpec) -> Result<(), Failure> {
         if spec.address.is_ipv6() == key.v6() || self.daemons.is_empty() {
             return Ok(());
         }
@@ -384,7 +398,7 @@ impl Store {
     }
 
     /// Index and uid of a destination to be added: its former ones while it is remembered.
-    fn identity(&mut self, key: &ServiceKey, address: SocketAddr) -> Result<(DestId, u64), Failure> {
+    pub(super) fn identity(&mut self, key: &ServiceKey, address: SocketAddr) -> Result<(DestId, u64), Failure> {
         let former = (*key, address);
         if let Some(id) = self.removed.get(&former).copied() {
             self.removed.remove_mut(&former);
@@ -497,8 +511,8 @@ impl Store {
     pub fn rule_set(&self) -> RuleSet {
         let services = self.services().into_iter();
         let rules = |s: &Arc<Service>| {
-            let (policy, checks) = (self.policy(s.id), self.checks_of(s));
-            ServiceRules { policy, checks, ..service_rules(s) }
+            let (policy, checks, draining) = (self.policy(s.id), self.checks_of(s), self.draining(s));
+            ServiceRules { policy, checks, draining, ..service_rules(s) }
         };
         let services = services.map(rules).collect();
         let (settings, marks, daemons) = (self.settings, self.marks.clone(), self.daemons.clone());
@@ -547,7 +561,7 @@ fn is_same_way(old: &Destination, spec: &DestinationSpec) -> bool {
     old.method == spec.method && old.tunnel.shim() == spec.tunnel.shim()
 }
 
-fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &DestinationSpec) -> Destination {
+pub(super) fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &DestinationSpec) -> Destination {
     Destination {
         id,
         uid,
@@ -563,10 +577,11 @@ fn filled(id: DestId, (uid, entered): (u64, u64), service: &Service, spec: &Dest
         lower: spec.lower,
         available: true,
         holds: true,
+        ends: false,
     }
 }
 
-/// A service by name, its destinations oldest first; without its policy and its checks, which it does not know.
+/// A service by name, its destinations oldest first; without what it does not know: its policy, its checks, and who is drained.
 pub fn service_rules(service: &Service) -> ServiceRules {
     let full = Netmask::full(service.key.v6());
     let persistence = service
@@ -584,6 +599,7 @@ pub fn service_rules(service: &Service) -> ServiceRules {
         policy: Policy::default(),
         checks: ServiceChecks::default(),
         destinations: service.destinations.iter().rev().map(|d| destination_spec(d)).collect(),
+        draining: Vec::new(),
     }
 }
 

@@ -1,18 +1,30 @@
 //! The standing of destinations put in force: what checks report, and what time makes of it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 use tokio::sync::watch;
 
-use crate::control::event::{self, Listener, Seen};
+use crate::control::event::{self, Event, Listener, Seen};
 use crate::control::health::rules::Checks;
+use crate::control::reply::{DrainView, OldestView};
+use crate::control::request::Request;
 use crate::control::standing::Health;
+use crate::control::standing::drain::{Left, UnderWay};
+use crate::control::standing::sorry::Sorry;
 use crate::control::{Control, Inner};
-use crate::destination::Destination;
-use crate::mailbox::{Command, Silent};
-use crate::service::{Service, ServiceKey};
+use crate::destination::{DestId, Destination};
+use crate::mailbox::{Command, ConnectionRow, Silent, WorkerHandle, WorkerReport};
+use crate::service::{Service, ServiceId, ServiceKey};
 use crate::shelf::Shelf;
+
+/// Seconds since 1970.
+pub(super) fn unix_secs() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// What a check has found of a destination.
 #[derive(Debug)]
@@ -32,6 +44,10 @@ pub struct Configured {
     pub destinations: Shelf<Arc<Destination>>,
     /// What is checked.
     pub checks: Checks,
+    /// Destinations that are drained.
+    pub(super) draining: RedBlackTreeSetSync<DestId>,
+    /// Sorry servers, which are no destinations of their services.
+    pub(super) sorries: HashTrieMapSync<ServiceId, Sorry>,
 }
 
 impl Control {
@@ -51,8 +67,61 @@ impl Control {
     /// Looks for what is not asked for and happens all the same.
     pub(super) async fn look(&self) {
         let reports = self.workers.ask_each(Command::Report).await;
+        self.note_serials(&reports);
         let workers = reports.into_iter().map(|(worker, report)| (worker.id.0, report.ok().map(|r| r.used))).collect();
         self.inner.lock().await.see(workers);
+    }
+
+    fn note_serials(&self, reports: &[(WorkerHandle, Result<WorkerReport, Silent>)]) {
+        let mut ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.started.elapsed();
+        for (worker, report) in reports.iter().filter_map(|(worker, report)| Some((worker, report.as_ref().ok()?))) {
+            ages.note(worker.id.0, report.serial, now);
+        }
+    }
+
+    /// The destinations that are drained and what they have; with the oldest connection of each, if that is asked for.
+    pub(super) async fn drains(&self, oldest: bool) -> Result<Vec<DrainView>, Silent> {
+        let (mut views, ids) = {
+            let mut inner = self.inner.lock().await;
+            inner.ask_totals().await?;
+            let ids: Vec<_> = inner.store.drained().map(|(d, _)| d.id).collect();
+            (inner.drain_views(), ids)
+        };
+        if oldest && views.iter().any(|view| view.active + view.inactive > 0) {
+            let found = self.oldest(&ids).await?;
+            for (view, id) in views.iter_mut().zip(&ids) {
+                view.oldest = found.get(id).cloned();
+            }
+        }
+        Ok(views)
+    }
+
+    /// The oldest connection of each of these destinations. Walks all tables.
+    async fn oldest(&self, ids: &[DestId]) -> Result<HashMap<DestId, OldestView>, Silent> {
+        let mut oldest: HashMap<DestId, OldestView> = HashMap::new();
+        for worker in self.workers.iter() {
+            for v6 in [false, true] {
+                let mut cursor = Some(0);
+                while let Some(from) = cursor {
+                    let page = worker.connections(false, v6, from).await?;
+                    let rows = page.rows.iter().filter(|row| ids.contains(&row.destination));
+                    rows.for_each(|row| self.older(&mut oldest, worker.id.0, row));
+                    cursor = page.next;
+                }
+            }
+        }
+        Ok(oldest)
+    }
+
+    fn older(&self, oldest: &mut HashMap<DestId, OldestView>, worker: u16, row: &ConnectionRow) {
+        let ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
+        let age_secs = ages.age(worker, row.serial, self.started.elapsed()).as_secs();
+        if oldest.get(&row.destination).is_none_or(|known| known.age_secs < age_secs) {
+            let client = SocketAddr::new(row.caddr, row.cport);
+            let view = OldestView { client, state: row.state.to_owned(), age_secs, worker };
+            oldest.insert(row.destination, view);
+        }
     }
 
     /// What happens from now on.
@@ -94,8 +163,62 @@ impl Inner {
         events.into_iter().for_each(|event| self.events.tell(event));
     }
 
+    /// Ends the drains that are over; what they have was just asked for.
+    pub(super) async fn end_drains(&mut self) {
+        let now = unix_secs();
+        let left = |d: &Destination| {
+            let total = self.total(d);
+            Left { connections: total.active + total.inactive, templates: total.persistent }
+        };
+        let drained = self.store.drained().filter(|(_, drain)| !drain.is_over);
+        let over = drained.filter(|(d, drain)| drain.how.is_over(left(d), now));
+        let over: Vec<_> = over.map(|(d, drain)| (d.clone(), left(d), drain.how)).collect();
+        for (d, left, how) in over {
+            let (service, destination) = (d.of, SocketAddr::new(d.address, d.port));
+            if how.remove {
+                let removal = Request::DeleteDestination { service, address: destination };
+                if let Err(failure) = self.change(Some(&removal), |store| store.edit(&removal)).await {
+                    tracing::warn!("{destination} is drained and cannot be removed yet: {failure}");
+                    continue;
+                }
+            } else {
+                self.store.finish(&d);
+            }
+            let connections = left.connections;
+            self.events.tell(Event::Drained { service, destination, connections, removed: how.remove });
+        }
+    }
+
+    pub(super) fn drain_views(&self) -> Vec<DrainView> {
+        let now = unix_secs();
+        let view = |(d, drain): (&Arc<Destination>, UnderWay)| {
+            let total = self.total(d);
+            DrainView {
+                service: d.of,
+                destination: (d.address, d.port).into(),
+                templates: drain.how.templates,
+                remove: drain.how.remove,
+                left_secs: drain.how.until.map(|until| until.saturating_sub(now)),
+                over: drain.is_over,
+                active: total.active,
+                inactive: total.inactive,
+                persistent: total.persistent,
+                oldest: None,
+            }
+        };
+        self.store.drained().map(view).collect()
+    }
+
     async fn publish_if_stale(&mut self) -> Result<(), Silent> {
-        if self.store.is_stale() { self.publish().await } else { Ok(()) }
+        self.store.settle();
+        let outcome = if self.store.is_stale() { self.publish().await } else { Ok(()) };
+        self.tell_news();
+        outcome
+    }
+
+    /// Tells what has become of quorums and sorry servers.
+    pub(super) fn tell_news(&mut self) {
+        self.store.take_news().into_iter().for_each(|event| self.events.tell(event));
     }
 
     /// Tells those who watch the rules, and those who listen to events, what has changed in them, if anything has.

@@ -9,8 +9,8 @@ use crate::control::Inner;
 use crate::control::check::flag_list;
 use crate::control::key::word;
 use crate::control::reply::{
-    BurstView, CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, StatusView,
-    WorkerView,
+    BurstView, CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, SorryView,
+    StatusView, WorkerView,
 };
 use crate::control::state::Keeper;
 use crate::destination::Destination;
@@ -45,6 +45,10 @@ impl Inner {
             traffic: meter.traffic(),
             rates: meter.rates(),
             destinations: Vec::new(),
+            policy: self.store.policy(service.id),
+            weight_up: self.store.weight_up(service),
+            quorum: self.store.has_quorum(service.id),
+            sorry: self.sorry_view(service),
         }
     }
 
@@ -52,6 +56,12 @@ impl Inner {
     pub(super) fn service_view(&self, service: &Service) -> ServiceView {
         let destinations = service.destinations.iter().map(|d| self.destination_view(d)).collect();
         ServiceView { destinations, ..self.service_head(service) }
+    }
+
+    fn sorry_view(&self, service: &Service) -> Option<SorryView> {
+        let sorry = self.store.sorry(service.id)?;
+        let destination = self.destination_view(self.store.destination(sorry.dest)?);
+        Some(SorryView { on: sorry.on, destination })
     }
 
     fn destination_view(&self, d: &Destination) -> DestinationView {
@@ -66,7 +76,7 @@ impl Inner {
             configured_weight: d.weight,
             standing: record.standing(),
             reason: record.reason().to_owned(),
-            removed: !effect.listed,
+            removed: !effect.available,
             upper: d.upper,
             lower: d.lower,
             active: total.active,
@@ -82,7 +92,9 @@ impl Inner {
     pub(super) fn next_hops(&self) -> Vec<NextHopView> {
         let mut seen = std::collections::HashSet::new();
         let services = self.store.services();
-        let destinations = services.iter().flat_map(|s| &s.destinations).filter(|d| seen.insert(d.address));
+        let sorry = |s: &Service| self.store.destination(self.store.sorry(s.id)?.dest);
+        let all = services.iter().flat_map(|s| s.destinations.iter().chain(sorry(s)));
+        let destinations = all.filter(|d| seen.insert(d.address));
         let view = |d: &Arc<Destination>| NextHopView {
             address: d.address,
             source: self.current.paths.get(d.id.index()).and_then(|p| p.source),

@@ -62,6 +62,7 @@ impl Shared {
             walks: [Walk::DONE; 2],
             sweeps_after: 0,
             removals: 0,
+            endings: 0,
             announcer: Default::default(),
             turn: None,
             tracking: None,

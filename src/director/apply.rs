@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::destination::Destination;
 use crate::director::Shared;
 use crate::director::path_mtu::Learnt;
-use crate::director::sweep::Walk;
 use crate::proto::TimeoutTable;
 use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
@@ -28,7 +27,11 @@ impl Shared {
         self.announcer.set_up(rules.tells(), &rules.settings);
         if rules.removals() != self.removals {
             self.removals = rules.removals();
-            self.walks = self.walks.map(Walk::again);
+            self.walks = self.walks.map(|walk| walk.again(true));
+        }
+        if rules.endings() != self.endings {
+            self.endings = rules.endings();
+            self.walks = self.walks.map(|walk| walk.again(false));
         }
         let most = rules.destinations.len().max(self.loads.len());
         self.loads.resize(most, Load::default());

@@ -52,6 +52,8 @@ pub struct ConnectionInfo {
     pub call_id: CallId,
     /// Was it taken over from another director?
     pub received: bool,
+    /// Of a connection: the lower, the older; numbers wrap.
+    pub serial: u32,
 }
 
 impl Director {
@@ -108,6 +110,7 @@ impl Director {
             packets: entry.packets,
             controlled: entry.controlled,
             received,
+            serial: entry.extra,
             call_id: if template {
                 self.core.shared.apps.calls.get(entry.side).copied().unwrap_or_default()
             } else {

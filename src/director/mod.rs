@@ -144,6 +144,7 @@ struct Shared {
     sweeps_after: u32,
     /// The last removal of a destination that was walked for.
     removals: u64,
+    endings: u64,
     announcer: announce::Announcer,
     /// Timers put into the kernel's wheel so far, if they fire in its order.
     turn: Option<u64>,
@@ -439,6 +440,11 @@ impl Director {
     pub fn used(&self) -> [u32; 4] {
         let Core { v4, v6, .. } = &self.core;
         [v4.connections.len(), v6.connections.len(), v4.templates.len(), v6.templates.len()]
+    }
+
+    /// Serial number of the connection that was made last; numbers wrap.
+    pub fn serial(&self) -> u32 {
+        self.core.shared.serial
     }
 }
 

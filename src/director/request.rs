@@ -136,7 +136,8 @@ impl<'s, A: Family> Lane<'s, A> {
             let bound = self.bound(self.tables.connections.get(id)?);
             return Some(forward::verdict(self.known(frame, &packet, id, &bound)));
         }
-        if self.snapshot.rules.settings.expire_nodest_conn {
+        let ends = || self.tables.connections.get(id).is_some_and(|c| self.snapshot.ends(c.dest));
+        if self.snapshot.rules.settings.expire_nodest_conn || ends() {
             return Some(self.anew(frame, packet, id));
         }
         Some(Verdict::Drop(DropReason::DestinationGone))

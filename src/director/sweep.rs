@@ -1,5 +1,5 @@
 //! With `expire_nodest_conn` the removal of a destination ends its connections and templates at once, without waiting for a packet
-//! (`ip_vs_expire_nodest_conn_flush`). Both tables are walked once, a bounded piece at a time.
+//! (`ip_vs_expire_nodest_conn_flush`). Some destinations say so themselves. Both tables are walked once, a bounded piece at a time.
 
 use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::destination::DestId;
@@ -14,6 +14,8 @@ pub(super) struct Walk {
     templates: u32,
     /// When it begins, once that is known.
     begins: Option<Tick>,
+    /// Is it for all removed destinations, and not only for those that say so?
+    all: bool,
 }
 
 /// Ticks from the first look after a removal to the walk of the kernel, which puts it off by one and whose timers are never early.
@@ -21,11 +23,11 @@ pub(super) const PUT_OFF: u32 = 1;
 
 impl Walk {
     /// Nothing left to walk.
-    pub(super) const DONE: Self = Self { connections: u32::MAX, templates: u32::MAX, begins: None };
+    pub(super) const DONE: Self = Self { connections: u32::MAX, templates: u32::MAX, begins: None, all: false };
 
-    /// The walk once more from the start, as soon as one that has been put off already.
-    pub(super) fn again(self) -> Self {
-        Self { begins: self.begins.filter(|_| !self.is_done()), ..Self::default() }
+    /// The walk once more from the start, as soon as one that has been put off already; for all removed destinations, or as that one.
+    pub(super) fn again(self, all: bool) -> Self {
+        Self { begins: self.begins.filter(|_| !self.is_done()), all: all || self.all, ..Self::default() }
     }
 
     /// Is it over?
@@ -55,7 +57,7 @@ impl<A: Family> Lane<'_, A> {
         let mut walk = self.shared.walks[usize::from(A::V6)];
         while *budget > 0 && walk.connections < self.tables.connections.reach() {
             let id = ConnId(walk.connections);
-            if let Some(stranded) = self.tables.connections.get(id).filter(|c| self.is_stranded(c)) {
+            if let Some(stranded) = self.tables.connections.get(id).filter(|c| self.is_stranded(c, walk.all)) {
                 let control = stranded.template.controlling_connection();
                 self.end(id);
                 control.into_iter().for_each(|control| self.end_idle(control));
@@ -66,7 +68,7 @@ impl<A: Family> Lane<'_, A> {
         let connections_are_done = walk.connections >= self.tables.connections.reach();
         while connections_are_done && *budget > 0 && walk.templates < self.tables.templates.reach() {
             let id = ConnId(walk.templates);
-            if self.tables.templates.get(id).is_some_and(|t| self.is_stranded(t)) {
+            if self.tables.templates.get(id).is_some_and(|t| self.is_stranded(t, walk.all)) {
                 self.forget(id);
             }
             walk.templates += 1;
@@ -77,11 +79,12 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// Has its destination been removed, with nothing that holds on to it?
-    fn is_stranded(&self, entry: &Connection<A>) -> bool {
+    fn is_stranded(&self, entry: &Connection<A>, all: bool) -> bool {
         let removed = entry.dest != DestId::NONE;
         removed
             && entry.controlled == 0
             && !entry.flags.contains(ConnFlags::BYPASS)
             && !self.snapshot.path(entry.dest).available
+            && (all || self.snapshot.ends(entry.dest))
     }
 }

@@ -119,6 +119,10 @@ impl Machine {
             traffic: meter.sampled(),
             rates: meter.rates(),
             destinations: service.destinations.iter().map(|d| self.destination_view(d)).collect(),
+            policy: Default::default(),
+            weight_up: 0,
+            quorum: false,
+            sorry: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{World, is};
+use pollvs::control::standing::drain::{Drain, Templates, Whom};
 use pollvs::control::standing::{Health, OnFail, Policy};
 use pollvs::service::ServiceKey;
 use pollvs::wire::sample::{at, tcp};
@@ -85,4 +86,82 @@ fn templates_lead_nobody_to_what_is_down_whatever_the_setting_says() {
             assert_eq!(syn(&mut world, "203.0.113.5:3"), 12, "bound anew: {on_fail} {expire}");
         }
     }
+}
+
+fn drain(world: &mut World, last: u8, templates: Templates) {
+    let whom = Whom::One(([198, 51, 100, last], 80).into());
+    world.control.store.drain(whom, None, Drain { templates, ..Drain::default() }).unwrap();
+    world.apply();
+}
+
+#[test]
+fn what_is_drained_keeps_what_it_has_and_gets_nothing_new() {
+    let mut world = three("", "quiesce");
+    assert_eq!(syn(&mut world, "203.0.113.5:1"), 13);
+    drain(&mut world, 13, Templates::Keep);
+    assert_eq!(world.client(&tcp(at("203.0.113.5:1"), at("192.0.2.10:80")).letters("A")).server(), 13);
+    assert_eq!(syns(&mut world, 2..6), [12, 11, 12, 11]);
+    world.control.store.undrain(Whom::Server([198, 51, 100, 13].into()), Some(&key())).unwrap();
+    world.apply();
+    assert!(syns(&mut world, 6..9).contains(&13));
+}
+
+#[test]
+fn bound_clients_of_what_is_drained_come_back_or_are_let_go() {
+    for (templates, server) in [(Templates::Keep, 13), (Templates::Drop, 12)] {
+        let mut world = three("-p 600", "quiesce");
+        assert_eq!(syn(&mut world, "203.0.113.5:1"), 13);
+        drain(&mut world, 13, templates);
+        assert_eq!(syn(&mut world, "203.0.113.5:2"), server, "{templates:?}");
+        assert_eq!(syn(&mut world, "203.0.113.5:3"), server, "{templates:?}");
+    }
+}
+
+/// Two real servers, and 14 or the director itself as the sorry server.
+fn sorry(options: &str, sorry: &str) -> World {
+    let mut world = three(options, "quiesce");
+    let policy = serde_json::from_str(&format!(r#"{{"sorry":{sorry}}}"#)).unwrap();
+    world.control.store.set_policy(&key(), &policy).unwrap();
+    world.apply();
+    world
+}
+
+fn all(world: &mut World, health: &Health) {
+    for last in 11..14 {
+        report(world, last, health);
+    }
+}
+
+#[test]
+fn the_sorry_server_answers_while_nothing_is_up_and_leaves_when_something_is() {
+    let mut world = sorry("-p 600", r#"{"address":"198.51.100.14:80","method":"nat"}"#);
+    assert_eq!(syn(&mut world, "203.0.113.5:1"), 13);
+    all(&mut world, &Health::Down { reason: "no answer".into() });
+    assert_eq!(syns(&mut world, 2..5), [14, 14, 14], "its own template does not hold it");
+    report(&mut world, 12, &Health::Up);
+    assert_eq!(syns(&mut world, 5..8), [12, 12, 12], "nor does that of the sorry server");
+    let open = tcp(at("203.0.113.5:4"), at("192.0.2.10:80")).letters("A");
+    assert_eq!(world.client(&open).server(), 14, "what it has goes on");
+}
+
+#[test]
+fn what_the_sorry_server_has_ends_where_that_is_wanted() {
+    let mut world = sorry("", r#"{"address":"198.51.100.14:80","method":"nat","on_return":"end"}"#);
+    all(&mut world, &Health::Down { reason: "no answer".into() });
+    assert_eq!(syns(&mut world, 1..4), [14, 14, 14]);
+    world.ipvsadm("-A -t 192.0.2.11:80 -s rr");
+    world.ipvsadm("-a -t 192.0.2.11:80 -r 198.51.100.11:80 -m");
+    assert_eq!(world.client(&tcp(at("203.0.113.6:1"), at("192.0.2.11:80"))).server(), 11);
+    world.ipvsadm("-d -t 192.0.2.11:80 -r 198.51.100.11:80");
+    report(&mut world, 12, &Health::Up);
+    let open = tcp(at("203.0.113.5:1"), at("192.0.2.10:80")).letters("A");
+    assert_eq!(
+        world.client(&open).to_string().split(' ').next(),
+        Some("kernel"),
+        "of no connection, so the kernel refuses it"
+    );
+    world.sleep(2);
+    let left = world.connections();
+    assert_eq!(left.len(), 1, "only that of the removed destination, which may return: {left:?}");
+    assert!(left[0].contains("203.0.113.6:1"), "{left:?}");
 }

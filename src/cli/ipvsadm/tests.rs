@@ -162,6 +162,10 @@ fn service(key: &str, scheduler: SchedulerName, destinations: Vec<DestinationVie
         traffic: Traffic::default(),
         rates: Rates::default(),
         destinations,
+        policy: Default::default(),
+        weight_up: 0,
+        quorum: true,
+        sorry: None,
     }
 }
 

@@ -9,6 +9,8 @@ use crate::control::client::DEFAULT_SOCKET;
 use crate::control::health::spec::CheckSpec;
 use crate::control::request::{SchedulerFlag, SettingValue};
 use crate::control::standing::OnFail;
+use crate::control::standing::drain::{Templates, Whom};
+use crate::control::standing::sorry::OnReturn;
 use crate::destination::Method;
 use crate::netmask::Netmask;
 use crate::service::ServiceKey;
@@ -116,14 +118,25 @@ pub enum Verb {
     Sync(SyncArgs),
     /// Read the configuration file again.
     Reload,
-    /// Stop the director at once.
-    Shutdown,
-    /// Stop the director when its connections have ended, scheduling nothing new.
-    Drain {
-        /// The longest wait.
-        #[arg(default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
-        seconds: u32,
+    /// Stop the director at once; or when its connections have ended, scheduling nothing new.
+    Shutdown {
+        /// The longest wait for connections to end.
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60",
+            value_parser = clap::value_parser!(u32).range(1..))]
+        drain: Option<u32>,
     },
+    /// Give a destination nothing new, so that what it has may end.
+    Drain(DrainArgs),
+    /// Give a destination that is drained new connections again.
+    Undrain {
+        /// Address and port, or the address alone for all ports.
+        destination: Whom,
+        /// Only in this service.
+        #[arg(long)]
+        service: Option<ServiceKey>,
+    },
+    /// Destinations that are drained, and what they still have.
+    Drains,
     /// Run the director on a recorded scenario, with a virtual clock and no device.
     Replay(crate::replay::Arguments),
     /// ipvsadm's command line, output and exit status.
@@ -238,6 +251,79 @@ pub struct PolicyArgs {
     /// A destination that has come back gets its whole weight only after so long.
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     pub slow_start: u32,
+    /// Weight that must be up.
+    #[arg(long, default_value_t = 1, value_name = "WEIGHT")]
+    pub quorum: u32,
+    /// A quorum is lost with so much less, and back with so much more.
+    #[arg(long, default_value_t = 0, value_name = "WEIGHT")]
+    pub hysteresis: u32,
+    /// What takes everything new while there is no quorum: address and port.
+    #[arg(long, value_name = "ADDRESS")]
+    pub sorry: Option<SocketAddr>,
+    /// How packets reach it.
+    #[arg(long, value_enum, default_value_t = MethodArg::Dr, requires = "sorry")]
+    pub sorry_method: MethodArg,
+    /// What becomes of its connections when the quorum is back.
+    #[arg(long, value_enum, default_value_t = OnReturnArg::Keep, requires = "sorry")]
+    pub on_return: OnReturnArg,
+}
+
+/// What becomes of a sorry server's connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum OnReturnArg {
+    /// They go on.
+    Keep,
+    /// They end.
+    End,
+}
+
+impl From<OnReturnArg> for OnReturn {
+    fn from(on_return: OnReturnArg) -> Self {
+        match on_return {
+            OnReturnArg::Keep => Self::Keep,
+            OnReturnArg::End => Self::End,
+        }
+    }
+}
+
+/// What is to be drained, and how.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct DrainArgs {
+    /// Address and port, or the address alone for all ports.
+    pub destination: Whom,
+    /// Only in this service; in all that have it if not given.
+    #[arg(long)]
+    pub service: Option<ServiceKey>,
+    /// What becomes of clients that a template binds to it: keep lets them come back, drop binds them to another.
+    #[arg(long, value_enum, default_value_t = TemplatesArg::Keep)]
+    pub templates: TemplatesArg,
+    /// The time that connections are given to end; without end if not given.
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u32>,
+    /// Remove it from its service when nothing is left, or when the time is over.
+    #[arg(long)]
+    pub remove: bool,
+    /// Wait until then, saying what is left.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// What becomes of templates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum TemplatesArg {
+    /// They hold their clients.
+    Keep,
+    /// They hold nobody any more.
+    Drop,
+}
+
+impl From<TemplatesArg> for Templates {
+    fn from(templates: TemplatesArg) -> Self {
+        match templates {
+            TemplatesArg::Keep => Self::Keep,
+            TemplatesArg::Drop => Self::Drop,
+        }
+    }
 }
 
 /// What becomes of a destination whose checks fail.

@@ -1,6 +1,7 @@
 //! The plain verbs of `pollvs`: what is typed becomes one request, the answer a table or its JSON.
 
 pub mod args;
+mod drain;
 mod requests;
 mod table;
 mod tables;
@@ -97,7 +98,10 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
         print(&mut client, &request, &verb, &mut to)?
     }
     to.flush()?;
-    Ok(ExitCode::SUCCESS)
+    match verb {
+        Verb::Drain(how) if how.wait => drain::wait(&mut client, &how),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Succeeds once the director is ready to take over. One that cannot be reached is asked again as long as there is time.

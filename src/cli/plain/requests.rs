@@ -5,10 +5,12 @@ use std::path::Path;
 
 use crate::cli::plain::Trouble;
 use crate::cli::plain::args::{
-    CheckVerb, Chosen, DestinationArgs, DestinationVerb, PolicyArgs, ServiceArgs, ServiceVerb, TunnelArg, Verb, Which,
+    CheckVerb, Chosen, DestinationArgs, DestinationVerb, DrainArgs, PolicyArgs, ServiceArgs, ServiceVerb, TunnelArg,
+    Verb, Which,
 };
 use crate::control::request::{DestinationSpec, Filter, PersistenceSpec, Request, ServiceSpec};
 use crate::control::standing::Policy;
+use crate::control::standing::sorry::SorrySpec;
 use crate::destination::Tunnel;
 
 /// The request that a verb stands for.
@@ -49,8 +51,13 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Settings { name: Some(name), value: Some(value) } => Request::SetSetting { name, value },
         Verb::Settings { .. } => Request::Settings {},
         Verb::Reload => Request::Reload {},
-        Verb::Shutdown => Request::Shutdown { drain_secs: 0 },
-        Verb::Drain { seconds } => Request::Shutdown { drain_secs: seconds },
+        Verb::Shutdown { drain } => Request::Shutdown { drain_secs: drain.unwrap_or(0) },
+        Verb::Drain(DrainArgs { destination, service, templates, timeout, remove, .. }) => {
+            let templates = templates.into();
+            Request::Drain { destination, service, templates, remove, timeout_secs: timeout, until: None }
+        }
+        Verb::Undrain { destination, service } => Request::Undrain { destination, service },
+        Verb::Drains => Request::Drains { oldest: true },
         Verb::Ipvsadm { .. } | Verb::Iptables { .. } | Verb::Ip6tables { .. } | Verb::Replay(_) => {
             return Err(Trouble::Other("not a request to the director".to_owned()));
         }
@@ -84,7 +91,14 @@ fn service(verb: ServiceVerb) -> Request {
 }
 
 fn policy(args: &PolicyArgs) -> Request {
-    let policy = Policy { on_fail: args.on_fail.into(), slow_start_secs: args.slow_start };
+    let (method, on_return) = (args.sorry_method.into(), args.on_return.into());
+    let policy = Policy {
+        on_fail: args.on_fail.into(),
+        slow_start_secs: args.slow_start,
+        quorum: args.quorum,
+        hysteresis: args.hysteresis,
+        sorry: args.sorry.map(|address| SorrySpec { address, method, tunnel: Tunnel::Ipip, on_return }),
+    };
     Request::SetPolicy { service: args.service, policy }
 }
 

@@ -11,8 +11,8 @@ use crate::control::health::plan;
 use crate::control::health::view::CheckView;
 use crate::control::key::word;
 use crate::control::reply::{
-    ConnectionView, CounterView, DestinationView, HopView, NextHopView, PortView, Reply, ServiceView, StatusView,
-    WorkerView,
+    ConnectionView, CounterView, DestinationView, DrainView, HopView, NextHopView, OldestView, PortView, Reply,
+    ServiceView, StatusView, WorkerView,
 };
 use crate::control::request::SchedulerFlag;
 use crate::control::standing::Standing;
@@ -43,8 +43,30 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Timeouts(_) | Reply::Settings(_) => members(reply),
         Reply::Error(failure) => format!("{failure}\n"),
         Reply::Event(told) => event(told),
+        Reply::Drains { drains: all } => drains(all),
         Reply::Hello { .. } | Reply::Done {} | Reply::Connections { .. } | Reply::Daemons { .. } => String::new(),
     }
+}
+
+fn drains(all: &[DrainView]) -> String {
+    let row = |d: &DrainView| {
+        let left = d.left_secs.map_or("-".to_owned(), |secs| format!("{secs} s"));
+        let then = if d.remove { "removed" } else { "stays" };
+        let state = if d.over { "drained" } else { "draining" };
+        let oldest = d.oldest.as_ref().map_or("-".to_owned(), oldest);
+        let [active, inactive, persistent] = [d.active, d.inactive, d.persistent].map(|n| n.to_string());
+        let names = [d.destination.to_string(), word(&d.service), state.to_owned()];
+        let [destination, service, state] = names;
+        [destination, service, state, active, inactive, persistent, left, then.to_owned(), oldest]
+    };
+    let headings =
+        ["DESTINATION", "SERVICE", "STATE", ">ACTIVE", ">INACTIVE", ">TEMPLATES", ">TIME LEFT", "THEN", "OLDEST"];
+    table(headings, all.iter().map(row))
+}
+
+/// A connection as it is shown when it is the last that is waited for.
+pub(super) fn oldest(oldest: &OldestView) -> String {
+    format!("{} {}, {}", oldest.client, oldest.state, duration(oldest.age_secs))
 }
 
 /// A line for an event, with its moment.
@@ -169,6 +191,8 @@ fn method(d: &DestinationView) -> String {
 fn state(d: &DestinationView) -> String {
     let hop = hop(&d.next_hop);
     match (d.standing, d.weight, d.overloaded) {
+        (Standing::Draining, ..) if d.reason.is_empty() => format!("draining, {hop}"),
+        (Standing::Draining, ..) => format!("draining, down ({}), {hop}", d.reason),
         (Standing::Down, ..) if d.removed => format!("down, removed ({}), {hop}", d.reason),
         (Standing::Down, ..) => format!("down ({}), {hop}", d.reason),
         (Standing::Warming, ..) => format!("warming up to {}, {hop}", d.configured_weight),

@@ -146,7 +146,20 @@ fn a_command_line_is_one_request() {
         ("timeouts", r#"{"request":"timeouts"}"#),
         ("timeouts --udp 5", r#"{"request":"set_timeouts","tcp":0,"tcp_fin":0,"udp":5}"#),
         ("settings sloppy_tcp 1", r#"{"request":"set_setting","name":"sloppy_tcp","value":1}"#),
-        ("drain", r#"{"request":"shutdown","drain_secs":60}"#),
+        ("shutdown", r#"{"request":"shutdown","drain_secs":0}"#),
+        ("shutdown --drain", r#"{"request":"shutdown","drain_secs":60}"#),
+        ("shutdown --drain 5", r#"{"request":"shutdown","drain_secs":5}"#),
+        (
+            "drain 198.51.100.11",
+            r#"{"request":"drain","destination":"198.51.100.11","templates":"keep","remove":false}"#,
+        ),
+        (
+            "drain 198.51.100.11:80 --service mark:7 --templates drop --timeout 60 --remove --wait",
+            r#"{"request":"drain","destination":"198.51.100.11:80","service":"mark:7","templates":"drop","remove":true,
+                "timeout_secs":60}"#,
+        ),
+        ("undrain 198.51.100.11:80", r#"{"request":"undrain","destination":"198.51.100.11:80"}"#),
+        ("drains", r#"{"request":"drains","oldest":true}"#),
         (
             "service add udp:[2001:db8::1]:53 -s sh -p 60 --netmask 64 --flags sh-port,sh-fallback",
             r#"{"request":"add_service","service":"udp:[2001:db8::1]:53","scheduler":"sh","one_packet":false,
@@ -154,7 +167,13 @@ fn a_command_line_is_one_request() {
         ),
         (
             "service policy mark:7 --on-fail remove --slow-start 30",
-            r#"{"request":"set_policy","service":"mark:7","policy":{"on_fail":"remove","slow_start_secs":30}}"#,
+            r#"{"request":"set_policy","service":"mark:7","policy":{"on_fail":"remove","slow_start_secs":30,"quorum":1,
+                "hysteresis":0}}"#,
+        ),
+        (
+            "service policy mark:7 --quorum 9 --hysteresis 2 --sorry 198.51.100.9:80 --sorry-method nat --on-return end",
+            r#"{"request":"set_policy","service":"mark:7","policy":{"on_fail":"quiesce","slow_start_secs":0,"quorum":9,
+                "hysteresis":2,"sorry":{"address":"198.51.100.9:80","method":"nat","on_return":"end"}}}"#,
         ),
         ("checks mark:7", r#"{"request":"checks","service":"mark:7"}"#),
         (
@@ -200,7 +219,8 @@ fn wrong_command_lines_say_why() {
         ("check set mark:7 type=ping", "unknown variant `ping`"),
         ("check set mark:7 interval=often", "expected seconds"),
         ("check set mark:7", "KEY=VALUE"),
-        ("drain 0", "0 is not in"),
+        ("shutdown --drain 0", "0 is not in"),
+        ("drain web1", "is no address; write 198.51.100.11:80"),
         ("apply /nonexistent", "/nonexistent cannot be read"),
     ] {
         let said = asked(line).unwrap_err();

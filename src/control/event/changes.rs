@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Event;
 use crate::control::Configured;
-use crate::destination::Destination;
+use crate::destination::{DestId, Destination};
 use crate::service::Service;
 
 /// The events that made one of the other. A destination leaves without a word where its service leaves, and in the order of tables, not
@@ -16,10 +16,25 @@ pub(in crate::control) fn changes(before: &Configured, now: &Configured) -> Vec<
         service(before, now, &mut events);
     }
     for (_, old, new) in now.destinations.changed(&before.destinations) {
-        let is_there = |d: &&Arc<Destination>| d.available;
-        destination(old.filter(is_there), new.filter(is_there), now, &mut events);
+        let in_rules = |rules: &Configured, d: &Arc<Destination>| {
+            d.available && rules.sorries.get(&d.service).is_none_or(|sorry| sorry.dest != d.id)
+        };
+        let (old, new) = (old.filter(|d| in_rules(before, d)), new.filter(|d| in_rules(now, d)));
+        destination(old, new, now, &mut events);
     }
+    drains(before, now, &mut events);
     events
+}
+
+fn drains(before: &Configured, now: &Configured, events: &mut Vec<Event>) {
+    let place = |id: &DestId| {
+        let d = now.destinations.get(id.index()).filter(|d| d.available)?;
+        Some((d.of, SocketAddr::new(d.address, d.port)))
+    };
+    let begun = now.draining.iter().filter(|id| !before.draining.contains(id)).filter_map(place);
+    events.extend(begun.map(|(service, destination)| Event::DrainBegun { service, destination }));
+    let ended = before.draining.iter().filter(|id| !now.draining.contains(id)).filter_map(place);
+    events.extend(ended.map(|(service, destination)| Event::DrainEnded { service, destination }));
 }
 
 fn service(before: Option<&Arc<Service>>, now: Option<&Arc<Service>>, events: &mut Vec<Event>) {
@@ -86,6 +101,7 @@ mod tests {
                 r#"{{"request":"{verb}_destination","service":"mark:7","destination":{{"address":"10.0.0.1:80","weight":{weight}}}}}"#
             )
         };
+        let drain = |verb: &str| format!(r#"{{"request":"{verb}","destination":"10.0.0.1"}}"#);
         let delete = r#"{"request":"delete_destination","service":"mark:7","address":"10.0.0.1:80"}"#;
         let of = |what: &str| vec![format!("destination 10.0.0.1:80 of mark:7 was {what}")];
         let service_was = |what: &str| vec![format!("service mark:7 was {what}")];
@@ -100,6 +116,12 @@ mod tests {
             (vec![delete.to_owned(), destination("add", 3)], none.clone()),
             (vec![delete.to_owned()], of("removed")),
             (vec![destination("add", 1)], of("added")),
+            (vec![drain("drain")], vec!["destination 10.0.0.1:80 of mark:7 is being drained".to_owned()]),
+            (vec![drain("drain")], none.clone()),
+            (
+                vec![drain("undrain")],
+                vec!["destination 10.0.0.1:80 of mark:7 is not being drained any more".to_owned()],
+            ),
             (vec![r#"{"request":"set_timeouts","udp":7}"#.to_owned()], none),
             (vec![r#"{"request":"flush"}"#.to_owned()], service_was("removed")),
             (vec![service("add", "rr"), destination("add", 1)], [service_was("added"), of("added")].concat()),

@@ -46,6 +46,63 @@ pub enum Event {
         /// Its address.
         destination: SocketAddr,
     },
+    /// A destination gets nothing new, so that what it has may end.
+    DrainBegun {
+        /// Its service.
+        service: ServiceKey,
+        /// Its address.
+        destination: SocketAddr,
+    },
+    /// What it had has ended, or the time for it is over.
+    Drained {
+        /// Its service.
+        service: ServiceKey,
+        /// Its address.
+        destination: SocketAddr,
+        /// Connections that are left all the same.
+        connections: u64,
+        /// Was it removed from its service?
+        removed: bool,
+    },
+    /// It gets new connections again.
+    DrainEnded {
+        /// Its service.
+        service: ServiceKey,
+        /// Its address.
+        destination: SocketAddr,
+    },
+    /// So much of a service is down that it has no quorum.
+    QuorumLost {
+        /// Which.
+        service: ServiceKey,
+        /// Weight that is up.
+        weight: u64,
+        /// Weight that must be.
+        quorum: u32,
+    },
+    /// It has its quorum again.
+    QuorumReached {
+        /// Which.
+        service: ServiceKey,
+        /// Weight that is up.
+        weight: u64,
+        /// Weight that must be.
+        quorum: u32,
+    },
+    /// The sorry server takes everything new.
+    SorryOn {
+        /// Of which service.
+        service: ServiceKey,
+        /// Its address.
+        destination: SocketAddr,
+    },
+    /// It takes nothing new any more.
+    SorryOff {
+        /// Of which service.
+        service: ServiceKey,
+        /// Its address.
+        destination: SocketAddr,
+    },
     /// A service was added.
     ServiceAdded {
         /// Which.
@@ -151,6 +208,26 @@ impl fmt::Display for Event {
             Self::DestinationWarm { service, destination } => {
                 write!(f, "{} has warmed up", of(service, destination))
             }
+            Self::DrainBegun { service, destination } => write!(f, "{} is being drained", of(service, destination)),
+            Self::Drained { service, destination, connections, removed } => {
+                let then = if *removed { "; it was removed" } else { "" };
+                write!(f, "{} is drained, {connections} connections are left{then}", of(service, destination))
+            }
+            Self::DrainEnded { service, destination } => {
+                write!(f, "{} is not being drained any more", of(service, destination))
+            }
+            Self::QuorumLost { service, weight, quorum } => {
+                write!(f, "{} has lost its quorum, weight {weight} of {quorum} is up", word(service))
+            }
+            Self::QuorumReached { service, weight, quorum } => {
+                write!(f, "{} has its quorum again, weight {weight} of {quorum} is up", word(service))
+            }
+            Self::SorryOn { service, destination } => {
+                write!(f, "the sorry server {destination} of {} is at work", word(service))
+            }
+            Self::SorryOff { service, destination } => {
+                write!(f, "the sorry server {destination} of {} is at rest", word(service))
+            }
             Self::ServiceAdded { service } => write!(f, "service {} was added", word(service)),
             Self::ServiceEdited { service } => write!(f, "service {} was edited", word(service)),
             Self::ServiceRemoved { service } => write!(f, "service {} was removed", word(service)),
@@ -189,6 +266,8 @@ impl Event {
     fn log(&self) {
         match self {
             Self::DestinationDown { .. }
+            | Self::QuorumLost { .. }
+            | Self::SorryOn { .. }
             | Self::WorkerSilent { .. }
             | Self::LinkDown { .. }
             | Self::TableNearlyFull { .. } => tracing::warn!("{self}"),
@@ -202,6 +281,11 @@ impl Event {
             | Self::Lost { .. } => tracing::debug!("{self}"),
             Self::DestinationUp { .. }
             | Self::DestinationWarm { .. }
+            | Self::DrainBegun { .. }
+            | Self::Drained { .. }
+            | Self::DrainEnded { .. }
+            | Self::QuorumReached { .. }
+            | Self::SorryOff { .. }
             | Self::Reloaded { .. }
             | Self::WorkerBack { .. }
             | Self::LinkUp { .. }

@@ -130,6 +130,10 @@ fn service_view() -> impl Strategy<Value = ServiceView> {
             traffic: Traffic::default(),
             rates: Default::default(),
             destinations: Vec::new(),
+            policy: Default::default(),
+            weight_up: 0,
+            quorum: true,
+            sorry: None,
         })
 }
 
@@ -232,6 +236,10 @@ fn a_partial_mask_changes_the_flags_that_it_names() {
         traffic: Traffic::default(),
         rates: Default::default(),
         destinations: Vec::new(),
+        policy: Default::default(),
+        weight_up: 0,
+        quorum: true,
+        sorry: None,
     });
     attributes.flags = Some(Flags { flags: 0x30, mask: 0x18 });
     let old = ServiceSpec {

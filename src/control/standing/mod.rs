@@ -3,14 +3,17 @@
 //!
 //! Pure: no I/O, and the time is given as what has passed since the director's start.
 
+pub mod drain;
 mod overlay;
 pub mod policy;
 mod slow_start;
+pub mod sorry;
 
 use serde::{Deserialize, Serialize};
 
 use crate::destination::Destination;
 
+use drain::{Templates, UnderWay};
 pub(super) use overlay::Standings;
 pub use policy::{OnFail, Policy};
 use slow_start::SlowStart;
@@ -40,6 +43,8 @@ pub enum Standing {
     Down,
     /// Back, with a weight that still grows.
     Warming,
+    /// An operator wants it to have nothing new.
+    Draining,
 }
 
 impl Standing {
@@ -50,6 +55,7 @@ impl Standing {
             Self::Up => "up",
             Self::Down => "down",
             Self::Warming => "warming",
+            Self::Draining => "draining",
         }
     }
 }
@@ -59,6 +65,7 @@ impl Standing {
 pub(super) struct Record {
     health: Option<Health>,
     warming: Option<SlowStart>,
+    pub(super) drain: Option<UnderWay>,
 }
 
 /// What its standing makes of a destination.
@@ -67,19 +74,31 @@ pub(super) struct Effect {
     /// Weight in force.
     pub(super) weight: u32,
     /// False: it is taken out of its service's list.
-    pub(super) listed: bool,
+    pub(super) available: bool,
     /// Do templates hold their clients there?
     pub(super) holds: bool,
+    /// Is what it has to end?
+    pub(super) ends: bool,
 }
 
 impl Record {
     pub(super) fn standing(&self) -> Standing {
         match (&self.health, &self.warming) {
+            _ if self.drain.is_some() => Standing::Draining,
             (Some(Health::Down { .. }), _) => Standing::Down,
             (_, Some(_)) => Standing::Warming,
             (Some(Health::Up), None) => Standing::Up,
             (None, None) => Standing::Unknown,
         }
+    }
+
+    /// Does it take its share of what is new?
+    fn is_at_work(&self) -> bool {
+        !self.is_down() && self.drain.is_none()
+    }
+
+    fn is_down(&self) -> bool {
+        matches!(self.health, Some(Health::Down { .. }))
     }
 
     /// Why it is down; empty if it is not.
@@ -91,14 +110,16 @@ impl Record {
     }
 
     pub(super) fn effect(&self, d: &Destination, policy: &Policy) -> Effect {
-        match self.standing() {
-            // Whoever is at weight 0 because an operator wants it so may keep its templates; one that does not answer may not.
-            Standing::Down => Effect { weight: 0, listed: policy.on_fail == OnFail::Quiesce, holds: false },
-            Standing::Warming => {
-                let weight = self.warming.map_or(d.weight, |warming| warming.weight(d.weight));
-                Effect { weight, listed: true, holds: true }
-            }
-            Standing::Up | Standing::Unknown => Effect { weight: d.weight, listed: true, holds: true },
+        // Whoever is at weight 0 because an operator wants it so may keep its templates; one that does not answer may not.
+        if self.is_down() {
+            let available = policy.on_fail == OnFail::Quiesce;
+            return Effect { weight: 0, available, holds: false, ends: false };
         }
+        if let Some(drain) = self.drain {
+            let holds = drain.how.templates == Templates::Keep;
+            return Effect { weight: 0, available: true, holds, ends: false };
+        }
+        let weight = self.warming.map_or(d.weight, |warming| warming.weight(d.weight));
+        Effect { weight, available: true, holds: true, ends: false }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
 use super::slow_start::SlowStart;
+use super::sorry::{Quorum, Sorry};
 use super::{Effect, Health, Policy, Record};
 use crate::control::event::Event;
 use crate::control::reply::{ErrorCode, Failure};
@@ -24,6 +25,14 @@ pub(in crate::control) struct Standings {
     /// Of the services that have another than the default.
     policies: HashTrieMapSync<ServiceId, Policy>,
     warming: RedBlackTreeSetSync<DestId>,
+    pub(super) draining: RedBlackTreeSetSync<DestId>,
+    pub(super) quorums: HashTrieMapSync<ServiceId, Quorum>,
+    pub(in crate::control) sorry: HashTrieMapSync<ServiceId, Sorry>,
+    /// The rules when quorums were last looked at, and services that stand otherwise since then.
+    pub(super) settled: Shelf<Arc<Service>>,
+    pub(super) unsettled: RedBlackTreeSetSync<ServiceId>,
+    /// What is to be told.
+    pub(super) news: Vec<Event>,
     /// Services that stand otherwise than when the rules in force were made.
     touched: RedBlackTreeSetSync<ServiceId>,
     /// The rules when those in force were made.
@@ -43,12 +52,16 @@ impl Store {
     /// Sets the policy of a service. Returns false when it already was so.
     ///
     /// # Errors
-    /// [`ErrorCode::NoSuchService`], [`ErrorCode::OutOfRange`].
+    /// [`ErrorCode::NoSuchService`], [`ErrorCode::OutOfRange`]; for the sorry server as for a destination.
     pub fn set_policy(&mut self, key: &ServiceKey, policy: &Policy) -> Result<bool, Failure> {
-        let id = self.known(key, ErrorCode::NoSuchService)?.id;
-        policy.check().map_err(|(_, failure)| failure)?;
+        let service = self.known(key, ErrorCode::NoSuchService)?;
+        let id = service.id;
+        policy.check(key).map_err(|(_, failure)| failure)?;
         if self.policy(id) == *policy {
             return Ok(false);
+        }
+        if self.policy(id).sorry != policy.sorry {
+            self.set_sorry(&service, policy.sorry.as_ref())?;
         }
         if policy.is_default() {
             self.standings.policies.remove_mut(&id);
@@ -63,7 +76,7 @@ impl Store {
     pub fn report(&mut self, key: &ServiceKey, address: SocketAddr, health: &Health, now: Duration) -> Option<Event> {
         let d = self.find(key).and_then(|s| s.destination(address)).cloned()?;
         let mut record = self.record(d.id);
-        let was_down = matches!(record.health, Some(Health::Down { .. }));
+        let was_down = record.is_down();
         let slow_start = self.policy(d.service).slow_start_secs;
         let (service, destination) = (*key, address);
         let event = match health {
@@ -105,22 +118,24 @@ impl Store {
     }
 
     pub(in crate::control) fn record(&self, id: DestId) -> Record {
-        self.standings.records.get(&id).cloned().unwrap_or_default()
+        self.known_record(id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn known_record(&self, id: DestId) -> Option<&Record> {
+        self.standings.records.get(&id)
     }
 
     /// Takes what is known of a destination now. Workers are told only of what makes a difference to them.
-    fn enter(&mut self, d: &Destination, record: Record) {
+    pub(super) fn enter(&mut self, d: &Destination, record: Record) {
         let before = self.effect(d);
-        if record.warming.is_some() {
-            self.standings.warming.insert_mut(d.id);
-        } else {
-            self.standings.warming.remove_mut(&d.id);
-        }
+        member(&mut self.standings.warming, d.id, record.warming.is_some());
+        member(&mut self.standings.draining, d.id, record.drain.is_some());
         self.standings.records.insert_mut(d.id, record);
         let now = self.effect(d);
-        if before.listed && !now.listed {
+        if before.available && !now.available {
             self.count_removal();
         }
+        self.standings.unsettled.insert_mut(d.service);
         if before != now {
             self.touch(d.service);
         }
@@ -128,22 +143,34 @@ impl Store {
 
     /// What its standing makes of a destination.
     pub(in crate::control) fn effect(&self, d: &Destination) -> Effect {
-        self.record(d.id).effect(d, &self.policy(d.service))
+        let own = || match self.known_record(d.id) {
+            Some(record) => record.effect(d, &self.policy(d.service)),
+            None => Record::default().effect(d, &Policy::default()),
+        };
+        match self.sorry(d.service) {
+            Some(sorry) if sorry.dest == d.id => sorry.effect(),
+            Some(sorry) if sorry.on => Effect { weight: 0, holds: false, ..own() },
+            _ => own(),
+        }
     }
 
     /// Forgets how a destination stood.
     pub(in crate::control) fn forget_standing(&mut self, id: DestId) {
         self.standings.records.remove_mut(&id);
         self.standings.warming.remove_mut(&id);
+        self.standings.draining.remove_mut(&id);
     }
 
     /// Forgets the policy of a service.
     pub(in crate::control) fn forget_policy(&mut self, id: ServiceId) {
         self.standings.policies.remove_mut(&id);
+        self.standings.quorums.remove_mut(&id);
+        self.sorry(id).into_iter().for_each(|sorry| self.forget_sorry(id, sorry));
     }
 
-    fn touch(&mut self, service: ServiceId) {
+    pub(super) fn touch(&mut self, service: ServiceId) {
         self.standings.touched.insert_mut(service);
+        self.standings.unsettled.insert_mut(service);
         self.tick();
     }
 
@@ -169,16 +196,18 @@ impl Store {
 
     /// A service as it stands; its destinations are put where workers find them.
     fn overlay(&self, service: &Arc<Service>, version: u64, all: &mut Shelf<Arc<Destination>>) -> Arc<Service> {
-        let mut listed = Vec::with_capacity(service.destinations.len());
-        for d in &service.destinations {
+        let mut place = |d: &Arc<Destination>| {
             let stands = self.as_it_stands(d);
             if all.get(d.id.index()).is_none_or(|there| !Arc::ptr_eq(there, &stands)) {
                 all.put(d.id.index(), Some(stands.clone()));
             }
-            if stands.available {
-                listed.push(stands);
-            }
-        }
+            stands
+        };
+        let sorry = self.sorry(service.id).and_then(|sorry| Some((sorry, self.destinations.get(sorry.dest.index())?)));
+        let sorry = sorry.map(|(sorry, d)| (sorry.on, place(d)));
+        let mut listed = Vec::with_capacity(service.destinations.len() + 1);
+        listed.extend(sorry.filter(|(on, _)| *on).map(|(_, d)| d));
+        listed.extend(service.destinations.iter().map(place).filter(|d| d.available));
         let as_the_rules_say = listed.len() == service.destinations.len()
             && listed.iter().zip(&service.destinations).all(|(stands, d)| Arc::ptr_eq(stands, d));
         if as_the_rules_say && version == service.version {
@@ -188,13 +217,21 @@ impl Store {
     }
 
     fn as_it_stands(&self, d: &Arc<Destination>) -> Arc<Destination> {
-        let Effect { weight, listed, holds } = self.effect(d);
-        let stands = Destination { weight, available: listed, holds, ..Destination::clone(d) };
+        let Effect { weight, available, holds, ends } = self.effect(d);
+        let stands = Destination { weight, available, holds, ends, ..Destination::clone(d) };
         if stands == **d {
             return d.clone();
         }
         let before = self.last.destinations.get(d.id.index()).filter(|before| ***before == stands);
         before.cloned().unwrap_or_else(|| Arc::new(stands))
+    }
+}
+
+fn member(set: &mut RedBlackTreeSetSync<DestId>, id: DestId, is_one: bool) {
+    if is_one {
+        set.insert_mut(id);
+    } else {
+        set.remove_mut(&id);
     }
 }
 

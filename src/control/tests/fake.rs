@@ -146,6 +146,7 @@ fn row(at: u32) -> ConnectionRow {
         controlled: 0,
         call_id: Default::default(),
         received: false,
+        serial: at,
     }
 }
 

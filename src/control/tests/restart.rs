@@ -34,6 +34,22 @@ async fn rules_are_back_before_the_first_packet() {
 }
 
 #[tokio::test]
+async fn what_is_drained_is_drained_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = start(folder.path(), "").unwrap();
+    done(&fake.control, SERVICE).await;
+    for last in [11, 12] {
+        done(&fake.control, &destination("add_destination", last, 3)).await;
+    }
+    done(&fake.control, r#"{"request":"drain","destination":"198.51.100.11:80","timeout_secs":3600}"#).await;
+    drop(fake);
+    let again = start(folder.path(), "").unwrap();
+    assert_eq!(again.weights(), [[3, 0]]);
+    done(&again.control, r#"{"request":"undrain","destination":"198.51.100.11:80"}"#).await;
+    assert_eq!(again.weights(), [[3, 3]]);
+}
+
+#[tokio::test]
 async fn every_kind_of_change_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let fake = start(folder.path(), FILE).unwrap();
@@ -47,6 +63,7 @@ async fn every_kind_of_change_survives_a_kill() {
         r#"{"request":"set_policy","service":"tcp:192.0.2.10:80","policy":{"on_fail":"remove","slow_start_secs":7}}"#
             .into(),
         r#"{"request":"delete_service","service":"tcp:192.0.2.20:80"}"#.into(),
+        r#"{"request":"drain","destination":"198.51.100.11","templates":"drop","timeout_secs":3600}"#.into(),
         r#"{"request":"set_timeouts","udp":7}"#.into(),
         r#"{"request":"set_setting","name":"sloppy_tcp","value":1}"#.into(),
         r#"{"request":"start_daemon","role":"backup","interface":"lo","maxlen":1}"#.into(),
@@ -56,6 +73,8 @@ async fn every_kind_of_change_survives_a_kill() {
         mark("add", r#""rule":"-d 192.0.2.11 -j MARK --set-mark 8","position":1"#),
         mark("replace", r#""rule":"-i eth0 -j MARK --or-mark 1","position":2"#),
         mark("delete", r#""position":1"#),
+        r#"{"request":"undrain","destination":"198.51.100.11:80"}"#.into(),
+        r#"{"request":"drain","destination":"198.51.100.11","service":"tcp:192.0.2.10:80","remove":true}"#.into(),
         r#"{"request":"apply","rules":"[[service]]\nmark = 3\n"}"#.into(),
         mark("add", r#""rule":"-j MARK --set-mark 3""#),
         r#"{"request":"flush_marks"}"#.into(),

@@ -127,3 +127,102 @@ async fn a_silent_worker_is_an_event() {
         assert_eq!(listener.next().await.unwrap().event, want);
     }
 }
+
+const DRAIN: &str = r#"{"request":"drain","destination":"198.51.100.11:80"}"#;
+
+fn active(fake: &Fake, connections: u64) {
+    fake.knobs.iter().for_each(|k| k.active.store(connections, std::sync::atomic::Ordering::Relaxed));
+}
+
+async fn drains(control: &Control) -> Vec<reply::DrainView> {
+    match ask(control, r#"{"request":"drains","oldest":true}"#).await {
+        Reply::Drains { drains } => drains,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn tick(fake: &Fake) {
+    fake.control.inner.lock().await.tick().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_is_over_when_nothing_is_left_and_stays_until_it_is_ended() {
+    let fake = two_destinations(2).await;
+    active(&fake, 2);
+    done(&fake.control, DRAIN).await;
+    let mut listener = fake.control.listen();
+    assert_eq!(fake.weights(), vec![vec![3, 0]; 2]);
+    assert_eq!(services(&fake.control).await[0].destinations[1].standing, Standing::Draining);
+    tick(&fake).await;
+    let view = drains(&fake.control).await.remove(0);
+    assert_eq!((view.active, view.over, view.left_secs, view.remove), (4, false, None, false));
+    active(&fake, 0);
+    tick(&fake).await;
+    tick(&fake).await;
+    assert!(drains(&fake.control).await[0].over);
+    done(&fake.control, r#"{"request":"undrain","destination":"198.51.100.11"}"#).await;
+    assert_eq!(fake.weights(), vec![vec![3, 3]; 2]);
+    assert_eq!(drains(&fake.control).await, []);
+    let of = "destination 198.51.100.11:80 of tcp:192.0.2.10:80";
+    for want in [format!("{of} is drained, 0 connections are left"), format!("{of} is not being drained any more")] {
+        assert_eq!(listener.next().await.unwrap().event.to_string(), want);
+    }
+}
+
+#[tokio::test]
+async fn what_is_drained_is_removed_if_that_was_asked_for_and_in_time() {
+    let fake = two_destinations(1).await;
+    active(&fake, 5);
+    let drain = |more: &str| format!(r#"{{"request":"drain","destination":"198.51.100.11:80","remove":true{more}}}"#);
+    done(&fake.control, &drain(r#","timeout_secs":3600"#)).await;
+    tick(&fake).await;
+    let left = drains(&fake.control).await[0].left_secs.unwrap();
+    assert!((3590..=3600).contains(&left), "{left}");
+    done(&fake.control, &drain(r#","timeout_secs":0"#)).await;
+    let mut listener = fake.control.listen();
+    tick(&fake).await;
+    assert_eq!(fake.weights(), [[3]]);
+    assert_eq!(drains(&fake.control).await, []);
+    assert_eq!(services(&fake.control).await[0].destinations.len(), 1);
+    let of = "destination 198.51.100.11:80 of tcp:192.0.2.10:80";
+    for want in [format!("{of} was removed"), format!("{of} is drained, 5 connections are left; it was removed")] {
+        assert_eq!(listener.next().await.unwrap().event.to_string(), want);
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_connection_of_what_is_drained_is_found() {
+    let fake = two_destinations(2).await;
+    fake.knobs.iter().for_each(|k| k.connections.store(500, std::sync::atomic::Ordering::Relaxed));
+    done(&fake.control, DRAIN).await;
+    assert_eq!(drains(&fake.control).await[0].oldest, None, "it has none by its own count");
+    active(&fake, 1);
+    let oldest = drains(&fake.control).await[0].oldest.clone().unwrap();
+    assert_eq!((oldest.client.ip().to_string().as_str(), oldest.state.as_str()), ("203.0.113.5", "ESTABLISHED"));
+}
+
+#[tokio::test]
+async fn a_wrong_drain_says_why_and_changes_nothing() {
+    let fake = two_destinations(1).await;
+    for (text, want) in [
+        (r#"{"request":"drain","destination":"198.51.100.99"}"#, ErrorCode::NoSuchDestination),
+        (r#"{"request":"drain","destination":"198.51.100.11:81"}"#, ErrorCode::NoSuchDestination),
+        (r#"{"request":"drain","destination":"198.51.100.11","service":"mark:7"}"#, ErrorCode::NoSuchService),
+        (r#"{"request":"undrain","destination":"198.51.100.11"}"#, ErrorCode::InvalidArgument),
+        (r#"{"request":"undrain","destination":"198.51.100.99"}"#, ErrorCode::NoSuchDestination),
+    ] {
+        assert_eq!(code(&fake.control, text).await, want, "{text}");
+    }
+    assert_eq!(drains(&fake.control).await, []);
+}
+
+#[tokio::test]
+async fn other_rules_that_are_applied_leave_a_drain_alone() {
+    let fake = two_destinations(1).await;
+    let Reply::Rules { rules } = ask(&fake.control, r#"{"request":"save"}"#).await else { panic!() };
+    done(&fake.control, DRAIN).await;
+    let apply = Request::Apply { rules, name: String::new() };
+    let applied = ask(&fake.control, &serde_json::to_string(&apply).unwrap()).await;
+    assert_eq!(applied, Reply::Applied { changes: vec![], restart: vec![] });
+    assert_eq!(drains(&fake.control).await.len(), 1);
+}

@@ -74,6 +74,7 @@ fn destination(number: u32, address: IpAddr, port: u16, weight: u32) -> Destinat
         lower: 0,
         available: true,
         holds: true,
+        ends: false,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::control::request::Request;
-use crate::control::standing::{OnFail, Standing};
+use crate::control::standing::{OnFail, Standing, sorry};
 use crate::control::store::Limits;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ fn down() -> Health {
 }
 
 fn policy(on_fail: OnFail, slow_start_secs: u32) -> Policy {
-    Policy { on_fail, slow_start_secs }
+    Policy { on_fail, slow_start_secs, ..Policy::default() }
 }
 
 /// Last byte of the address and weight of what workers see of a service.
@@ -195,6 +195,139 @@ fn a_report_costs_what_its_service_costs() {
     let changed: Vec<_> = after.services.changed(&before.services).filter_map(|(_, _, now)| Some(now?.key)).collect();
     assert_eq!(changed, [key(80)]);
     assert_eq!(after.destinations.changed(&before.destinations).count(), 1);
+}
+
+fn with_sorry(quorum: u32, hysteresis: u32, on_return: &str) -> Policy {
+    let text = format!(
+        r#"{{"quorum":{quorum},"hysteresis":{hysteresis},"sorry":{{"address":"198.51.100.9:80","method":"nat","on_return":"{on_return}"}}}}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+fn sorry(store: &mut Store) -> Destination {
+    let id = store.find(&key(80)).unwrap().id;
+    let id = store.sorry(id).unwrap().dest;
+    Destination::clone(store.rules().destination(id).unwrap())
+}
+
+fn said(store: &mut Store) -> Vec<String> {
+    store.settle();
+    store.take_news().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_sorry_server_is_at_work_exactly_while_nothing_is_up() {
+    let mut store = store();
+    store.rules();
+    assert_eq!(said(&mut store), Vec::<String>::new());
+    store.set_policy(&key(80), &with_sorry(1, 0, "keep")).unwrap();
+    assert_eq!(seen(&mut store, 80), [(12, 20), (11, 10)]);
+    store.report(&key(80), address(12), &down(), START);
+    assert_eq!(seen(&mut store, 80), [(12, 0), (11, 10)]);
+    store.report(&key(80), address(11), &down(), START);
+    assert_eq!(seen(&mut store, 80), [(9, 1), (12, 0), (11, 0)]);
+    assert!(sorry(&mut store).holds);
+    store.report(&key(80), address(11), &Health::Up, START);
+    assert_eq!(seen(&mut store, 80), [(12, 0), (11, 10)]);
+    let rests = sorry(&mut store);
+    assert!(rests.available && !rests.holds && !rests.ends && rests.weight == 0);
+    let of = "tcp:192.0.2.10:80";
+    let want = [
+        format!("{of} has lost its quorum, weight 0 of 1 is up"),
+        format!("the sorry server 198.51.100.9:80 of {of} is at work"),
+        format!("{of} has its quorum again, weight 10 of 1 is up"),
+        format!("the sorry server 198.51.100.9:80 of {of} is at rest"),
+    ];
+    assert_eq!(said(&mut store), want);
+}
+
+#[test]
+fn without_its_quorum_a_service_leaves_those_that_are_up_with_what_they_have() {
+    let mut store = store();
+    store.set_policy(&key(80), &with_sorry(25, 5, "keep")).unwrap();
+    assert_eq!(seen(&mut store, 80), [(12, 20), (11, 10)]);
+    store.report(&key(80), address(11), &down(), START);
+    assert_eq!(seen(&mut store, 80), [(12, 20), (11, 0)], "20 is not less than 25 by more than 5");
+    destination(&mut store, "edit_destination", 80, 12, 19).unwrap();
+    assert_eq!(seen(&mut store, 80), [(9, 1), (12, 0), (11, 0)]);
+    // Up, but no reason yet for workers to hear of it.
+    store.report(&key(80), address(11), &Health::Up, START);
+    assert_eq!(seen(&mut store, 80), [(9, 1), (12, 0), (11, 0)], "29 is not 30");
+    destination(&mut store, "edit_destination", 80, 11, 11).unwrap();
+    assert_eq!(seen(&mut store, 80), [(12, 19), (11, 11)]);
+}
+
+#[test]
+fn draining_counts_as_not_being_up_and_a_slow_start_as_being_up() {
+    let mut store = store();
+    store.set_policy(&key(80), &Policy { slow_start_secs: 100, ..with_sorry(20, 0, "keep") }).unwrap();
+    for health in [down(), Health::Up] {
+        store.report(&key(80), address(12), &health, START);
+    }
+    assert_eq!(seen(&mut store, 80), [(12, 1), (11, 10)]);
+    let drain = |verb: &str| serde_json::json!({ "request": verb, "destination": "198.51.100.12", "service": key(80) });
+    edit(&mut store, drain("drain")).unwrap();
+    assert_eq!(seen(&mut store, 80), [(9, 1), (12, 0), (11, 0)]);
+    edit(&mut store, drain("undrain")).unwrap();
+    assert_eq!(seen(&mut store, 80), [(12, 1), (11, 10)]);
+}
+
+#[test]
+fn what_a_sorry_server_has_ends_if_that_is_wanted() {
+    let mut store = store();
+    store.set_policy(&key(80), &with_sorry(40, 0, "end")).unwrap();
+    assert_eq!(seen(&mut store, 80)[0], (9, 1));
+    assert_eq!(store.rules().endings(), 0);
+    destination(&mut store, "add_destination", 80, 13, 10).unwrap();
+    let rests = sorry(&mut store);
+    assert!(rests.ends && !rests.available);
+    assert_eq!(store.rules().endings(), 1);
+}
+
+#[test]
+fn a_service_without_destinations_has_a_sorry_server_at_work_and_tells_of_no_quorum() {
+    let mut store = Store::new(Limits::default());
+    add_service(&mut store, 80).unwrap();
+    store.set_policy(&key(80), &with_sorry(1, 0, "keep")).unwrap();
+    assert_eq!(seen(&mut store, 80), [(9, 1)]);
+    destination(&mut store, "add_destination", 80, 11, 10).unwrap();
+    assert_eq!(seen(&mut store, 80), [(11, 10)]);
+    let told = said(&mut store);
+    assert!(told.iter().all(|event| event.starts_with("the sorry server ")), "{told:?}");
+    store.set_policy(&key(80), &Policy::default()).unwrap();
+    delete(&mut store, 80, 11).unwrap();
+    assert_eq!(seen(&mut store, 80), []);
+}
+
+#[test]
+fn a_sorry_server_is_no_destination_and_no_destination_a_sorry_server() {
+    let mut store = store();
+    let policy = with_sorry(1, 0, "keep");
+    destination(&mut store, "add_destination", 80, 9, 1).unwrap();
+    assert_eq!(store.set_policy(&key(80), &policy).unwrap_err().code, ErrorCode::DestinationExists);
+    delete(&mut store, 80, 9).unwrap();
+    store.set_policy(&key(80), &policy).unwrap();
+    let refused = destination(&mut store, "add_destination", 80, 9, 1).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::DestinationExists);
+    assert!(refused.message.contains("is the sorry server of"), "{refused}");
+    destination(&mut store, "add_destination", 81, 9, 1).unwrap();
+}
+
+#[test]
+fn a_sorry_server_that_is_replaced_or_taken_away_lives_on_for_its_connections() {
+    let mut store = store();
+    store.set_policy(&key(80), &with_sorry(99, 0, "keep")).unwrap();
+    let first = sorry(&mut store);
+    let mut other = with_sorry(99, 0, "keep");
+    other.sorry = other.sorry.map(|sorry| sorry::SorrySpec { address: address(8), ..sorry });
+    store.set_policy(&key(80), &other).unwrap();
+    assert_eq!(seen(&mut store, 80), [(8, 1), (12, 0), (11, 0)]);
+    assert!(!store.rules().destination(first.id).unwrap().available);
+    store.delete_service(&key(80)).unwrap();
+    assert!(store.rules().destinations.iter().filter(|d| d.of == key(80)).all(|d| !d.available));
+    assert_eq!(store.forget_unused(|_| false), 4);
+    add_service(&mut store, 80).unwrap();
+    assert_eq!(seen(&mut store, 80), []);
 }
 
 /// What happens to the rules and beside them.
