@@ -265,6 +265,15 @@ impl Traffic {
     }
 }
 
+/// Ends the traffic, also when a change fails.
+struct End<'a>(&'a Traffic);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Resident memory of pollvsd, in KiB.
 fn memory(process: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("pollvsd runs on");
@@ -291,6 +300,7 @@ fn run(bed: &TestBed, changes: &mut Changes<'_>, traffic: &Traffic, length: Dura
     let (mut most, mut said) = ([0; 2], Duration::ZERO);
     std::thread::scope(|scope| {
         traffic.begin(scope, bed);
+        let _end = End(traffic);
         while begun.elapsed() < length {
             changes.make();
             let (now, part) = (memory(&process), usize::from(begun.elapsed() > length / 4));
@@ -301,7 +311,6 @@ fn run(bed: &TestBed, changes: &mut Changes<'_>, traffic: &Traffic, length: Dura
             }
             sleep(PACE);
         }
-        traffic.stop.store(true, Ordering::Relaxed);
     });
     most
 }
