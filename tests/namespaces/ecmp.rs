@@ -83,8 +83,9 @@ impl Routed {
         fs::create_dir(&folder).unwrap();
         let hasty = [
             ("interval 200 ms", "interval 400 ms"),
-            ("hold time 3", "hold time 9"),
-            ("keepalive time 1", "keepalive time 3"),
+            ("multiplier 5", "multiplier 15"),
+            ("hold time 3", "hold time 12"),
+            ("keepalive time 1", "keepalive time 4"),
         ];
         let text = fs::read_to_string(format!("{EXAMPLES}{example}")).unwrap();
         let text = hasty.iter().chain(changes).fold(text, |text, (from, to)| {
