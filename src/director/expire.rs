@@ -41,16 +41,25 @@ impl<A: Family> Lane<'_, A> {
     /// The same in the order in which the kernel's timers fire. It decides what becomes of a template that is due with its last connection.
     #[cold]
     fn expire_in_order(&mut self, now: Tick, budget: &mut u32) {
-        self.note_timers();
         let mut due = Vec::new();
         while let Some(id) = self.tables.connections.due(now, budget) {
-            due.push((self.tables.connections.take_edge(id).map(|place| place.order(now)), Entry::Connection(id)));
+            due.push(Entry::Connection(id));
         }
         while let Some(id) = self.tables.templates.due(now, budget) {
-            due.push((self.tables.templates.take_edge(id).map(|place| place.order(now)), Entry::Template(id)));
+            due.push(Entry::Template(id));
         }
-        due.sort_by(|(one, _), (other, _)| one.cmp(other));
-        for (_, entry) in due {
+        if due.is_empty() {
+            return;
+        }
+        self.note_timers();
+        due.sort_by_cached_key(|entry| {
+            let place = match *entry {
+                Entry::Connection(id) => self.tables.connections.take_edge(id),
+                Entry::Template(id) => self.tables.templates.take_edge(id),
+            };
+            place.map(|place| place.order(now))
+        });
+        for entry in due {
             match entry {
                 Entry::Connection(id) => self.end_connection(id, now),
                 Entry::Template(id) => self.end_template(id, now),
