@@ -386,6 +386,14 @@ pub struct OldestView {
     pub worker: u16,
 }
 
+impl DestinationView {
+    /// May new connections go there? One whose next hop the kernel is still asking for gets them, and they wait.
+    pub fn is_usable(&self) -> bool {
+        let reached = !matches!(self.next_hop, HopView::Unreachable | HopView::Kernel);
+        self.weight > 0 && !self.removed && !self.overloaded && reached
+    }
+}
+
 /// Per second, as the kernel rounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Rates {

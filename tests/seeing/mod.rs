@@ -2,7 +2,9 @@
 //! terminal. Programs that are not there are told of, and the test is skipped; POLLVS_NAMESPACE_TESTS=required makes it fail.
 mod dashboard;
 mod director;
+mod journal;
 pub(crate) mod prometheus;
+mod top;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -10,16 +10,15 @@ mod dataplane;
 mod forwarding;
 #[cfg(feature = "dpdk")]
 mod handover;
+mod log;
 mod rules_only;
 mod service;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use pollvs::config::Config;
-use tracing_subscriber::EnvFilter;
 
 /// Forwards packets to real servers as IPVS does, on DPDK ports.
 #[derive(Parser, Debug)]
@@ -41,13 +40,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_env("POLLVS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    log::start();
     let outcome = match &args.check {
         Some(file) => check(file),
         None => run(args),

@@ -42,7 +42,7 @@ pub enum Verb {
     /// The director at a glance.
     Status,
     /// Services with their destinations.
-    Services(Chosen),
+    Services(Listed),
     /// Health checks and what they find.
     Checks(Chosen),
     /// Check the destinations of a service, or check them no more.
@@ -58,6 +58,8 @@ pub enum Verb {
     Rates(Chosen),
     /// Workers and their tables.
     Workers,
+    /// Services, destinations and workers on the terminal, renewed every second; ? there explains the keys.
+    Top,
     /// Ports and their counters.
     Ports,
     /// Why packets were dropped, and what else happened.
@@ -160,6 +162,17 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+}
+
+/// Which services, and how they are shown.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct Listed {
+    /// One, or all.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// With rates, limits and next hops, as a tree.
+    #[arg(long)]
+    pub tree: bool,
 }
 
 /// One service, or all.

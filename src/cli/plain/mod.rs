@@ -2,9 +2,11 @@
 
 pub mod args;
 mod drain;
+mod progress;
 mod requests;
 mod table;
-mod tables;
+pub(in crate::cli) mod tables;
+mod tree;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -15,6 +17,8 @@ use clap::Parser as _;
 use crate::cli::iptables;
 use crate::cli::ipvsadm::{self, Host, Outcome, names::Names};
 use crate::cli::plain::args::{SyncArgs, Typed, Verb};
+use crate::cli::plain::progress::Progress;
+use crate::cli::top;
 use crate::control::client::{Client, ClientError, DEFAULT_SOCKET};
 use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::{MarkFamily, Request};
@@ -81,6 +85,7 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
         Verb::Iptables { args } => return run_iptables(MarkFamily::Ipv4, args, &socket),
         Verb::Ip6tables { args } => return run_iptables(MarkFamily::Ipv6, args, &socket),
         Verb::Replay(scenario) => return Ok(replay(scenario)),
+        Verb::Top => return show(&socket),
         _ => {}
     }
     let request = requests::request(verb.clone())?;
@@ -102,6 +107,11 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
         Verb::Drain(how) if how.wait => drain::wait(&mut client, &how),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The director on the terminal.
+fn show(socket: &std::path::Path) -> Result<ExitCode, Trouble> {
+    top::run(socket).map(|()| ExitCode::SUCCESS).map_err(|error| Trouble::Other(error.to_string()))
 }
 
 /// Succeeds once the director is ready to take over. One that cannot be reached is asked again as long as there is time.
@@ -157,17 +167,33 @@ fn each(
     trouble.map_or_else(|| outcome.map_err(Trouble::from), Err)
 }
 
+/// What a request does, for those who wait for it; listings print line after line.
+fn progress(request: &Request) -> Progress {
+    let (what, prints_lines) = match request {
+        Request::Apply { name, .. } => (format!("applying {name}"), false),
+        Request::Reload {} => ("reading the configuration again".to_owned(), false),
+        Request::Connections(_) => ("listing connections".to_owned(), true),
+        Request::Templates(_) => ("listing templates".to_owned(), true),
+        _ => ("waiting for pollvsd".to_owned(), false),
+    };
+    Progress::begin(what, prints_lines)
+}
+
 fn print_json(client: &mut Client, request: &Request, to: &mut impl Write) -> Result<(), Trouble> {
+    let progress = progress(request);
     each(client, request, |reply| {
+        progress.add(connections(&reply));
         let line = serde_json::to_string(&reply).map_err(io::Error::from)?;
         Ok(writeln!(to, "{line}")?)
     })
 }
 
 fn print(client: &mut Client, request: &Request, verb: &Verb, to: &mut impl Write) -> Result<(), Trouble> {
+    let progress = progress(request);
     if let Request::Connections(_) | Request::Templates(_) = request {
         let mut first = true;
         return each(client, request, |reply| {
+            progress.add(connections(&reply));
             if let Reply::Connections { connections, .. } = reply {
                 tables::connections(&connections, std::mem::take(&mut first), to)?;
             }
@@ -175,7 +201,13 @@ fn print(client: &mut Client, request: &Request, verb: &Verb, to: &mut impl Writ
         });
     }
     let reply = client.ask(request)?;
+    drop(progress);
     Ok(to.write_all(tables::text(&reply, verb).as_bytes())?)
+}
+
+/// Connections in a reply.
+fn connections(reply: &Reply) -> usize {
+    if let Reply::Connections { connections, .. } = reply { connections.len() } else { 0 }
 }
 
 /// A scenario that is not understood is a wrong command line: exit status 2.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::plain::Trouble;
 use crate::cli::plain::args::{
-    CheckVerb, Chosen, DestinationArgs, DestinationVerb, DrainArgs, PolicyArgs, ServiceArgs, ServiceVerb, TunnelArg,
-    Verb, Which,
+    CheckVerb, Chosen, DestinationArgs, DestinationVerb, DrainArgs, Listed, PolicyArgs, ServiceArgs, ServiceVerb,
+    TunnelArg, Verb, Which,
 };
 use crate::control::request::{DestinationSpec, Filter, PersistenceSpec, Request, ServiceSpec};
 use crate::control::standing::Policy;
@@ -17,9 +17,9 @@ use crate::destination::Tunnel;
 pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
     Ok(match verb {
         Verb::Status => Request::Status {},
-        Verb::Services(Chosen { service }) | Verb::Stats(Chosen { service }) | Verb::Rates(Chosen { service }) => {
-            Request::Services { service }
-        }
+        Verb::Services(Listed { chosen: Chosen { service }, .. })
+        | Verb::Stats(Chosen { service })
+        | Verb::Rates(Chosen { service }) => Request::Services { service },
         Verb::Connections(which) => Request::Connections(filter(which)),
         Verb::Templates(which) => Request::Templates(filter(which)),
         Verb::Checks(Chosen { service }) => Request::Checks { service },
@@ -58,7 +58,7 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         }
         Verb::Undrain { destination, service } => Request::Undrain { destination, service },
         Verb::Drains => Request::Drains { oldest: true },
-        Verb::Ipvsadm { .. } | Verb::Iptables { .. } | Verb::Ip6tables { .. } | Verb::Replay(_) => {
+        Verb::Ipvsadm { .. } | Verb::Iptables { .. } | Verb::Ip6tables { .. } | Verb::Replay(_) | Verb::Top => {
             return Err(Trouble::Other("not a request to the director".to_owned()));
         }
     })

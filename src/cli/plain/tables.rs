@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::cli::plain::args::{SyncArgs, Verb};
+use crate::cli::figure::short_time;
+use crate::cli::plain::args::{Listed, SyncArgs, Verb};
 use crate::cli::plain::table::{pairs, table};
+use crate::cli::plain::tree;
 use crate::control::daemon::DaemonSpec;
 use crate::control::event::Told;
 use crate::control::health::plan;
@@ -29,6 +31,7 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Services { services: all, .. } => match verb {
             Verb::Stats(_) => stats(all),
             Verb::Rates(_) => rates(all),
+            Verb::Services(Listed { tree: true, .. }) => tree::services(all),
             _ => services(all),
         },
         Reply::Checks { checks: all, .. } => checks(all),
@@ -100,7 +103,7 @@ fn status(s: &StatusView) -> String {
     pairs(rows.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(warnings))
 }
 
-fn duration(seconds: u64) -> String {
+pub(in crate::cli) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -111,7 +114,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// Rows of a service and, under branches, of its destinations.
-fn tree<const N: usize>(
+fn branches<const N: usize>(
     all: &[ServiceView],
     service: impl Fn(&ServiceView) -> [String; N],
     destination: impl Fn(&DestinationView) -> [String; N],
@@ -149,10 +152,10 @@ fn services(all: &[ServiceView]) -> String {
         ]
     };
     let headings = ["SERVICE", "BY", ">WEIGHT", ">ACTIVE", ">INACTIVE", ">TEMPLATES", ">CONNECTIONS", "STATE"];
-    table(headings, tree(all, service, destination))
+    table(headings, branches(all, service, destination))
 }
 
-fn options(s: &ServiceView) -> String {
+pub(super) fn options(s: &ServiceView) -> String {
     let mut text = s.scheduler.name().to_owned();
     if !s.flags.is_empty() {
         let name = |f: &SchedulerFlag| serde_json::to_value(f).ok().and_then(|v| v.as_str().map(str::to_owned));
@@ -174,7 +177,7 @@ fn options(s: &ServiceView) -> String {
     text
 }
 
-fn method(d: &DestinationView) -> String {
+pub(in crate::cli) fn method(d: &DestinationView) -> String {
     match (d.method, d.tunnel) {
         (Method::Nat, _) => "nat".to_owned(),
         (Method::Dr, _) => "dr".to_owned(),
@@ -188,7 +191,7 @@ fn method(d: &DestinationView) -> String {
 }
 
 /// What keeps a destination from new connections, or where it is.
-fn state(d: &DestinationView) -> String {
+pub(super) fn state(d: &DestinationView) -> String {
     let hop = hop(&d.next_hop);
     match (d.standing, d.weight, d.overloaded) {
         (Standing::Draining, ..) if d.reason.is_empty() => format!("draining, {hop}"),
@@ -203,7 +206,7 @@ fn state(d: &DestinationView) -> String {
     }
 }
 
-fn hop(hop: &HopView) -> String {
+pub(super) fn hop(hop: &HopView) -> String {
     match hop {
         HopView::Resolved { port, .. } => format!("by {port}"),
         HopView::Unresolved { port, neighbour } => format!("by {port}, asking for {neighbour}"),
@@ -219,7 +222,7 @@ fn stats(all: &[ServiceView]) -> String {
         let [a, b, c, d, e] = numbers;
         [name, a, b, c, d, e]
     };
-    let rows = tree(all, |s| row(word(&s.service), s.traffic), |d| row(d.address.to_string(), d.traffic));
+    let rows = branches(all, |s| row(word(&s.service), s.traffic), |d| row(d.address.to_string(), d.traffic));
     table(["SERVICE", ">CONNECTIONS", ">PACKETS IN", ">PACKETS OUT", ">BYTES IN", ">BYTES OUT"], rows)
 }
 
@@ -229,7 +232,7 @@ fn rates(all: &[ServiceView]) -> String {
         let [a, b, c, d, e] = numbers;
         [name, a, b, c, d, e]
     };
-    let rows = tree(all, |s| row(word(&s.service), s.rates), |d| row(d.address.to_string(), d.rates));
+    let rows = branches(all, |s| row(word(&s.service), s.rates), |d| row(d.address.to_string(), d.rates));
     table(["SERVICE", ">CONNECTIONS/S", ">PACKETS/S IN", ">OUT", ">BYTES/S IN", ">OUT"], rows)
 }
 
@@ -284,6 +287,10 @@ fn workers(all: &[WorkerView]) -> String {
             w.handed_off.to_string(),
             w.dropped.to_string(),
             format!("{} %", w.busy_turns.saturating_mul(100).checked_div(w.turns).unwrap_or(0)),
+            w.frames.checked_div(w.busy_turns).unwrap_or(0).to_string(),
+            short_time(w.bursts.p50_ns),
+            short_time(w.bursts.p99_ns),
+            short_time(w.bursts.max_ns),
         ]
     };
     let headings = [
@@ -297,6 +304,10 @@ fn workers(all: &[WorkerView]) -> String {
         ">HANDED OFF",
         ">DROPPED",
         ">BUSY TURNS",
+        ">BURST",
+        ">50 %",
+        ">99 %",
+        ">MOST",
     ];
     table(headings, all.iter().map(row))
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::plain::args::Chosen;
+use crate::cli::plain::args::{Chosen, Listed};
 
 /// The lines of the document on the protocol that are such a reply, as text for people.
 fn shown(reply: &str, verb: &Verb) -> String {
@@ -28,7 +28,7 @@ warning        there is no route to 198.51.100.12
 ",
         ),
         (
-            shown("services", &Verb::Services(ALL)),
+            shown("services", &Verb::Services(Listed { chosen: ALL, tree: false })),
             "\
 SERVICE                BY                            WEIGHT  ACTIVE  INACTIVE  TEMPLATES  CONNECTIONS  STATE
 tcp:192.0.2.10:80      wrr, persistent 600 s by /24               2         1          1           10
@@ -54,8 +54,8 @@ tcp:192.0.2.10:80                  1             6    5         420  9000
         (
             shown("workers", &Verb::Workers),
             "\
-WORKER  CORE  CONNECTIONS  TEMPLATES  RECEIVED  TRANSMITTED  PASSED  HANDED OFF  DROPPED  BUSY TURNS
-     0     1   41/1048576   0/131072     12000        11900      90           0       10         0 %
+WORKER  CORE  CONNECTIONS  TEMPLATES  RECEIVED  TRANSMITTED  PASSED  HANDED OFF  DROPPED  BUSY TURNS  BURST  50 %  99 %  MOST
+     0     1   41/1048576   0/131072     12000        11900      90           0       10         0 %      3  9.0u   30u  250u
 ",
         ),
         (
@@ -108,6 +108,22 @@ SERVICE            DESTINATION         BY    STATE  SINCE    CHECKS  FAILED     
 tcp:192.0.2.10:80  198.51.100.11:8080  http  up     1 d 0 h   17280       3  0.734  status 200
 ";
     assert_eq!(text, want, "\n{text}");
+}
+
+#[test]
+fn a_tree_has_all_that_is_known_of_a_service() {
+    let tree = shown("services", &Verb::Services(Listed { chosen: ALL, tree: true }));
+    assert_eq!(
+        tree,
+        "\
+tcp:192.0.2.10:80  wrr, persistent 600 s by /24, 1 of 1 usable
+│    new 1/s; packets/s in 6, out 5; bytes/s in 420, out 9000
+└─ 198.51.100.11:8080  nat, weight 3, up, by inside
+     active 2, inactive 1, templates 1
+     new 1/s; packets/s in 6, out 5; bytes/s in 420, out 9000
+     by inside, MAC 02:00:00:00:00:0b, MTU 1500
+"
+    );
 }
 
 #[test]

@@ -66,7 +66,7 @@ families! {
 
     DEST_USABLE "pollvs_destination_usable" Gauge ["service", "destination"] "1 if new connections may go there: its weight in force is not 0, it is below its threshold, and there is a way to it.",
     DEST_REACHABLE "pollvs_destination_reachable" Gauge ["service", "destination"] "1 if its next hop is known, or it is the director itself.",
-    DEST_STANDING "pollvs_destination_standing" Gauge ["service", "destination", "standing"] "1; the label tells how it stands: unknown (not checked, counts as up), up, down, warming.",
+    DEST_STANDING "pollvs_destination_standing" Gauge ["service", "destination", "standing"] "1; the label tells how it stands: unknown (not checked, counts as up), up, down, warming, draining.",
     DEST_WEIGHT "pollvs_destination_weight" Gauge ["service", "destination"] "Its weight in force.",
     DEST_CONFIGURED "pollvs_destination_configured_weight" Gauge ["service", "destination"] "Its weight by the rules; 0 if it is quiesced.",
     DEST_OVERLOADED "pollvs_destination_overloaded" Gauge ["service", "destination"] "1 while it is above its upper threshold and not below its lower one again.",

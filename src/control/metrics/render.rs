@@ -130,11 +130,6 @@ fn is_reachable(d: &DestinationView) -> bool {
     matches!(d.next_hop, HopView::Resolved { .. } | HopView::Local)
 }
 
-/// May new connections go there? One whose next hop the kernel is still asking for gets them, and they wait.
-fn is_usable(d: &DestinationView) -> bool {
-    d.weight > 0 && !d.removed && !d.overloaded && !matches!(d.next_hop, HopView::Unreachable | HopView::Kernel)
-}
-
 /// What is shown of traffic and rates: a field of each, by the families of services and of destinations.
 type Counted = (Family, Family, fn(&Traffic) -> u64);
 type Estimated = (Family, Family, fn(&Rates) -> u64);
@@ -160,7 +155,7 @@ fn services(page: &mut Page, services: &[ServiceView]) {
         page.family(family, services.iter().zip(&names).map(|(s, name)| ([name.clone()], value(s))));
     };
     each(&f::SERVICE_DESTINATIONS, &|s| (s.destinations.len() as u64).into());
-    each(&f::SERVICE_USABLE, &|s| (s.destinations.iter().filter(|d| is_usable(d)).count() as u64).into());
+    each(&f::SERVICE_USABLE, &|s| (s.destinations.iter().filter(|d| d.is_usable()).count() as u64).into());
     COUNTED.iter().for_each(|(family, _, field)| each(family, &|s| field(&s.traffic).into()));
     ESTIMATED.iter().for_each(|(family, _, field)| each(family, &|s| field(&s.rates).into()));
     let schedulers = services.iter().zip(&names).map(|(s, name)| ([name.clone(), s.scheduler.name().to_owned()], true));
@@ -177,7 +172,7 @@ fn destinations(page: &mut Page, services: &[ServiceView]) {
     let mut each = |family: &Family, value: &dyn Fn(&DestinationView) -> Value| {
         page.family(family, all.iter().map(|(d, names)| (names.clone(), value(d))));
     };
-    each(&f::DEST_USABLE, &|d| is_usable(d).into());
+    each(&f::DEST_USABLE, &|d| d.is_usable().into());
     each(&f::DEST_REACHABLE, &|d| is_reachable(d).into());
     each(&f::DEST_WEIGHT, &|d| d.weight.into());
     each(&f::DEST_CONFIGURED, &|d| d.configured_weight.into());
