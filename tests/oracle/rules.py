@@ -57,17 +57,23 @@ class Service:
         self.vip = rng.choice(self.family.vips)
         self.port = rng.choice([80, 80, 443, 53])
         self.methods = rng.choice([["-m"]] * 4 + [["-g"]] * 2 + [["-i"]] * 2 + [["-m", "-g", "-i"]])
-        self.destinations, self.mark, self.marks = [], 0, []
+        self.destinations, self.mark, self.marks, self.ranges = [], 0, [], []
         self.sip = "sip" in switches and self.kind == "-u" and rng.random() < 0.3
+        self.ftp = "ftp" in switches and self.kind == "-t" and rng.random() < 0.15
+        if self.ftp:
+            self.port, self.methods = 21, rng.choice([["-m"]] * 3 + [["-g"], ["-i"]])
         if "marks" in switches and not self.sip and rng.random() < 0.2:
-            self.be_marked(rng)
+            self.be_marked(rng, switches)
         self.vary(rng)
         if self.persistence and rng.random() < 0.2:
             self.port = 0
 
-    def be_marked(self, rng):
+    def be_marked(self, rng, switches):
         """Becomes a service of a firewall mark, over addresses, ports and protocols of its own."""
         self.kind, self.family, self.port, self.mark = "-f", V4, 0, rng.randint(1, 9)
+        if self.ftp or "ftp" in switches and rng.random() < 0.3:
+            self.be_marked_by_range(rng)
+            return
         if rng.random() < 0.4:
             # A whole network that the director takes for its own: many addresses for dh, lblc and lblcr.
             self.marks = [(6, "198.18.0.%d" % n, 80) for n in range(1, 40, 3)]
@@ -75,7 +81,17 @@ class Service:
         ports = rng.sample([80, 443, 8080, 5353], 2)
         self.marks = [(p, vip, port) for p in rng.choice([[6], [17], [6, 17]]) for vip in V4.vips[:2] for port in ports]
 
+    def be_marked_by_range(self, rng):
+        """All ports of an address, or FTP's and those of its data: a range in the rule."""
+        self.vip = rng.choice(V4.vips)
+        ports = [20, 21, 30000, 30001, 30002] if self.ftp else rng.choice([[80, 443, 8080, 2000], [1000, 1500, 1999]])
+        self.ranges = ["--dport 20:21", "--dport 30000:30009"] if self.ftp else rng.choice([["--dport 1:65535"], ["--dport 80:8080"], [""]])
+        self.marks = [(6, self.vip, port) for port in ([21] * 3 if self.ftp else []) + ports]
+
     def mark_rules(self):
+        if self.ranges:
+            rule = "iptables -t mangle -A PREROUTING -d %s -p tcp %s -j MARK --set-mark %d"
+            return [rule % (self.vip, "-m tcp " + match if match else "", self.mark) for match in self.ranges]
         rule = "iptables -t mangle -A PREROUTING -d %s -p %s -m %s -j MARK --set-mark %d"
         if self.marks and self.marks[0][1].startswith("198.18"):
             return ["ip route replace local 198.18.0.0/24 dev lo", rule % ("198.18.0.0/24", "tcp", "tcp --dport 80", self.mark)]
