@@ -159,7 +159,8 @@ impl<'s, A: Family> Lane<'s, A> {
         verdict
     }
 
-    /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is.
+    /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is, as long as
+    /// templates lead there.
     pub(super) fn starts_over(&self, id: ConnId) -> bool {
         let Some(connection) = self.tables.connections.get(id) else { return false };
         let settings = &self.snapshot.rules.settings;
@@ -167,7 +168,8 @@ impl<'s, A: Family> Lane<'s, A> {
         if settings.expire_nodest_conn && quiesced() {
             return true;
         }
-        if settings.conn_reuse_mode == 0 || connection.template.is_some() {
+        let released = || self.snapshot.rules.destination(connection.dest).is_some_and(|d| !d.holds);
+        if settings.conn_reuse_mode == 0 || (connection.template.is_some() && !released()) {
             return false;
         }
         match connection.state {

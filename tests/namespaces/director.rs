@@ -1,6 +1,7 @@
 //! pollvsd as a program of a test, with its files in a folder: started, killed, stopped, asked.
 use super::network::{Network, printed, signal};
-use std::os::unix::net::UnixDatagram;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
 use std::time::Duration;
@@ -31,6 +32,11 @@ impl Director {
     /// What `pollvs WORDS` prints; it must succeed.
     pub(super) fn pollvs(&self, words: &[&str]) -> String {
         printed(self.try_pollvs(words), words)
+    }
+
+    /// Listens to what happens from now on.
+    pub(super) fn listen(&self) -> Events {
+        Events::new(&self.socket())
     }
 
     /// Enters rules, each as one would type it after `ipvsadm`.
@@ -104,5 +110,34 @@ impl Director {
     /// What pollvsd has logged.
     pub(super) fn words(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+}
+
+/// What a director tells of, line by line.
+pub(super) struct Events(BufReader<UnixStream>);
+
+impl Events {
+    fn new(socket: &Path) -> Self {
+        let mut events = Self(BufReader::new(UnixStream::connect(socket).unwrap()));
+        writeln!(events.0.get_mut(), r#"{{"request":"events"}}"#).unwrap();
+        // The greeting, and that it is done.
+        for _ in 0..2 {
+            events.0.read_line(&mut String::new()).unwrap();
+        }
+        events
+    }
+
+    /// Waits until something of this kind happens.
+    pub(super) fn await_kind(&mut self, kind: &str, patience: Duration) {
+        self.0.get_ref().set_read_timeout(Some(patience)).unwrap();
+        let (wanted, mut told) = (format!(r#""kind":"{kind}""#), String::new());
+        loop {
+            let from = told.len();
+            let read = self.0.read_line(&mut told);
+            assert!(read.is_ok_and(|bytes| bytes > 0), "no {kind}; there was\n{told}");
+            if told[from..].contains(&wanted) {
+                return;
+            }
+        }
     }
 }

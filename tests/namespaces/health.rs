@@ -53,17 +53,17 @@ fn answered(bed: &TestBed) -> usize {
     ["rs1", "rs2"].iter().map(|role| bed.requests_of(role, " /load")).sum()
 }
 
-/// Ends the web server of rs2; its address refuses connections then.
-fn stop_server(bed: &TestBed) {
-    let file = bed.folder().join("rs2/nginx.pid");
+/// Ends the web server of a role; its address refuses connections then.
+pub(super) fn stop_server(bed: &TestBed, role: &str) {
+    let file = bed.folder().join(role).join("nginx.pid");
     assert!(signal("TERM", std::fs::read_to_string(file).unwrap().trim().parse().unwrap()));
 }
 
 /// Starts it again. It ends with its namespace.
-fn start_server(bed: &TestBed) -> std::process::Child {
-    let folder = bed.folder().join("rs2");
+pub(super) fn start_server(bed: &TestBed, role: &str) -> std::process::Child {
+    let folder = bed.folder().join(role);
     let words = ["nginx", "-e", "stderr", "-p", folder.to_str().unwrap(), "-c", "nginx.conf"];
-    bed.inside("rs2", &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    bed.inside(role, &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_server_that_stops_under_load_is_out_after_fall_failures_and_comes_back_afte
     assert_eq!((failed, check(&bed).0), (0, true));
 
     let failures_before = check(&bed).2;
-    stop_server(&bed);
+    stop_server(&bed, "rs2");
     let stopped = Instant::now();
     let mut out = None;
     let [sent, failed] = load_until(&bed, "a server stops and is taken out", &mut || {
@@ -96,7 +96,7 @@ fn a_server_that_stops_under_load_is_out_after_fall_failures_and_comes_back_afte
     let [_, failed] = load_until(&bed, "without it", &mut || true);
     assert_eq!(failed, 0);
 
-    let mut server = start_server(&bed);
+    let mut server = start_server(&bed, "rs2");
     let [_, failed] = load_until(&bed, "it comes back", &mut || check(&bed).0);
     assert_eq!(failed, 0);
     let before = bed.requests_of("rs2", " /load");

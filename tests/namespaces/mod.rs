@@ -14,6 +14,7 @@ mod pair;
 mod restart;
 mod rules;
 mod soak;
+mod standing;
 mod synchronisation;
 mod takeover;
 mod testbed;

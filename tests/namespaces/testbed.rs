@@ -1,5 +1,5 @@
 //! One director between clients and servers.
-use super::director::Director;
+use super::director::{Director, Events};
 use super::network::Network;
 pub(super) use super::network::{give_addresses, signal, turn, within};
 use std::path::Path;
@@ -56,6 +56,11 @@ impl TestBed {
     /// What becomes of `pollvs WORDS`.
     pub(super) fn try_pollvs(&self, words: &[&str]) -> Output {
         self.director.try_pollvs(words)
+    }
+
+    /// Listens to what happens from now on.
+    pub(super) fn listen(&self) -> Events {
+        self.director.listen()
     }
 
     /// Enters rules, each as one would type it after `ipvsadm`.
