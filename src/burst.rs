@@ -156,6 +156,15 @@ impl<F> Burst<F> {
         self.slots.get_mut(..self.len).unwrap_or_default().iter_mut()
     }
 
+    /// The frames from number `first` on, as they are, and the ports that they came in by.
+    pub fn since(&self, first: usize) -> impl Iterator<Item = (&[u8], PortId)>
+    where
+        F: crate::frame::Frame,
+    {
+        let slots = self.slots.get(first..self.len).unwrap_or_default();
+        slots.iter().filter_map(|slot| Some((slot.frame.as_ref()?.bytes(), slot.port)))
+    }
+
     /// Each frame in it, to be rewritten.
     #[inline]
     pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut F> {

@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod steering;
 pub mod sync;
+pub mod tap;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::burst_meter::{BurstLog, BurstSums};
-use crate::director::Listing;
+use crate::director::{Explanation, Listing, Question};
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, Traffic};
 use crate::sync::Entry;
+use crate::tap::Tap;
 use crate::verdict::WorkerId;
 
 /// How long a worker may take to answer.
@@ -52,6 +53,10 @@ pub enum Command {
     TellAll(TellQuery, Answer<TellPage>),
     /// Takes over what another director told.
     Accept(Vec<Entry>, Answer<AcceptReport>),
+    /// Which destination a client would get; nothing is changed by it.
+    Why(Question, Answer<Explanation>),
+    /// Shows packets by this tap from now on, or none; the answer is the tap before, and the worker's time.
+    Tap(Option<Tap>, Answer<(Option<Tap>, crate::time::Instant)>),
     /// Answers, and ends the poll loop.
     Stop(Answer<()>),
 }

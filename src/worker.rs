@@ -3,6 +3,7 @@
 //! next, so that the memory of one is fetched while another is worked on; as soon as nothing is received all stages run out.
 
 mod exits;
+mod tapped;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::burst_meter::BurstMeter;
 use crate::destination::DestId;
 use crate::director::{Accepted, Director, Limits, Listing};
 use crate::fragments::Fragments;
+use crate::frame::Frame as _;
 use crate::handoff::{Handoff, Parcel};
 use crate::hold::Hold;
 use crate::io::PacketIo;
@@ -24,6 +26,7 @@ use crate::mailbox::{
 use crate::snapshot::Snapshot;
 use crate::stats::Event;
 use crate::sync::Entry;
+use crate::tap::{Tap, Way};
 use crate::time::Instant;
 use crate::verdict::{Origin, PortId, WorkerId};
 
@@ -151,6 +154,9 @@ pub struct Worker<I: PacketIo, T, C> {
     own: Box<Own<I::Frame>>,
     /// A command that came while it slept.
     woken_by: Option<Command>,
+    tap: Option<Tap>,
+    /// For packets that are judged alone.
+    single: Box<Burst<I::Frame>>,
     chores_at: Instant,
     turns: u64,
     busy_turns: u64,
@@ -171,6 +177,8 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             fragments,
             own: Box::default(),
             woken_by: None,
+            tap: None,
+            single: Box::new(Burst::with_limit(1)),
             chores_at: Instant(0),
             turns: 0,
             busy_turns: 0,
@@ -212,7 +220,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         self.turns += 1;
         self.bursts.begin(now);
         let commanded = self.obey(now);
-        let received = self.receive();
+        let received = self.receive(now);
         self.bursts.received(received);
         if received > 0 {
             self.busy_turns += 1;
@@ -240,11 +248,15 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
 
     /// Fills the burst. Rings and twins have a share of it, so that a wire that never ends does not shut them out, and what the
     /// wire leaves.
-    fn receive(&mut self) -> usize {
+    fn receive(&mut self, now: Instant) -> usize {
         let room = self.pipeline[0].room();
         self.take_over(room / 2);
         self.hear_kernel(room / 4);
+        let before = self.pipeline[0].len();
         let wire = self.parts.io.receive(&mut self.pipeline[0]);
+        if let Some(tap) = &self.tap {
+            self.pipeline[0].since(before).for_each(|(frame, port)| tap.see(frame, Way::In, port, Origin::Wire, now));
+        }
         self.parts.director.counters_mut().events[Event::Received as usize] += wire as u64;
         self.take_over(room);
         self.hear_kernel(room);
@@ -275,12 +287,15 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
 
     /// Moves every burst one stage on.
     fn step(&mut self, now: Instant) {
+        if self.tap.is_some() {
+            return self.step_tapped(now);
+        }
         let [received, sought, decided] = &mut self.pipeline;
         let director = &mut self.parts.director;
         director.parse(received);
         director.seek(sought);
         director.decide(decided, now);
-        self.carry_out(now);
+        self.carry_out::<false>(now);
         self.pipeline.rotate_right(1);
     }
 
@@ -292,24 +307,24 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     }
 
     /// Carries out the verdicts of the burst that has been decided, and empties it.
-    fn carry_out(&mut self, now: Instant) {
-        let Self { parts, hold, fragments, own, pipeline, .. } = self;
-        let mut exits = Exits { parts, hold, fragments, own, now };
+    fn carry_out<const TAPPED: bool>(&mut self, now: Instant) {
+        let Self { parts, hold, fragments, own, pipeline, tap, .. } = self;
+        let mut exits = Exits::<_, _, TAPPED> { parts, hold, fragments, own, tap: tap.as_ref(), now };
         pipeline[2].give_away(|frame, verdict, port, origin| exits.dispatch(frame, verdict, port, origin));
     }
 
     /// What need not be done every turn.
     fn chores(&mut self, now: Instant) {
         self.chores_at = now + CHORES_EVERY;
-        let Self { parts, hold, fragments, own, .. } = self;
-        Exits { parts, hold, fragments, own, now }.give_up();
+        let Self { parts, hold, fragments, own, tap, .. } = self;
+        Exits::<_, _, true> { parts, hold, fragments, own, tap: tap.as_ref(), now }.give_up();
         self.parts.board.exchange(self.parts.id, &mut self.parts.director);
     }
 
     fn execute(&mut self, command: Command, now: Instant) {
         // That nobody waits for an answer any more is no error: `send` then gives it back, to be dropped here.
         match command {
-            Command::Apply(snapshot, answer) => drop(answer.send(self.apply(snapshot))),
+            Command::Apply(snapshot, answer) => drop(answer.send(self.apply(snapshot, now))),
             Command::Connections(query, answer) => drop(answer.send(self.list(query, now))),
             Command::Stats(page, answer) => drop(answer.send(self.stats(page))),
             Command::Report(answer) => drop(answer.send(self.report())),
@@ -321,6 +336,8 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             Command::Told(empty, answer) => drop(answer.send(self.parts.director.take_told(empty))),
             Command::TellAll(query, answer) => drop(answer.send(self.tell_all(query))),
             Command::Accept(entries, answer) => drop(answer.send(self.accept(entries, now))),
+            Command::Why(question, answer) => drop(answer.send(self.parts.director.why(&question, now))),
+            Command::Tap(tap, answer) => drop(answer.send((std::mem::replace(&mut self.tap, tap), now))),
             Command::Stop(answer) => {
                 self.stopped = true;
                 let _ = answer.send(());
@@ -328,11 +345,14 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         }
     }
 
-    fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        let io = &mut self.parts.io;
+    fn apply(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Arc<Snapshot> {
+        let (io, tap) = (&mut self.parts.io, &self.tap);
         let mut released = 0;
         self.hold.release(&snapshot.network, |port, frame| {
             released += 1;
+            if let Some(tap) = tap {
+                tap.see(frame.bytes(), Way::Out, port, Origin::Wire, now);
+            }
             io.transmit(port, frame);
         });
         self.parts.director.counters_mut().events[Event::Transmitted as usize] += released;

@@ -79,6 +79,10 @@ impl Client {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         self.stream.get_mut().write_all(&line)?;
+        if matches!(request, Request::Capture { .. } | Request::Trace { .. }) {
+            // The next packet may be long in coming.
+            self.stream.get_mut().set_read_timeout(None)?;
+        }
         loop {
             let reply = self.read()?;
             let more = reply.has_more();

@@ -8,11 +8,13 @@ use crate::control::reply::{ErrorCode, Failure, Reply};
 use crate::control::request::Request;
 use crate::control::rule_set::RuleSet;
 use crate::control::upkeep::unix_secs;
+use crate::control::watching::Wanted;
 use crate::control::{Answer, Applied, Control, Inner, Listing, view};
 use crate::kernel;
 use crate::mailbox::{Command, WorkerHandle};
 use crate::service::ServiceKey;
 use crate::settings::Settings;
+use crate::tap::Subject;
 
 impl Control {
     /// Answers one request. A change is in force on every worker, and persisted, when this returns.
@@ -35,6 +37,17 @@ impl Control {
             Request::Reload {} => Ok(applied(self.reload().await?).into()),
             Request::Events {} => Ok(Answer::Many(Listing::events(self.listen()))),
             Request::Sync {} => Ok(Reply::Sync(self.sync.view()).into()),
+            Request::Capture { filter, snaplen, count, seconds } => {
+                let wanted = Wanted { subject: Subject::Frames, filter, snaplen, count, seconds };
+                Ok(Answer::Many(Listing::watch(self.watch(&wanted).await?)))
+            }
+            Request::Trace { filter, count, seconds } => {
+                let wanted = Wanted { subject: Subject::Fates, filter, snaplen: 0, count, seconds };
+                Ok(Answer::Many(Listing::watch(self.watch(&wanted).await?)))
+            }
+            Request::Why { client, r#virtual, protocol } => {
+                self.why(client, r#virtual, protocol).await.map(Answer::from)
+            }
             Request::FlushConnections {} => {
                 self.workers.ask_all(Command::FlushConnections).await?;
                 Ok(Reply::Done {}.into())

@@ -7,6 +7,7 @@ use crate::control::event::Listener;
 use crate::control::health::view::CheckView;
 use crate::control::reply::{ConnectionView, Failure, Reply, ServiceView};
 use crate::control::request::Filter;
+use crate::control::watching::Watch;
 use crate::mailbox::{ConnectionRow, WorkerHandle, Workers};
 use crate::service::{Engine, Protocol, ServiceKey};
 
@@ -40,6 +41,7 @@ enum Kind {
     Services(std::vec::IntoIter<ServiceView>),
     Checks(std::vec::IntoIter<CheckView>),
     Connections(Box<Connections>),
+    Watch(Box<Watch>),
     /// Without end; the flag says that the listener has been told that it listens.
     Events(Listener, bool),
 }
@@ -70,13 +72,17 @@ impl Listing {
         Self { kind: Kind::Connections(Box::new(kind)), done: false }
     }
 
+    pub(super) fn watch(watch: Watch) -> Self {
+        Self { kind: Kind::Watch(Box::new(watch)), done: false }
+    }
+
     pub(super) fn events(listener: Listener) -> Self {
         Self { kind: Kind::Events(listener, false), done: false }
     }
 
     /// Does it go on until nobody listens any more?
     pub(super) fn is_endless(&self) -> bool {
-        matches!(self.kind, Kind::Events(..))
+        matches!(self.kind, Kind::Events(..) | Kind::Watch(_))
     }
 
     /// The next line; `None` after the last.
@@ -85,6 +91,7 @@ impl Listing {
             return None;
         }
         let reply = match &mut self.kind {
+            Kind::Watch(watch) => return watch.next().await,
             Kind::Services(rest) => Ok(services(rest)),
             Kind::Checks(rest) => {
                 let checks = rest.by_ref().take(DESTINATIONS_A_LINE).collect();

@@ -32,6 +32,8 @@ pub mod sync;
 pub mod trash;
 mod upkeep;
 mod view;
+pub mod watching;
+pub mod why;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -109,6 +111,8 @@ pub struct Control {
     workers: Workers,
     /// Room for long listings by a pipe.
     listings: Arc<Semaphore>,
+    /// Room for captures and traces.
+    watches: Arc<Semaphore>,
     sync: Arc<sync::Shared>,
     /// What checks have reported and is not in force yet.
     reports: Arc<std::sync::Mutex<Vec<Report>>>,
@@ -221,6 +225,7 @@ impl Control {
         let control = Self {
             workers: inner.workers.clone(),
             listings: Arc::new(Semaphore::new(LISTINGS)),
+            watches: Arc::new(Semaphore::new(1)),
             sync: inner.sync.clone(),
             reports: Arc::default(),
             configured: inner.configured.clone(),

@@ -83,6 +83,26 @@ pub enum Reply {
         /// One for each address of a destination.
         next_hops: Vec<NextHopView>,
     },
+    /// To `why`.
+    Why(Box<WhyView>),
+    /// To `capture`.
+    Frames {
+        /// In the order in which each worker saw them.
+        frames: Vec<FrameView>,
+        /// Frames that were not shown, since nobody took them in time.
+        lost: u64,
+        /// Another line follows.
+        more: bool,
+    },
+    /// To `trace`.
+    Trace {
+        /// In the order in which each worker saw them.
+        packets: Vec<TraceView>,
+        /// Packets that were not shown, since nobody took them in time.
+        lost: u64,
+        /// Another line follows.
+        more: bool,
+    },
     /// To `timeouts`.
     Timeouts(Timeouts),
     /// To `settings`.
@@ -120,10 +140,14 @@ pub enum Reply {
 impl Reply {
     /// Does another line of the same answer follow?
     pub fn has_more(&self) -> bool {
-        matches!(
-            self,
-            Self::Services { more: true, .. } | Self::Connections { more: true, .. } | Self::Checks { more: true, .. }
-        )
+        match self {
+            Self::Services { more, .. }
+            | Self::Connections { more, .. }
+            | Self::Checks { more, .. }
+            | Self::Frames { more, .. }
+            | Self::Trace { more, .. } => *more,
+            _ => false,
+        }
     }
 }
 
@@ -392,6 +416,68 @@ impl DestinationView {
         let reached = !matches!(self.next_hop, HopView::Unreachable | HopView::Kernel);
         self.weight > 0 && !self.removed && !self.overloaded && reached
     }
+}
+
+/// Where a client's packet would go.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WhyView {
+    /// The worker that the client belongs to.
+    pub worker: u16,
+    /// By what: `connection`, `template`, `scheduler`, `bypass`, `kernel` (left to it), or `nothing` (dropped or refused).
+    pub by: String,
+    /// The service, if one was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// Its scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<SchedulerName>,
+    /// Firewall mark of the packet, 0 for none.
+    #[serde(default)]
+    pub mark: u32,
+    /// State of the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Ticks of 10 ms that connection or template has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ticks: Option<u32>,
+    /// The destination, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<DestinationView>,
+    /// Why not, and what else there is to say, a sentence each.
+    pub reasons: Vec<String>,
+}
+
+/// One frame that was received or sent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FrameView {
+    /// The worker that saw it.
+    pub worker: u16,
+    /// Nanoseconds since 1970.
+    pub at_nanos: u64,
+    /// Name of the port.
+    pub port: String,
+    /// Sent, not received.
+    pub out: bool,
+    /// Bytes of the frame.
+    pub length: u32,
+    /// The first of them, as hexadecimal digits.
+    pub data: String,
+}
+
+/// What became of one packet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TraceView {
+    /// The worker that judged it.
+    pub worker: u16,
+    /// Nanoseconds since 1970.
+    pub at_nanos: u64,
+    /// The packet as it came, in one line.
+    pub packet: String,
+    /// What was seen in it and done with it, in order, a sentence each.
+    pub steps: Vec<String>,
+    /// The packet as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// Per second, as the kernel rounds.

@@ -10,9 +10,10 @@ use crate::control::daemon::{DaemonSpec, Role};
 use crate::control::health::spec::CheckSpec;
 use crate::control::standing::Policy;
 use crate::control::standing::drain::{Templates, Whom};
+use crate::control::why::End;
 use crate::destination::{Method, Tunnel};
 use crate::netmask::Netmask;
-use crate::service::ServiceKey;
+use crate::service::{Protocol, ServiceKey};
 
 /// One request, one line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +41,43 @@ pub enum Request {
     NextHops {},
     /// What happens from now on. Reply: `done`, and then `event` after `event` until the client goes or says something.
     Events {},
+    /// Which destination a client would get, and by what; nothing is changed by asking. Reply: `why`.
+    Why {
+        /// The client, such as `203.0.113.5:40312`; without a port it is about a new connection.
+        client: End,
+        /// The virtual address and port; without a port 0.
+        r#virtual: End,
+        /// Its protocol; TCP if not given.
+        #[serde(default = "tcp")]
+        protocol: Protocol,
+    },
+    /// What ports receive and send, from now on. Reply: `frames`, several until `more` is false; the first is empty.
+    Capture {
+        /// Which packets: `host 203.0.113.5 and tcp port 80`; empty for all.
+        #[serde(default)]
+        filter: String,
+        /// At most so many bytes of each; 0 for 9216.
+        #[serde(default)]
+        snaplen: u32,
+        /// As many frames; 0 for no end.
+        #[serde(default)]
+        count: u64,
+        /// For so long; 0 for no end.
+        #[serde(default)]
+        seconds: u32,
+    },
+    /// What becomes of packets, and why, from now on. Reply: `trace`, several until `more` is false; the first is empty.
+    Trace {
+        /// Which packets, as they come in.
+        #[serde(default)]
+        filter: String,
+        /// As many packets; 0 for no end.
+        #[serde(default)]
+        count: u64,
+        /// For so long; 0 for no end.
+        #[serde(default)]
+        seconds: u32,
+    },
     /// Adds a service. Reply: `done`.
     AddService(ServiceSpec),
     /// Changes a service's scheduler, persistence and flags. Reply: `done`.
@@ -384,6 +422,10 @@ impl DestinationSpec {
         }
         self
     }
+}
+
+fn tcp() -> Protocol {
+    Protocol::Tcp
 }
 
 fn default_weight() -> u32 {

@@ -64,7 +64,7 @@ impl Inner {
         Some(SorryView { on: sorry.on, destination })
     }
 
-    fn destination_view(&self, d: &Destination) -> DestinationView {
+    pub(super) fn destination_view(&self, d: &Destination) -> DestinationView {
         let meter = self.statistics.destination(d.uid);
         let total = self.total(d);
         let (record, effect) = (self.store.record(d.id), self.store.effect(d));
@@ -178,7 +178,7 @@ fn hop_view(snapshot: &Snapshot, d: &Destination) -> HopView {
     }
 }
 
-fn port_name(network: &Network, id: crate::verdict::PortId) -> String {
+pub(super) fn port_name(network: &Network, id: crate::verdict::PortId) -> String {
     network.ports.get(usize::from(id.0)).map_or_else(|| format!("port {}", id.0), |p| p.name.clone())
 }
 

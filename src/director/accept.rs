@@ -216,12 +216,8 @@ impl<'s, A: Family> Lane<'s, A> {
 
     /// Binds a connection that has no destination, if there is one for it now. Returns true if so.
     pub(super) fn bind_later(&mut self, id: ConnId) -> bool {
-        let lacks = |c: &&Connection<A>| c.dest == DestId::NONE && !c.flags.contains(ConnFlags::BYPASS);
-        let Some(&c) = self.tables.connections.get(id).filter(lacks) else { return false };
-        let mark = self.tables.told.get(id).mark;
-        let nat = c.flags.contains(ConnFlags::NAT);
-        let found = self.destination_of(mark, c.protocol, (c.vaddr, c.vport), c.daddr, c.dport, nat);
-        let Some(dest) = found else { return false };
+        let Some(&c) = self.tables.connections.get(id) else { return false };
+        let Some(dest) = self.lacked_by(id) else { return false };
         let own = method(dest.method);
         let flags = c.flags.without(ConnFlags::METHOD | ConnFlags::NO_OUTPUT) | own;
         let helps = is_helped(c.protocol, c.vport, own);
@@ -235,17 +231,31 @@ impl<'s, A: Family> Lane<'s, A> {
 
     /// The same for a template.
     pub(super) fn bind_template(&mut self, id: ConnId) {
-        let Some(&t) = self.tables.templates.get(id).filter(|t| t.dest == DestId::NONE) else { return };
-        let mark = self.tables.told_templates.get(id).mark;
-        // A template does not keep how packets are forwarded; under a mark either port will do.
-        let found = [true, false]
-            .iter()
-            .find_map(|nat| self.destination_of(mark, t.protocol, (t.vaddr, t.vport), t.daddr, t.dport, *nat));
-        let Some(dest) = found.map(|d| d.id) else { return };
+        let Some(dest) = self.lacked_by_template(id).map(|d| d.id) else { return };
         if let Some(template) = self.tables.templates.get_mut(id) {
             template.dest = dest;
         }
         self.load_mut(dest, |load| load.persistent += 1);
+    }
+
+    /// The destination that there is now for a connection that has none.
+    pub(super) fn lacked_by(&self, id: ConnId) -> Option<&'s Arc<Destination>> {
+        let c = self.tables.connections.get(id)?;
+        if c.dest != DestId::NONE || c.flags.contains(ConnFlags::BYPASS) {
+            return None;
+        }
+        let mark = self.tables.told.get(id).mark;
+        let nat = c.flags.contains(ConnFlags::NAT);
+        self.destination_of(mark, c.protocol, (c.vaddr, c.vport), c.daddr, c.dport, nat)
+    }
+
+    /// The same for a template.
+    pub(super) fn lacked_by_template(&self, id: ConnId) -> Option<&'s Arc<Destination>> {
+        let t = self.tables.templates.get(id).filter(|t| t.dest == DestId::NONE)?;
+        let mark = self.tables.told_templates.get(id).mark;
+        // A template does not keep how packets are forwarded; under a mark either port will do.
+        let by = |nat| self.destination_of(mark, t.protocol, (t.vaddr, t.vport), t.daddr, t.dport, nat);
+        by(true).or_else(|| by(false))
     }
 
     pub(super) fn count_bound(&mut self, dest: &Destination, flags: ConnFlags) {

@@ -81,6 +81,11 @@ impl Defence {
         self.scarce
     }
 
+    /// Are some of the packets that would start connections dropped?
+    pub(super) fn is_up(&self) -> bool {
+        self.rate != 0
+    }
+
     /// Is a packet that would start a connection to be dropped?
     #[inline]
     pub(super) fn drops(&mut self) -> bool {

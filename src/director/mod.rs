@@ -29,9 +29,11 @@ mod reply;
 mod request;
 mod schedule;
 mod shared_route;
+mod sight;
 mod supersede;
 mod sweep;
 mod unbound;
+mod why;
 
 use std::sync::Arc;
 
@@ -55,6 +57,8 @@ use crate::verdict::{Origin, PortId, Verdict, WorkerId};
 
 pub use accept::Accepted;
 pub use listing::{ConnectionInfo, Listing};
+pub use sight::Sight;
+pub use why::{By, Explanation, Question, Remark};
 
 use family::Family;
 

@@ -43,13 +43,8 @@ impl<'s, A: Family> Lane<'s, A> {
         persistence: Persistence,
         call: &[u8],
     ) -> Option<Choice<'s>> {
-        let own_port = packet.dport == service.key.port() && packet.dport != FTP;
-        let (protocol, vaddr) = match service.key {
-            ServiceKey::Mark { mark, .. } if packet.dport != 0 => (ANY, A::of_mark(mark)),
-            _ => (packet.at.protocol, packet.dst),
-        };
-        let vport = if own_port { packet.dport } else { 0 };
-        let wanted = self.wanted(protocol, packet.src.under(persistence.netmask), (vaddr, vport), call);
+        let own_port = is_of_own_port(packet, service);
+        let wanted = self.wanted_by(packet, service, persistence, call);
         let found = self.find_template(&wanted);
         found.into_iter().for_each(|id| self.bind_template(id));
         let (dest, template) = match found.and_then(|id| self.still_valid(id, packet.now, None)) {
@@ -61,6 +56,32 @@ impl<'s, A: Family> Lane<'s, A> {
         };
         let to_service_port = packet.dport == service.key.port() && dest.port != 0;
         Some(Choice { dest, template, dport: if to_service_port { dest.port } else { packet.dport } })
+    }
+
+    /// The template that the client of a packet has at a service.
+    pub(super) fn template_by(
+        &self,
+        packet: &Packet<A>,
+        service: &Service,
+        persistence: Persistence,
+        call: &[u8],
+    ) -> Option<ConnId> {
+        self.find_template(&self.wanted_by(packet, service, persistence, call))
+    }
+
+    fn wanted_by<'c>(
+        &self,
+        packet: &Packet<A>,
+        service: &Service,
+        persistence: Persistence,
+        call: &'c [u8],
+    ) -> Wanted<'c, A> {
+        let (protocol, vaddr) = match service.key {
+            ServiceKey::Mark { mark, .. } if packet.dport != 0 => (ANY, A::of_mark(mark)),
+            _ => (packet.at.protocol, packet.dst),
+        };
+        let vport = if is_of_own_port(packet, service) { packet.dport } else { 0 };
+        self.wanted(protocol, packet.src.under(persistence.netmask), (vaddr, vport), call)
     }
 
     /// The template that binds the client of a flow to the destination that began it, made if there is none to that one.
@@ -109,18 +130,22 @@ impl<'s, A: Family> Lane<'s, A> {
     /// The template's destination, if it still takes the client and is the one that is meant; the template's timer then starts again.
     /// Otherwise the template is renamed and left to its timer.
     fn still_valid(&mut self, id: ConnId, now: Tick, meant: Option<DestId>) -> Option<(&'s Arc<Destination>, ConnId)> {
+        let bound = self.tables.templates.get(id)?.dest;
+        let dest = self.keeps_clients(bound).filter(|d| meant.is_none_or(|meant| meant == d.id));
         let template = self.tables.templates.get_mut(id)?;
-        let dest = template.dest;
-        let expire_quiescent = self.snapshot.rules.settings.expire_quiescent_template;
-        // As in the kernel it may be another service's: those of FTP and of port 0 share the templates of an address.
-        let dest = self.snapshot.rules.destination(dest);
-        let dest = dest.filter(|d| d.available && d.holds && (d.weight > 0 || !expire_quiescent));
-        let dest = dest.filter(|d| meant.is_none_or(|meant| meant == d.id));
         match dest {
             Some(_) => template.expires = now.plus(template.timeout),
             None => (template.vport, template.dport) = (RETIRED, RETIRED),
         }
         dest.map(|dest| (dest, id))
+    }
+
+    /// The destination, if it still takes the clients of its templates.
+    pub(super) fn keeps_clients(&self, dest: DestId) -> Option<&'s Arc<Destination>> {
+        let rules = &self.snapshot.rules;
+        let expire_quiescent = rules.settings.expire_quiescent_template;
+        // As in the kernel it may be another service's: those of FTP and of port 0 share the templates of an address.
+        rules.destination(dest).filter(|d| d.available && d.holds && (d.weight > 0 || !expire_quiescent))
     }
 
     /// Makes a template. A full table leaves the client without a template, not without service.
@@ -162,4 +187,9 @@ impl<'s, A: Family> Lane<'s, A> {
         self.load_mut(dest.id, |load| load.persistent += 1);
         id
     }
+}
+
+/// Is the packet to the service's own port, which is not FTP's?
+fn is_of_own_port<A>(packet: &Packet<A>, service: &Service) -> bool {
+    packet.dport == service.key.port() && packet.dport != FTP
 }

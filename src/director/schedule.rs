@@ -108,7 +108,7 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// Has the packet a source that no client can have? The kernel drops such packets where it looks up the route.
-    fn is_martian(&self, packet: &Packet<A>) -> bool {
+    pub(super) fn is_martian(&self, packet: &Packet<A>) -> bool {
         let own = || packet.origin == Origin::Wire && A::network(self.snapshot).local.contains(packet.src);
         !packet.src.is_host() || own()
     }

@@ -59,6 +59,12 @@ impl<V> Cache<V> {
         Some(&mut entry.value)
     }
 
+    /// The same for who changes nothing by asking.
+    pub(super) fn peek(&self, address: IpAddr, now: Tick) -> Option<&V> {
+        let entry = self.sets.get(place(address))?.iter().flatten().find(|entry| entry.address == address)?;
+        (!entry.is_old(self.check_before(now), self.expiration)).then_some(&entry.value)
+    }
+
     /// Remembers the value.
     pub(super) fn put(&mut self, address: IpAddr, now: Tick, value: V) {
         let age = |slot: &Option<Entry<V>>| match slot {
@@ -83,19 +89,29 @@ impl<V> Cache<V> {
     }
 
     fn set(&mut self, address: IpAddr) -> &mut Set<V> {
-        let hash = mum(u64::from(fold(address)) ^ 0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db);
-        #[allow(clippy::cast_possible_truncation, reason = "reduced to the number of sets")]
-        let index = hash as usize % SETS;
-        &mut self.sets[index]
+        &mut self.sets[place(address)]
     }
 
     fn last_check(&mut self, now: Tick) -> Tick {
-        let start = *self.start.get_or_insert(now);
+        let last = self.check_before(now);
         // Moved along, so that the wrap of ticks does no harm.
-        let last = start.plus(now.since(start) / CHECK * CHECK);
         self.start = Some(last);
         last
     }
+
+    /// When the table was last looked through, by `now`.
+    fn check_before(&self, now: Tick) -> Tick {
+        let start = self.start.unwrap_or(now);
+        start.plus(now.since(start) / CHECK * CHECK)
+    }
+}
+
+/// The set of an address.
+fn place(address: IpAddr) -> usize {
+    let hash = mum(u64::from(fold(address)) ^ 0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db);
+    #[allow(clippy::cast_possible_truncation, reason = "reduced to the number of sets")]
+    let index = hash as usize % SETS;
+    index
 }
 
 #[cfg(test)]

@@ -15,10 +15,17 @@ pub struct DestinationHashing {
     buckets: Buckets,
 }
 
-impl Scheduler for DestinationHashing {
-    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+impl DestinationHashing {
+    /// The destination that is looked up for a flow; nothing is remembered of it.
+    pub(super) fn pick(&self, candidates: &Candidates<'_>, flow: &Flow) -> Option<DestId> {
         let destination = self.buckets.at(hash(fold(flow.destination)), candidates.destinations)?;
         candidates.usable(destination).then_some(destination.id)
+    }
+}
+
+impl Scheduler for DestinationHashing {
+    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+        self.pick(candidates, flow)
     }
 
     fn update(&mut self, _before: &[Arc<Destination>], candidates: &Candidates<'_>, _flags: ServiceFlags) {

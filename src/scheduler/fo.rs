@@ -5,7 +5,7 @@ use crate::destination::DestId;
 use crate::time::Tick;
 
 /// Weighted failover.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Failover;
 
 impl Scheduler for Failover {

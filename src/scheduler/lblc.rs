@@ -23,12 +23,25 @@ impl Locality {
     }
 }
 
+impl Locality {
+    /// What would be picked.
+    pub(super) fn peek(&self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
+        let known = known(candidates, self.cache.peek(flow.destination, now).copied());
+        known.or_else(|| least(usable(candidates, self.worker), connections, |d| d.weight).map(|d| d.id))
+    }
+}
+
+/// The cache that an address has, if it can go on.
+fn known(candidates: &Candidates<'_>, uid: Option<u64>) -> Option<DestId> {
+    let known = uid.and_then(|uid| candidates.destinations.iter().find(|d| d.uid == uid));
+    known.filter(|d| d.weight > 0 && !overworked(candidates, d)).map(|d| d.id)
+}
+
 impl Scheduler for Locality {
     fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
-        let known = self.cache.get(flow.destination, now).copied();
-        let known = known.and_then(|uid| candidates.destinations.iter().find(|d| d.uid == uid));
-        if let Some(known) = known.filter(|d| d.weight > 0 && !overworked(candidates, d)) {
-            return Some(known.id);
+        let known = known(candidates, self.cache.get(flow.destination, now).copied());
+        if known.is_some() {
+            return known;
         }
         let pick = least(usable(candidates, self.worker), connections, |d| d.weight)?;
         self.cache.put(flow.destination, now, pick.uid);

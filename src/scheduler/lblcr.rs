@@ -65,6 +65,12 @@ impl Set {
         loaded.filter(|(d, load)| d.weight > 0 && !load.overloaded)
     }
 
+    /// The member that goes on serving, unless it has too much to do.
+    fn best(&self, candidates: &Candidates<'_>) -> Option<DestId> {
+        let best = least(self.usable(candidates), connections, |d| d.weight);
+        best.filter(|d| !overworked(candidates, d)).map(|d| d.id)
+    }
+
     /// Removes the member with most to do, if nothing has changed for so many ticks.
     fn shrink(&mut self, candidates: &Candidates<'_>, now: Tick, expiration: u32) {
         if self.len < 2 || now.since(self.changed) <= expiration {
@@ -102,6 +108,12 @@ impl Replication {
     pub fn new(worker: WorkerStart) -> Self {
         Self { worker, cache: Cache::default() }
     }
+
+    /// What would be picked.
+    pub(super) fn peek(&self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
+        let known = self.cache.peek(flow.destination, now).and_then(|set| set.best(candidates));
+        known.or_else(|| least(usable(candidates, self.worker), connections, |d| d.weight).map(|d| d.id))
+    }
 }
 
 impl Scheduler for Replication {
@@ -109,9 +121,9 @@ impl Scheduler for Replication {
         let expiration = self.cache.expiration;
         let set = self.cache.get(flow.destination, now);
         let known = set.and_then(|set| {
-            let best = least(set.usable(candidates), connections, |d| d.weight);
+            let best = set.best(candidates);
             set.shrink(candidates, now, expiration);
-            best.filter(|d| !overworked(candidates, d)).map(|d| d.id)
+            best
         });
         if known.is_some() {
             return known;

@@ -6,7 +6,7 @@ use crate::destination::DestId;
 use crate::time::Tick;
 
 /// Least connection.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct LeastConnection {
     worker: WorkerStart,
 }

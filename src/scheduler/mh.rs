@@ -64,10 +64,9 @@ impl Maglev {
             rows[place as usize].take(&mut self.table, place);
         }
     }
-}
 
-impl Scheduler for Maglev {
-    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+    /// The destination that is looked up for a flow; nothing is remembered of it.
+    pub(super) fn pick(&self, candidates: &Candidates<'_>, flow: &Flow) -> Option<DestId> {
         let port = if self.port { flow.source_port } else { 0 };
         let home = hash(LOOKUP_KEY, flow.source, port, 0) % ENTRIES;
         let pick = self.usable(candidates, home);
@@ -76,6 +75,12 @@ impl Scheduler for Maglev {
         }
         let other = |k| hash(LOOKUP_KEY, flow.source, port, (k + home) % ENTRIES) % ENTRIES;
         (0..ENTRIES).find_map(|k| self.usable(candidates, other(k)))
+    }
+}
+
+impl Scheduler for Maglev {
+    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+        self.pick(candidates, flow)
     }
 
     fn update(&mut self, _before: &[Arc<Destination>], candidates: &Candidates<'_>, flags: ServiceFlags) {

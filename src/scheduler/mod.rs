@@ -240,6 +240,27 @@ impl AnyScheduler {
         scheduler
     }
 
+    /// What it would choose, with nothing changed by asking.
+    pub fn peek(&self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
+        match self {
+            Self::Rr(s) => { *s }.schedule(candidates, flow, now),
+            Self::Wrr(s) => { *s }.schedule(candidates, flow, now),
+            Self::Lc(s) => { *s }.schedule(candidates, flow, now),
+            Self::Wlc(s) => { *s }.schedule(candidates, flow, now),
+            Self::Sh(s) => s.pick(candidates, flow),
+            Self::Sed(s) => { *s }.schedule(candidates, flow, now),
+            Self::Nq(s) => { *s }.schedule(candidates, flow, now),
+            Self::Fo(s) => { *s }.schedule(candidates, flow, now),
+            Self::Ovf(s) => { *s }.schedule(candidates, flow, now),
+            Self::Dh(s) => s.pick(candidates, flow),
+            Self::Mh(s) => s.pick(candidates, flow),
+            Self::Lblc(s) => s.peek(candidates, flow, now),
+            Self::Lblcr(s) => s.peek(candidates, flow, now),
+            Self::Twos(s) => { *s }.schedule(candidates, flow, now),
+            Self::None(s) => { *s }.schedule(candidates, flow, now),
+        }
+    }
+
     /// The scheduler itself: the one match.
     #[inline]
     pub fn inner_mut(&mut self) -> &mut dyn Scheduler {

@@ -5,7 +5,7 @@ use crate::destination::DestId;
 use crate::time::Tick;
 
 /// No scheduler.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 
 impl Scheduler for Nobody {

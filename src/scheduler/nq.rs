@@ -7,7 +7,7 @@ use crate::destination::DestId;
 use crate::time::Tick;
 
 /// Never queue.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NeverQueue {
     worker: WorkerStart,
 }

@@ -6,7 +6,7 @@ use crate::destination::{DestId, Destination};
 use crate::time::Tick;
 
 /// Weighted overflow.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Overflow;
 
 impl Scheduler for Overflow {

@@ -8,7 +8,7 @@ use crate::service::ServiceFlags;
 use crate::time::Tick;
 
 /// Round robin.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RoundRobin {
     worker: WorkerStart,
     /// Place of the last pick in the list.

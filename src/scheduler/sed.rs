@@ -6,7 +6,7 @@ use crate::destination::DestId;
 use crate::time::Tick;
 
 /// Shortest expected delay.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ShortestExpectedDelay {
     worker: WorkerStart,
 }

@@ -23,10 +23,9 @@ impl SourceHashing {
         let destination = self.buckets.at(bucket, candidates.destinations)?;
         candidates.usable(destination).then_some(destination.id)
     }
-}
 
-impl Scheduler for SourceHashing {
-    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+    /// The destination that is looked up for a flow; nothing is remembered of it.
+    pub(super) fn pick(&self, candidates: &Candidates<'_>, flow: &Flow) -> Option<DestId> {
         let port = if self.port { u32::from(flow.source_port) } else { 0 };
         let home = hash(fold(flow.source).wrapping_add(port));
         let pick = self.usable(candidates, home);
@@ -35,6 +34,12 @@ impl Scheduler for SourceHashing {
         }
         // The kernel adds the hash once more as the first offset.
         (0..=u8::MAX).find_map(|k| self.usable(candidates, home.wrapping_mul(2).wrapping_add(k)))
+    }
+}
+
+impl Scheduler for SourceHashing {
+    fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, _now: Tick) -> Option<DestId> {
+        self.pick(candidates, flow)
     }
 
     fn update(&mut self, _before: &[Arc<Destination>], candidates: &Candidates<'_>, flags: ServiceFlags) {

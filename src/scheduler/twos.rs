@@ -9,7 +9,7 @@ use crate::hash::mum;
 use crate::time::Tick;
 
 /// Power of two choices.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct PowerOfTwo {
     state: u64,
 }

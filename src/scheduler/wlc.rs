@@ -6,7 +6,7 @@ use crate::destination::DestId;
 use crate::time::Tick;
 
 /// Weighted least connection.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct WeightedLeastConnection {
     worker: WorkerStart,
 }

@@ -9,7 +9,7 @@ use crate::service::ServiceFlags;
 use crate::time::Tick;
 
 /// Weighted round robin.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct WeightedRoundRobin {
     worker: WorkerStart,
     /// Where the walk goes on.

@@ -10,6 +10,7 @@ use crate::handoff::Parcel;
 use crate::hold::{self, Hold};
 use crate::io::PacketIo;
 use crate::stats::{DropReason, Event};
+use crate::tap::{Tap, Way};
 use crate::time::Instant;
 use crate::verdict::{Cut, Origin, PortId, Verdict, WorkerId};
 use crate::worker::{Parts, TwinLink};
@@ -38,15 +39,18 @@ impl<F> Default for Own<F> {
 }
 
 /// A worker's ways out.
-pub(super) struct Exits<'a, I: PacketIo, T> {
+///
+/// With `TAPPED` there may be a tap; without it nobody asks.
+pub(super) struct Exits<'a, I: PacketIo, T, const TAPPED: bool> {
     pub(super) parts: &'a mut Parts<I, T>,
     pub(super) hold: &'a mut Hold<I::Frame>,
     pub(super) fragments: &'a mut Fragments<I::Frame>,
     pub(super) own: &'a mut Own<I::Frame>,
+    pub(super) tap: Option<&'a Tap>,
     pub(super) now: Instant,
 }
 
-impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
+impl<I: PacketIo, T: TwinLink<I::Frame>, const TAPPED: bool> Exits<'_, I, T, TAPPED> {
     /// Carries out the verdict on a frame that came in by `port`.
     #[inline]
     pub(super) fn dispatch(&mut self, frame: I::Frame, verdict: Verdict, port: PortId, origin: Origin) {
@@ -68,6 +72,9 @@ impl<I: PacketIo, T: TwinLink<I::Frame>> Exits<'_, I, T> {
 
     #[inline]
     fn transmit(&mut self, port: PortId, frame: I::Frame) {
+        if TAPPED && let Some(tap) = self.tap {
+            tap.see(frame.bytes(), Way::Out, port, Origin::Wire, self.now);
+        }
         self.parts.director.counters_mut().event(Event::Transmitted);
         self.parts.io.transmit(port, frame);
     }

@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 /// What stands on the core, in the same way.
 const ABOVE: &[&[&str]] = &[
-    &["burst_meter", "handoff", "hold", "mailbox", "load_board"],
+    &["burst_meter", "handoff", "hold", "tap", "mailbox", "load_board"],
     &["io"],
     &["worker"],
     &["kernel"],

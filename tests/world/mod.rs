@@ -17,9 +17,11 @@ mod persistence;
 mod scheduling;
 mod standing;
 mod synchronisation;
+mod tapped;
 mod tcp;
 mod templates;
 mod twin;
+mod why;
 mod workers;
 
 use std::fmt;

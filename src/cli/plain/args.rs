@@ -11,9 +11,10 @@ use crate::control::request::{SchedulerFlag, SettingValue};
 use crate::control::standing::OnFail;
 use crate::control::standing::drain::{Templates, Whom};
 use crate::control::standing::sorry::OnReturn;
+use crate::control::why::End;
 use crate::destination::Method;
 use crate::netmask::Netmask;
-use crate::service::ServiceKey;
+use crate::service::{Protocol, ServiceKey};
 
 /// Looks at and steers the director, pollvsd.
 ///
@@ -70,6 +71,12 @@ pub enum Verb {
     },
     /// What happens from now on, a line each: destinations up and down, changes of rules, links, workers, tables.
     Events,
+    /// Which server a client would get, by what, and why not; nothing is changed by asking.
+    Why(WhyArgs),
+    /// Show what becomes of packets, and why.
+    Trace(TraceArgs),
+    /// Write what ports receive and send to a file, in pcapng.
+    Capture(CaptureArgs),
     /// How real servers are reached.
     NextHops,
     /// The rules that set firewall marks.
@@ -180,6 +187,72 @@ pub struct Listed {
 pub struct Chosen {
     /// Only this one.
     pub service: Option<ServiceKey>,
+}
+
+/// A client and where its packet goes.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct WhyArgs {
+    /// The client, with its port if it is about a connection that may be there: 203.0.113.5:40312.
+    pub client: End,
+    /// The virtual address and port: 192.0.2.10:80.
+    #[arg(value_name = "VIP")]
+    pub vip: End,
+    /// tcp, udp or sctp.
+    #[arg(short, long, default_value = "tcp")]
+    pub protocol: ProtocolArg,
+}
+
+/// Packets whose fate is to be shown.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct TraceArgs {
+    /// Which: host ADDRESS, net ADDRESS/BITS, port NUMBER, service tcp:192.0.2.10:80, tcp, udp, sctp, icmp; all of it must fit.
+    pub filter: Vec<String>,
+    /// As many packets; 0 for no end.
+    #[arg(short, long, default_value_t = 10, value_name = "NUMBER")]
+    pub count: u64,
+    /// For so long; 0 for no end.
+    #[arg(long, default_value_t = 0)]
+    pub seconds: u32,
+}
+
+/// Frames to be written to a file.
+#[derive(Clone, PartialEq, Eq, Debug, Args)]
+pub struct CaptureArgs {
+    /// Which: host ADDRESS, net ADDRESS/BITS, port NUMBER, service tcp:192.0.2.10:80, tcp, udp, sctp, icmp; all of it must fit.
+    pub filter: Vec<String>,
+    /// The file; - is standard output, for a program that reads from a pipe.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// As many frames; 0 for no end.
+    #[arg(short, long, default_value_t = 0, value_name = "NUMBER")]
+    pub count: u64,
+    /// At most so many bytes of each frame; 0 for all.
+    #[arg(short, long, default_value_t = 0, value_name = "BYTES")]
+    pub snaplen: u32,
+    /// For so long; 0 for no end.
+    #[arg(long, default_value_t = 0)]
+    pub seconds: u32,
+}
+
+/// A protocol that is balanced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ProtocolArg {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl From<ProtocolArg> for Protocol {
+    fn from(protocol: ProtocolArg) -> Self {
+        match protocol {
+            ProtocolArg::Tcp => Self::Tcp,
+            ProtocolArg::Udp => Self::Udp,
+            ProtocolArg::Sctp => Self::Sctp,
+        }
+    }
 }
 
 /// Which connections.

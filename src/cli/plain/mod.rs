@@ -1,6 +1,7 @@
 //! The plain verbs of `pollvs`: what is typed becomes one request, the answer a table or its JSON.
 
 pub mod args;
+mod capture;
 mod drain;
 mod progress;
 mod requests;
@@ -17,6 +18,7 @@ use clap::Parser as _;
 use crate::cli::iptables;
 use crate::cli::ipvsadm::{self, Host, Outcome, names::Names};
 use crate::cli::plain::args::{SyncArgs, Typed, Verb};
+use crate::cli::plain::capture::Capture;
 use crate::cli::plain::progress::Progress;
 use crate::cli::top;
 use crate::control::client::{Client, ClientError, DEFAULT_SOCKET};
@@ -95,6 +97,9 @@ fn run(typed: Typed) -> Result<ExitCode, Trouble> {
     let mut client = Client::connect(&socket)?;
     if matches!(verb, Verb::Events) {
         return listen(&mut client, json);
+    }
+    if let (Verb::Capture(args), false) = (&verb, json) {
+        return write_capture(&mut client, &request, &args.output);
     }
     let mut to = io::BufWriter::new(io::stdout().lock());
     if json {
@@ -188,6 +193,37 @@ fn print_json(client: &mut Client, request: &Request, to: &mut impl Write) -> Re
     })
 }
 
+/// Says once that packets are shown from now on.
+fn say_begun(begun: &mut bool) {
+    if !std::mem::replace(begun, true) {
+        eprintln!("watching, until Ctrl-C unless --count or --seconds ends it");
+    }
+}
+
+/// Writes frames as they come; says how many they were at the end.
+fn write_capture(client: &mut Client, request: &Request, to: &std::path::Path) -> Result<ExitCode, Trouble> {
+    let cannot = |error: io::Error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Trouble::Unread,
+        _ => Trouble::Other(format!("cannot write {}: {error}", to.display())),
+    };
+    let file: Box<dyn Write> = match to.to_str() {
+        Some("-") => Box::new(io::stdout()),
+        _ => Box::new(std::fs::File::create(to).map_err(cannot)?),
+    };
+    let mut capture = Capture::new(io::BufWriter::new(file)).map_err(cannot)?;
+    let (mut lost_in_all, mut begun) = (0, false);
+    each(client, request, |reply| {
+        if let Reply::Frames { frames, lost, .. } = reply {
+            say_begun(&mut begun);
+            lost_in_all = lost;
+            capture.write(&frames).map_err(cannot)?;
+        }
+        Ok(())
+    })?;
+    eprintln!("{} frames captured, {lost_in_all} lost since they came too fast", capture.frames);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn print(client: &mut Client, request: &Request, verb: &Verb, to: &mut impl Write) -> Result<(), Trouble> {
     let progress = progress(request);
     if let Request::Connections(_) | Request::Templates(_) = request {
@@ -198,6 +234,14 @@ fn print(client: &mut Client, request: &Request, verb: &Verb, to: &mut impl Writ
                 tables::connections(&connections, std::mem::take(&mut first), to)?;
             }
             Ok(())
+        });
+    }
+    if let Request::Trace { .. } = request {
+        let mut begun = false;
+        return each(client, request, |reply| {
+            say_begun(&mut begun);
+            to.write_all(tables::text(&reply, verb).as_bytes())?;
+            Ok(to.flush()?)
         });
     }
     let reply = client.ask(request)?;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::cli::plain::Trouble;
 use crate::cli::plain::args::{
-    CheckVerb, Chosen, DestinationArgs, DestinationVerb, DrainArgs, Listed, PolicyArgs, ServiceArgs, ServiceVerb,
-    TunnelArg, Verb, Which,
+    CaptureArgs, CheckVerb, Chosen, DestinationArgs, DestinationVerb, DrainArgs, Listed, PolicyArgs, ServiceArgs,
+    ServiceVerb, TraceArgs, TunnelArg, Verb, Which, WhyArgs,
 };
 use crate::control::request::{DestinationSpec, Filter, PersistenceSpec, Request, ServiceSpec};
 use crate::control::standing::Policy;
@@ -33,6 +33,15 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Ports => Request::Ports {},
         Verb::Counters { .. } => Request::Counters {},
         Verb::Events => Request::Events {},
+        Verb::Why(WhyArgs { client, vip, protocol }) => {
+            Request::Why { client, r#virtual: vip, protocol: protocol.into() }
+        }
+        Verb::Trace(TraceArgs { filter, count, seconds }) => {
+            Request::Trace { filter: filter.join(" "), count, seconds }
+        }
+        Verb::Capture(CaptureArgs { filter, snaplen, count, seconds, .. }) => {
+            Request::Capture { filter: filter.join(" "), snaplen, count, seconds }
+        }
         Verb::NextHops => Request::NextHops {},
         Verb::Sync(_) => Request::Sync {},
         Verb::Marks => Request::Marks {},

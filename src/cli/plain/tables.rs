@@ -13,8 +13,8 @@ use crate::control::health::plan;
 use crate::control::health::view::CheckView;
 use crate::control::key::word;
 use crate::control::reply::{
-    ConnectionView, CounterView, DestinationView, DrainView, HopView, NextHopView, OldestView, PortView, Reply,
-    ServiceView, StatusView, WorkerView,
+    ConnectionView, CounterView, DestinationView, DrainView, FrameView, HopView, NextHopView, OldestView, PortView,
+    Reply, ServiceView, StatusView, TraceView, WhyView, WorkerView,
 };
 use crate::control::request::SchedulerFlag;
 use crate::control::standing::Standing;
@@ -22,6 +22,7 @@ use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
 use crate::mark::{MarkRules, Rule};
 use crate::netmask::Netmask;
+use crate::service::SchedulerName;
 use crate::time::HZ;
 
 /// The text of an answer to a verb.
@@ -39,6 +40,9 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
         Reply::Ports { ports: all } => ports(all),
         Reply::Counters { drops, events } => counters(drops, events, matches!(verb, Verb::Counters { all: true })),
         Reply::NextHops { next_hops: all } => next_hops(all),
+        Reply::Why(view) => why(view),
+        Reply::Frames { frames, .. } => frames.iter().map(frame).collect(),
+        Reply::Trace { packets, lost, more } => trace(packets, *lost, *more),
         Reply::Rules { rules } => rules.clone(),
         Reply::Sync(view) => synchronisation(view, verb),
         Reply::Marks(rules) => marks(rules),
@@ -188,6 +192,47 @@ pub(in crate::cli) fn method(d: &DestinationView) -> String {
         (Method::Bypass, _) => "bypass".to_owned(),
         (Method::Five | Method::Six | Method::Seven, _) => format!("method-{}", d.method.number()),
     }
+}
+
+fn frame(view: &FrameView) -> String {
+    let way = if view.out { "out" } else { "in" };
+    format!("{} {way} {} bytes {}\n", view.port, view.length, view.data)
+}
+
+/// Packets as they came, what was done with each, and as they were sent.
+fn trace(packets: &[TraceView], lost: u64, more: bool) -> String {
+    let step = |step: &String| format!("    {step}\n");
+    let one = |packet: &TraceView| {
+        let steps: String = packet.steps.iter().map(step).collect();
+        let after = packet.after.as_ref().map_or_else(String::new, |after| format!("    as {after}\n"));
+        format!("{}\n    worker {}\n{steps}{after}", packet.packet, packet.worker)
+    };
+    let end = if more || lost == 0 { String::new() } else { format!("{lost} more came too fast to be shown\n") };
+    packets.iter().map(one).chain([end]).collect()
+}
+
+/// Where a packet would go.
+fn why(view: &WhyView) -> String {
+    let seconds = view.expires_ticks.map_or_else(String::new, |ticks| format!(", {} s left", ticks / HZ));
+    let phase = view.state.as_ref().map_or_else(String::new, |state| format!(" in {state}"));
+    let by = match view.by.as_str() {
+        "connection" => format!("its connection{phase}{seconds}"),
+        "template" => format!("its template{seconds}"),
+        "scheduler" => format!("the scheduler, {}", view.scheduler.map(SchedulerName::name).unwrap_or_default()),
+        "bypass" => "no destination: it goes to the address that it asks for".to_owned(),
+        "kernel" => "nothing: the kernel gets it".to_owned(),
+        _ => "nothing".to_owned(),
+    };
+    let server = view.destination.as_ref().map_or_else(
+        || "none".to_owned(),
+        |d| format!("{}, {}, weight {}, {}", d.address, method(d), d.weight, state(d)),
+    );
+    let service = view.service.as_ref().map_or_else(|| "none".to_owned(), word);
+    let mark = (view.mark != 0).then(|| ("mark".to_owned(), view.mark.to_string()));
+    let head = [("server", server), ("by", by), ("service", service), ("worker", view.worker.to_string())];
+    let head = head.map(|(name, value)| (name.to_owned(), value));
+    let reasons = view.reasons.iter().map(|reason| ("note".to_owned(), reason.clone()));
+    pairs(head.into_iter().chain(mark).chain(reasons))
 }
 
 /// What keeps a destination from new connections, or where it is.

@@ -127,6 +127,18 @@ tcp:192.0.2.10:80  wrr, persistent 600 s by /24, 1 of 1 usable
 }
 
 #[test]
+fn why_is_answered_in_lines() {
+    let expected = "\
+server   198.51.100.11:8080, nat, weight 0, quiesced, no route
+by       its connection in ESTABLISHED, 899 s left
+service  tcp:192.0.2.10:80
+worker   0
+note     there is no route to 198.51.100.11: it is dropped (no_route)
+";
+    assert_eq!(shown("why", &Verb::Workers), expected);
+}
+
+#[test]
 fn connections_are_lines_that_need_no_table() {
     let document = include_str!("../../../docs/control.md");
     let line = document.lines().find(|l| l.starts_with("{\"reply\":\"connections\"")).unwrap();

@@ -180,6 +180,8 @@ impl Heir<'_> {
         let v6 = kept.entry.client.is_ipv6();
         let mut heired = kept.after(self.ticks);
         heired.rest.dest = self.destinations.get(&kept.rest.dest).copied().unwrap_or(DestId::NONE);
+        // One that had a destination is not as one that never had.
+        heired.rest.memo.received &= kept.rest.dest == DestId::NONE || heired.rest.dest != DestId::NONE;
         // What another worker has cannot be referred to.
         let controller = self.controllers.get(&(v6, kept.rest.controller)).filter(|(worker, _)| *worker == owner);
         heired.rest.controller = controller.map_or(ConnId::NONE, |(_, id)| *id);

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use super::{Control, Setup};
 use crate::config::Config;
+use crate::destination::DestId;
+use crate::director::{By, Explanation};
 use crate::mailbox::{
     AcceptReport, Command, ConnectionPage, ConnectionQuery, ConnectionRow, DestinationRow, Mailbox, StatsPage,
     TellPage, WorkerReport, Workers, mailbox,
 };
+use crate::service::ServiceId;
 use crate::snapshot::Snapshot;
 use crate::stats::Traffic;
+use crate::time::Instant;
 use crate::verdict::WorkerId;
 
 /// What a test may set and see of a worker.
@@ -110,12 +114,20 @@ fn obey(knobs: &Knobs, command: Command) {
         Command::Told(empty, answer) => drop(answer.send(empty)),
         Command::TellAll(query, answer) => drop(answer.send(TellPage { rows: query.rows, next: None })),
         Command::Accept(entries, answer) => drop(answer.send(AcceptReport { entries, ..AcceptReport::default() })),
+        Command::Tap(_, answer) => drop(answer.send((None, Instant(0)))),
+        Command::Why(_, answer) => drop(answer.send(why())),
         Command::FlushConnections(answer) => {
             knobs.connections.store(0, Ordering::Relaxed);
             let _ = answer.send(());
         }
         Command::Stop(answer) => drop(answer.send(())),
     }
+}
+
+/// The first destination, by the scheduler.
+fn why() -> Explanation {
+    let (owner, service, dest) = (WorkerId(0), Some(ServiceId(0)), Some(DestId(0)));
+    Explanation { owner, by: By::Scheduler, mark: 0, service, dest, entry: None, remarks: [None; 4] }
 }
 
 /// Connection n is of client port n; every tenth entry of the table is empty; there are no IPv6 entries and no templates.

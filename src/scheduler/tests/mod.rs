@@ -52,7 +52,10 @@ impl World {
     /// Picks, and counts the new connection as an active one.
     fn pick(&mut self, flow: &Flow) -> Option<DestId> {
         let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, v6: true };
-        let pick = self.scheduler.inner_mut().schedule(&candidates, flow, self.now)?;
+        let foretold = [(); 2].map(|()| self.scheduler.peek(&candidates, flow, self.now));
+        let pick = self.scheduler.inner_mut().schedule(&candidates, flow, self.now);
+        assert_eq!(foretold, [pick; 2], "what was foretold");
+        let pick = pick?;
         self.loads[pick.index()].active += 1;
         Some(pick)
     }
