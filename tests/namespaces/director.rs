@@ -3,7 +3,7 @@ use super::network::{Network, printed, signal};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 const POLLVSD: &str = env!("CARGO_BIN_EXE_pollvsd");
@@ -32,6 +32,13 @@ impl Director {
     /// What `pollvs WORDS` prints; it must succeed.
     pub(super) fn pollvs(&self, words: &[&str]) -> String {
         printed(self.try_pollvs(words), words)
+    }
+
+    /// Begins `pollvs WORDS`, whose words to people go nowhere.
+    pub(super) fn spawn_pollvs(&self, words: &[&str]) -> Child {
+        let mut command = Command::new(POLLVS);
+        command.arg("--socket").arg(self.socket()).args(words).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
     }
 
     /// Listens to what happens from now on.

@@ -3,7 +3,7 @@ use super::director::{Director, Events};
 use super::network::Network;
 pub(super) use super::network::{give_addresses, signal, turn, within};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output};
 
 /// Client, director and three real servers, with pollvsd on the director.
 pub(super) struct TestBed {
@@ -56,6 +56,11 @@ impl TestBed {
     /// What becomes of `pollvs WORDS`.
     pub(super) fn try_pollvs(&self, words: &[&str]) -> Output {
         self.director.try_pollvs(words)
+    }
+
+    /// Begins `pollvs WORDS`, whose words to people go nowhere.
+    pub(super) fn spawn_pollvs(&self, words: &[&str]) -> Child {
+        self.director.spawn_pollvs(words)
     }
 
     /// Listens to what happens from now on.

@@ -171,12 +171,14 @@ fn a_closed_connection_holds_no_client_at_a_sorry_server_that_is_at_rest() {
     let mut world = sorry("-p 600", r#"{"address":"198.51.100.14:80","method":"nat"}"#);
     all(&mut world, &Health::Down { reason: "no answer".into() });
     assert_eq!(syn(&mut world, "203.0.113.5:1"), 14);
-    let server = || tcp(at("198.51.100.14:80"), at("203.0.113.5:1"));
-    world.client(&tcp(at("203.0.113.5:1"), at("192.0.2.10:80")).letters("R"));
-    world.server(&server().letters("R"));
-    assert!(world.connections()[0].contains(" CLOSE "), "{:?}", world.connections());
+    let close = |world: &mut World| {
+        world.client(&tcp(at("203.0.113.5:1"), at("192.0.2.10:80")).letters("R"));
+        world.server(&tcp(at("198.51.100.14:80"), at("203.0.113.5:1")).letters("R"));
+        assert!(world.connections()[0].contains(" CLOSE "), "{:?}", world.connections());
+    };
+    close(&mut world);
     assert_eq!(syn(&mut world, "203.0.113.5:1"), 14, "it is still at work, and its template controls the connection");
-    world.server(&server().letters("R"));
+    close(&mut world);
     report(&mut world, 12, &Health::Up);
     assert_eq!(syn(&mut world, "203.0.113.5:1"), 12);
 }
