@@ -159,17 +159,19 @@ impl<'s, A: Family> Lane<'s, A> {
         verdict
     }
 
-    /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is, as long as
-    /// templates lead there.
+    /// Does a SYN on this connection begin a new one (`conn_reuse_mode`)? One that a template controls stays where it is. Nothing stays
+    /// where templates no longer lead, but for a SYN that is sent again.
     pub(super) fn starts_over(&self, id: ConnId) -> bool {
         let Some(connection) = self.tables.connections.get(id) else { return false };
         let settings = &self.snapshot.rules.settings;
-        let quiesced = || self.snapshot.rules.destination(connection.dest).is_some_and(|d| d.weight == 0);
-        if settings.expire_nodest_conn && quiesced() {
+        let dest = || self.snapshot.rules.destination(connection.dest);
+        if settings.expire_nodest_conn && dest().is_some_and(|d| d.weight == 0) {
             return true;
         }
-        let released = || self.snapshot.rules.destination(connection.dest).is_some_and(|d| !d.holds);
-        if settings.conn_reuse_mode == 0 || (connection.template.is_some() && !released()) {
+        if connection.state != State::SynRecv && dest().is_some_and(|d| !d.holds) {
+            return true;
+        }
+        if settings.conn_reuse_mode == 0 || connection.template.is_some() {
             return false;
         }
         match connection.state {

@@ -41,7 +41,7 @@ fn a_server_is_drained_and_removed_under_load_and_no_request_fails() {
     ]);
     let (mut ab, mut loads) = (load(&bed, "/drain"), 1);
     assert!(within(PATIENCE, || bed.requests_of("rs2", " /drain") > 0), "the server has no share to lose");
-    let words = ["drain", "198.51.100.12", "--templates", "drop", "--timeout", "4", "--remove", "--wait"];
+    let words = ["drain", "198.51.100.12", "--templates", "drop", "--timeout", "15", "--remove", "--wait"];
     let mut drain = bed.spawn_pollvs(&words);
     // Under load from before the drain until after the removal.
     while drain.try_wait().unwrap().is_none() {

@@ -167,18 +167,26 @@ fn what_the_sorry_server_has_ends_where_that_is_wanted() {
 }
 
 #[test]
-fn a_closed_connection_holds_no_client_at_a_sorry_server_that_is_at_rest() {
+fn an_old_connection_holds_no_client_at_a_sorry_server_that_is_at_rest() {
     let mut world = sorry("-p 600", r#"{"address":"198.51.100.14:80","method":"nat"}"#);
     all(&mut world, &Health::Down { reason: "no answer".into() });
     assert_eq!(syn(&mut world, "203.0.113.5:1"), 14);
-    let close = |world: &mut World| {
-        world.client(&tcp(at("203.0.113.5:1"), at("192.0.2.10:80")).letters("R"));
-        world.server(&tcp(at("198.51.100.14:80"), at("203.0.113.5:1")).letters("R"));
-        assert!(world.connections()[0].contains(" CLOSE "), "{:?}", world.connections());
-    };
-    close(&mut world);
-    assert_eq!(syn(&mut world, "203.0.113.5:1"), 14, "it is still at work, and its template controls the connection");
-    close(&mut world);
+    let letters = |letters| tcp(at("203.0.113.5:1"), at("192.0.2.10:80")).letters(letters);
+    let reply = |letters| tcp(at("198.51.100.14:80"), at("203.0.113.5:1")).letters(letters);
+    world.server(&reply("SA"));
+    world.client(&letters("A"));
+    assert_eq!(syn(&mut world, "203.0.113.5:1"), 14, "it is still at work");
     report(&mut world, 12, &Health::Up);
-    assert_eq!(syn(&mut world, "203.0.113.5:1"), 12);
+    assert_eq!(world.client(&letters("A")).server(), 14, "what it has goes on");
+    assert_eq!(syn(&mut world, "203.0.113.5:1"), 12, "the client begins anew");
+    assert_eq!(world.client(&letters("A")).server(), 12);
+}
+
+#[test]
+fn a_syn_that_is_sent_again_goes_where_it_went() {
+    let mut world = three("-p 600", "quiesce");
+    assert_eq!(syn(&mut world, "203.0.113.5:1"), 13);
+    drain(&mut world, 13, Templates::Drop);
+    assert_eq!(syn(&mut world, "203.0.113.5:1"), 13);
+    assert_eq!(syn(&mut world, "203.0.113.5:2"), 12);
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::cli::plain::args::DrainArgs;
 use crate::cli::plain::{Trouble, tables};
-use crate::control::client::Client;
-use crate::control::reply::{DrainView, Reply};
+use crate::control::client::{Client, ClientError};
+use crate::control::reply::{DrainView, ErrorCode, Failure, Reply};
 use crate::control::request::Request;
 
 /// From one look to the next.
@@ -20,7 +20,14 @@ pub(super) fn wait(client: &mut Client, how: &DrainArgs) -> Result<ExitCode, Tro
     let mut progress = Progress::default();
     let mut walk = Walk::default();
     loop {
-        let drains = ours(client, how, walk.is_due())?;
+        let drains = match ours(client, how, walk.is_due()) {
+            // A worker that is busy is asked again; one that stays silent is seen in the log and by `pollvs status`.
+            Err(Trouble::Client(ClientError::Refused(Failure { code: ErrorCode::WorkerSilent, .. }))) => {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            drains => drains?,
+        };
         walk.walked();
         progress.say(&summary(&drains))?;
         // One that is removed in the end is not there any more then.
