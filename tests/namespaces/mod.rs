@@ -8,6 +8,7 @@ mod ecmp;
 mod ftp;
 mod handover;
 mod health;
+mod looking;
 mod metrics;
 mod network;
 mod pair;
