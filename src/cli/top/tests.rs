@@ -124,6 +124,53 @@ fn text(top: &mut Top, width: u16, height: u16) -> String {
     (0..height).map(|y| line(y) + "\n").collect()
 }
 
+/// The screen as a picture.
+fn svg(top: &mut Top, width: u16, height: u16) -> String {
+    let terminal = terminal(top, width, height, COLOURED);
+    let buffer = terminal.backend().buffer();
+    let (across, down) = (width * 8 + 16, height * 18 + 16);
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {across} {down}\" font-family=\"monospace\" font-size=\"13\" \
+         xml:space=\"preserve\">\n<rect width=\"100%\" height=\"100%\" fill=\"#1c1c1c\"/>\n"
+    );
+    for y in 0..height {
+        let mut x = 0;
+        while x < width {
+            let style = |x: u16| (buffer[(x, y)].fg, buffer[(x, y)].modifier);
+            let end = (x..width).find(|other| style(*other) != style(x)).unwrap_or(width);
+            let words: String = (x..end).map(|x| buffer[(x, y)].symbol()).collect();
+            text += &run(&words, style(x), (x, y));
+            x = end;
+        }
+    }
+    text + "</svg>\n"
+}
+
+/// Some characters of one style in a picture; nothing for blanks.
+fn run(words: &str, (colour, modifier): (Color, Modifier), (x, y): (u16, u16)) -> String {
+    let colour = match colour {
+        Color::Red => "#ff6b6b",
+        Color::Yellow => "#e5c07b",
+        _ => "#d0d0d0",
+    };
+    let (left, top, width) = (8 + x * 8, 8 + y * 18, words.chars().count() * 8);
+    let reversed = modifier.contains(Modifier::REVERSED);
+    let ground = format!("<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"18\" fill=\"{colour}\"/>\n");
+    let words = words.trim_end().replace('&', "&amp;").replace('<', "&lt;");
+    let length = words.chars().count() * 8;
+    let ink = if reversed { "#1c1c1c" } else { colour };
+    let line = if modifier.contains(Modifier::UNDERLINED) { " text-decoration=\"underline\"" } else { "" };
+    let base = top + 13;
+    let letters =
+        format!("<text x=\"{left}\" y=\"{base}\" fill=\"{ink}\" textLength=\"{length}\"{line}>{words}</text>\n");
+    match (reversed, words.trim().is_empty()) {
+        (true, true) => ground,
+        (true, false) => ground + &letters,
+        (false, true) => String::new(),
+        (false, false) => letters,
+    }
+}
+
 /// The file of that name, which POLLVS_GOLDEN=write renews.
 fn golden(name: &str, got: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/top/tests").join(name);
@@ -147,12 +194,13 @@ fn the_panes_are_drawn_as_before() {
 }
 
 #[test]
-fn the_document_shows_the_screen_and_the_keys_as_they_are() {
+fn the_document_and_the_picture_show_the_screen_as_it_is() {
     let document = include_str!("../../../docs/top.md");
     assert!(document.contains(include_str!("tests/services-80.txt").trim_end()), "docs/top.md shows another screen");
     for line in super::draw::HELP.iter().take_while(|line| !line.is_empty()) {
         assert!(document.contains(line.trim_end()), "docs/top.md does not have: {line}");
     }
+    golden("../../../../docs/top.svg", &svg(&mut seen(12), 134, 12));
 }
 
 #[test]
