@@ -91,10 +91,12 @@ impl<'a, const N: usize> Attributes<'a, N> {
         Some(padded)
     }
 
-    /// A string up to its zero byte.
+    /// A string up to its zero byte. One that is no UTF-8 is nobody's name: `?` stands for what is not ASCII, so that it is as long as
+    /// before.
     pub(super) fn name(&self, number: usize) -> Option<String> {
         let bytes = self.bytes(number)?.split(|b| *b == 0).next()?;
-        Some(String::from_utf8_lossy(bytes).into_owned())
+        let ascii = || bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect();
+        Some(std::str::from_utf8(bytes).map_or_else(|_| ascii(), str::to_owned))
     }
 }
 
@@ -232,6 +234,14 @@ mod tests {
         assert_eq!((one(3, b"wlc"), one(3, b"")), (Some(Malformed::Unterminated), Some(Malformed::Unterminated)));
         assert_eq!((one(3, b"a\0\0\0\0"), one(3, b"a\0\0\0\0\0")), (None, Some(Malformed::Length)));
         assert_eq!((one(4, b""), one(4, b"xyz")), (None, Some(Malformed::Length)));
+    }
+
+    #[test]
+    fn a_name_that_is_no_utf_8_stays_as_long_as_it_was() {
+        for (bytes, name) in [(&b"\xc3\xa9\0"[..], "é"), (b"a\xff\xf9\0", "a??"), (b"\xff\xff\xff\xff\0", "????")] {
+            let written = written(|w| w.put(3, bytes));
+            assert_eq!(parse(&written).unwrap().name(3).as_deref(), Some(name));
+        }
     }
 
     #[test]
