@@ -124,6 +124,8 @@ fn the_screen_is_what_it_was_and_keys_do_what_they_are_for() {
     terminal.keys(&["y"]);
     terminal.until_it_says("198.51.100.11:80 of tcp:192.0.2.10:80 gets nothing new");
     assert!(director.pollvs("services").contains("draining"));
+    // Undrain is only asked about what the screen shows as drained.
+    terminal.until_it_says("draining");
     terminal.keys(&["u"]);
     terminal.until_it_says("y/n  Undrain");
     terminal.keys(&["y"]);
