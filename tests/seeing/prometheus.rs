@@ -58,7 +58,7 @@ pub(crate) fn lint(page: &str) -> String {
 pub(crate) struct Prometheus {
     address: SocketAddr,
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Prometheus {
@@ -78,7 +78,7 @@ impl Prometheus {
         ];
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = command(&words).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        Self { address, child, _folder: folder }
+        Self { address, child, folder }
     }
 
     /// Asks until something is answered; `command` as with `start`.
@@ -91,10 +91,16 @@ impl Prometheus {
             if output.status.success() && !said.trim().is_empty() {
                 return said;
             }
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(begun.elapsed() < Duration::from_secs(30), "{expression}: {said}{errors}");
+            if begun.elapsed() > Duration::from_secs(30) {
+                let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+                panic!("{expression}: {said}{errors}\nPrometheus says:\n{}", self.words());
+            }
             sleep(Duration::from_millis(100));
         }
+    }
+
+    fn words(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
