@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::ConfigError;
 use super::error::Place;
+use crate::control::health::plan;
 use crate::control::health::rules::ServiceChecks;
 use crate::control::health::spec::CheckSpec;
 use crate::control::request::DestinationSpec;
@@ -25,7 +26,8 @@ pub(super) fn convert(
         service: service.map(Spanned::into_inner),
         destinations: own.into_iter().map(|(address, check)| (address, check.into_inner())).collect(),
     };
-    checks.check(key, destinations.iter().map(|d| (d.address, d.method))).map_err(|(destination, fault)| {
+    let places = destinations.iter().map(|d| plan::Place { at: d.address, method: d.method, tunnel: d.tunnel });
+    checks.check(key, places).map_err(|(destination, fault)| {
         let start = starts.iter().find(|(address, _)| Some(*address) == destination).map(|(_, start)| *start);
         let section = if start.is_some() { "service.destination.check" } else { "service.check" };
         let offset = place.find_in(start.unwrap_or(of_service), fault.key);

@@ -8,6 +8,7 @@ mod fresh;
 mod rtnetlink;
 mod sysctl;
 mod tap;
+mod tunnel;
 mod twin;
 mod view;
 mod watcher;
@@ -17,7 +18,7 @@ mod tests;
 
 pub use announce::{Announced, Announcer};
 pub use carrier::interface_behind;
-pub use detour::Detours;
+pub use detour::{Detours, Way};
 pub use rtnetlink::interface_mtu;
 pub use sysctl::check_sysctls;
 pub use tap::{Tap, TapError};

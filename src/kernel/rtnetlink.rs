@@ -5,8 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
@@ -130,18 +130,19 @@ impl Requests {
     }
 
     /// Asks the kernel to resolve a neighbour, or to confirm one that is stale, as if a packet had been sent to it.
-    pub(super) fn probe(&mut self, (interface, address): Key) -> io::Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = family(address);
-        message.header.ifindex = interface;
+    pub(super) fn probe(&mut self, key: Key) -> io::Result<()> {
+        let mut message = neighbour_message(key);
         message.header.state = NeighbourState::None;
         message.header.flags = NeighbourFlags::Use;
-        let address = match address {
-            IpAddr::V4(a) => NeighbourAddress::Inet(a),
-            IpAddr::V6(a) => NeighbourAddress::Inet6(a),
-        };
-        message.attributes.push(NeighbourAttribute::Destination(address));
         self.call(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE)
+    }
+
+    /// Makes a neighbour known for good.
+    pub(super) fn add_neighbour(&mut self, key: Key, mac: MacAddr) -> io::Result<()> {
+        let mut message = neighbour_message(key);
+        message.header.state = NeighbourState::Permanent;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.into()));
+        self.call(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Puts an address on an interface; it is no error when it is there.
@@ -326,6 +327,18 @@ fn named<'a>(answers: &'a [RouteNetlinkMessage], name: &str) -> Option<&'a LinkM
         _ => None,
     });
     links.find(|message| message.attributes.iter().any(|a| matches!(a, LinkAttribute::IfName(n) if n == name)))
+}
+
+fn neighbour_message((interface, address): Key) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = interface;
+    let address = match address {
+        IpAddr::V4(a) => NeighbourAddress::Inet(a),
+        IpAddr::V6(a) => NeighbourAddress::Inet6(a),
+    };
+    message.attributes.push(NeighbourAttribute::Destination(address));
+    message
 }
 
 fn address_message(interface: u32, address: IpAddr, prefix: u8) -> AddressMessage {

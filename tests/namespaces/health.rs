@@ -193,47 +193,167 @@ fn each_kind_of_check_tells_who_is_there_and_a_wrong_reload_leaves_them_alone() 
     assert!(is(), "{}", bed.pollvs(&["checks"]));
 }
 
-/// The real servers answer by their own addresses all the time; what is asked is the virtual one, which they hold for direct routing.
-#[test]
-fn the_virtual_address_is_checked_on_the_real_server_itself() {
+/// How real servers are reached by which the virtual address is checked.
+struct ByVip {
+    vip: &'static str,
+    /// What the addresses of real servers and of the director begin with.
+    inside: &'static str,
+    rule: &'static str,
+    method: &'static str,
+}
+
+const BY_MAC: ByVip = ByVip { vip: "192.0.2.11", inside: "198.51.100.", rule: "-t", method: "-g" };
+const BY_TUNNEL: ByVip = ByVip { vip: "192.0.2.12", method: "-i", ..BY_MAC };
+const BY_MAC_OF_IPV6: ByVip = ByVip { vip: "2001:db8:1::11", inside: "2001:db8:2::", ..BY_MAC };
+
+impl ByVip {
+    fn v6(&self) -> bool {
+        self.vip.contains(':')
+    }
+
+    fn service(&self) -> String {
+        if self.v6() { format!("[{}]:80", self.vip) } else { format!("{}:80", self.vip) }
+    }
+
+    fn server(&self, number: usize) -> String {
+        let address = format!("{}1{number}", self.inside);
+        if self.v6() { format!("[{address}]:80") } else { format!("{address}:80") }
+    }
+
+    /// A rule for a real server: its letter, and what follows.
+    fn enter(&self, bed: &TestBed, letter: &str, number: usize, method: &str) {
+        bed.rules(&[&format!("{letter} {} {} -r {} {method}", self.rule, self.service(), self.server(number))]);
+    }
+
+    /// Is that server up, by its check?
+    fn is_up(&self, bed: &TestBed, number: usize) -> bool {
+        let all: serde_json::Value = serde_json::from_str(&bed.pollvs(&["--json", "checks"])).unwrap();
+        let mut all = all["checks"].as_array().unwrap().iter();
+        let one = all.find(|c| c["destination"] == self.server(number).as_str()).expect("it is checked");
+        one["up"] == true && one["last"]["good"] == true
+    }
+
+    /// How often the director has asked a real server by the virtual address.
+    fn asked(&self, bed: &TestBed, number: usize) -> usize {
+        let log = format!("{}1 {} /vip", self.inside, self.vip);
+        bed.requests_of(&format!("rs{number}"), &log)
+    }
+
+    /// Asked again, and again, from now on.
+    fn is_asked(&self, bed: &TestBed, number: usize) -> bool {
+        let before = self.asked(bed, number);
+        within(PATIENCE, || self.asked(bed, number) >= before + 2)
+    }
+
+    /// Gives a real server the virtual address, or takes it away.
+    fn hold(&self, bed: &TestBed, number: usize, word: &str) {
+        let address = format!("{}/{}", self.vip, if self.v6() { 128 } else { 32 });
+        let nodad: &[_] = if self.v6() && word == "add" { &["nodad"] } else { &[] };
+        let words = [&["ip", "address", word, &address, "dev", "lo"][..], nodad].concat();
+        bed.run(&format!("rs{number}"), &words);
+    }
+}
+
+/// What the kernel of the director has been told for checks: rules of policy routing, and interfaces.
+fn told(bed: &TestBed) -> String {
+    let links = bed.run("director", &["ip", "-o", "link"]);
+    let links = links.lines().filter(|line| line.contains("pollvs-checks")).count();
+    format!("{}{}{links}", bed.run("director", &["ip", "rule"]), bed.run("director", &["ip", "-6", "rule"]))
+}
+
+/// The real servers answer by their own addresses all the time; what is asked is the virtual one.
+fn the_virtual_address_is_checked(by: &ByVip) {
     let Some(mut bed) = TestBed::with_workers(1) else { return };
-    let rules_of = |bed: &TestBed| bed.run("director", &["ip", "rule"]);
-    let before = rules_of(&bed);
+    let before = told(&bed);
     let set = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/sysctl.sh");
     bed.run("director", &["bash", set, "net/ipv4/conf/twin-inside/accept_local=1"]);
-    bed.rules(&[
-        "-A -t 192.0.2.11:80 -s rr",
-        "-a -t 192.0.2.11:80 -r 198.51.100.11:80 -g",
-        "-a -t 192.0.2.11:80 -r 198.51.100.12:80 -g",
-    ]);
+    bed.rules(&[&format!("-A {} {} -s rr", by.rule, by.service())]);
+    by.enter(&bed, "-a", 1, by.method);
+    by.enter(&bed, "-a", 2, by.method);
+    let service = format!("tcp:{}", by.service());
     let keys = ["type=http", "target=vip", "path=/vip", "interval=0.5", "timeout=0.5", "fall=2"];
-    bed.pollvs(&[&["check", "set", "tcp:192.0.2.11:80"][..], &keys].concat());
-    let both = || ["rs1", "rs2"].iter().all(|role| asked_by_vip(&bed, role) >= 2);
-    assert!(within(PATIENCE, both), "{}\n{}\n{}", bed.pollvs(&["checks"]), rules_of(&bed), bed.words());
-    assert!(within(PATIENCE, || check(&bed).0), "{}", bed.pollvs(&["checks"]));
+    bed.pollvs(&[&["check", "set", &service][..], &keys].concat());
+    let state = |bed: &TestBed| format!("{}\n{}\n{}", bed.pollvs(&["checks"]), told(bed), bed.words());
+    assert!(by.is_asked(&bed, 1) && by.is_asked(&bed, 2), "{}", state(&bed));
+    assert!(within(PATIENCE, || by.is_up(&bed, 1) && by.is_up(&bed, 2)), "{}", state(&bed));
 
-    bed.run("rs2", &["ip", "address", "del", "192.0.2.11/32", "dev", "lo"]);
-    assert!(within(PATIENCE, || !check(&bed).0), "{}", bed.pollvs(&["checks"]));
-    let own = bed.run("rs2", &["curl", "-sS", "--max-time", "5", "http://198.51.100.12/"]);
-    assert_eq!(own, "rs2\n", "its own address answers all the same");
-    bed.run("rs2", &["ip", "address", "add", "192.0.2.11/32", "dev", "lo"]);
-    assert!(within(PATIENCE, || check(&bed).0), "{}", bed.pollvs(&["checks"]));
+    by.hold(&bed, 2, "del");
+    assert!(within(PATIENCE, || !by.is_up(&bed, 2)), "{}", state(&bed));
+    let own = format!("http://{}/", by.server(2));
+    assert_eq!(bed.run("rs2", &["curl", "-gsS", "--max-time", "5", &own]), "rs2\n", "its own address answers");
+    by.hold(&bed, 2, "add");
+    assert!(within(PATIENCE, || by.is_up(&bed, 2)), "{}", state(&bed));
 
-    // What clients send is scheduled as ever, and what was made for the checks goes with the director, killed or not.
-    let request = ["curl", "-sS", "--max-time", "5", "http://192.0.2.11/"];
+    // What clients send is scheduled as ever.
+    let url = format!("http://{}/", by.service());
+    let request = ["curl", "-gsS", "--max-time", "5", &url];
     let answers: std::collections::BTreeSet<_> = (0..4).map(|_| bed.run("client", &request)).collect();
     assert_eq!(answers.len(), 2, "{answers:?}");
-    assert_ne!(rules_of(&bed), before);
+
+    // One that comes later is checked as well; one by NAT, which does not hold the virtual address, by its own.
+    by.enter(&bed, "-a", 3, by.method);
+    assert!(by.is_asked(&bed, 3), "{}", state(&bed));
+    by.enter(&bed, "-e", 3, "-m");
+    let own = || bed.requests_of("rs3", &format!("{0}1 {0}13 /vip", by.inside));
+    assert!(within(PATIENCE, || own() >= 2 && by.is_up(&bed, 3)), "{}", state(&bed));
+
+    // The director's interface goes down and comes back, which takes routes along.
+    bed.run("director", &["ip", "link", "set", "twin-inside", "down"]);
+    assert!(within(PATIENCE, || !by.is_up(&bed, 1)), "{}", state(&bed));
+    assert!(give_addresses(bed.name()));
+    assert!(within(PATIENCE, || by.is_up(&bed, 1)), "{}", state(&bed));
+
+    // What was made for the checks goes with them, and with the director, killed or not.
+    assert_ne!(told(&bed), before);
+    bed.pollvs(&["check", "remove", &service]);
+    assert!(within(PATIENCE, || told(&bed) == before), "{}", state(&bed));
+    bed.pollvs(&[&["check", "set", &service][..], &keys].concat());
+    assert!(by.is_asked(&bed, 2), "{}", state(&bed));
     bed.kill_director();
     bed.start_director();
     assert!(give_addresses(bed.name()));
-    let made = asked_by_vip(&bed, "rs2");
-    assert!(within(PATIENCE, || asked_by_vip(&bed, "rs2") > made), "{}\n{}", bed.pollvs(&["checks"]), rules_of(&bed));
+    assert!(by.is_asked(&bed, 2), "{}", state(&bed));
     assert!(bed.stop_director().success());
-    assert_eq!(rules_of(&bed), before);
+    assert_eq!(told(&bed), before);
 }
 
-/// How often the director has asked a real server by the virtual address.
-fn asked_by_vip(bed: &TestBed, role: &str) -> usize {
-    bed.requests_of(role, "198.51.100.1 192.0.2.11 /vip")
+#[test]
+fn the_virtual_address_is_checked_by_the_mac_of_the_real_server() {
+    the_virtual_address_is_checked(&BY_MAC);
+}
+
+#[test]
+fn the_virtual_address_of_ipv6_is_checked_by_the_mac_of_the_real_server() {
+    the_virtual_address_is_checked(&BY_MAC_OF_IPV6);
+}
+
+#[test]
+fn the_virtual_address_is_checked_through_the_tunnel() {
+    the_virtual_address_is_checked(&BY_TUNNEL);
+}
+
+/// The servers take packets out of one encapsulation only.
+#[test]
+fn the_virtual_address_is_checked_through_tunnels_of_all_kinds() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    let by = &BY_TUNNEL;
+    let set = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo/sysctl.sh");
+    bed.run("director", &["bash", set, "net/ipv4/conf/twin-inside/accept_local=1"]);
+    let unwrap = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/unwrap.py");
+    let start = |role: &str, kind: &str| bed.inside(role, &["python3", unwrap, kind]).spawn().unwrap();
+    let mut unwrapping = [start("rs1", "gre"), start("rs2", "gue")];
+    bed.rules(&[&format!("-A -t {} -s rr", by.service())]);
+    by.enter(&bed, "-a", 1, "-i --tun-type gre --tun-csum");
+    by.enter(&bed, "-a", 2, "-i --tun-type gue --tun-port 6080 --tun-csum");
+    by.enter(&bed, "-a", 3, "-i --tun-type gre");
+    let keys = ["type=http", "target=vip", "path=/vip", "interval=0.5", "timeout=0.5", "fall=2"];
+    bed.pollvs(&[&["check", "set", "tcp:192.0.2.12:80"][..], &keys].concat());
+    let decided = || [1, 2, 3].map(|number| by.is_up(&bed, number)) == [true, true, false];
+    assert!(within(PATIENCE, decided) && by.is_asked(&bed, 1) && by.is_asked(&bed, 2), "{}", bed.pollvs(&["checks"]));
+    by.enter(&bed, "-e", 3, "-i");
+    assert!(within(PATIENCE, || by.is_up(&bed, 3)), "another encapsulation: {}", bed.pollvs(&["checks"]));
+    for child in &mut unwrapping {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

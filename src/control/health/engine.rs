@@ -84,9 +84,12 @@ impl<P: Probing, L: Listener> Engine<P, L> {
             let shared = self.shared.clone();
             tokio::spawn(async move { shared.listener.tell(id, Ok(())).await });
         }
+        let ways: HashSet<_> = wanted.iter().filter_map(|w| w.plan.way).collect();
         for wanted in wanted {
             self.start(wanted);
         }
+        // Those of checks that have just ended, too, are not taken any more.
+        self.shared.probes.keep(&ways);
     }
 
     fn start(&mut self, wanted: Wanted) {

@@ -12,7 +12,8 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::spec::{CheckSpec, Kind, Start, Target, Transport};
 use super::value::{Bytes, Seconds, StatusRange};
 use crate::control::key::word;
-use crate::destination::Method;
+use crate::destination::{Destination, Method, Tunnel};
+use crate::kernel::Way;
 use crate::service::ServiceKey;
 
 const INTERVAL: Seconds = Seconds::new(5);
@@ -89,15 +90,6 @@ pub struct Plan {
     pub way: Option<Way>,
     /// What is tried.
     pub probe: Probe,
-}
-
-/// A way to an address by a neighbour that holds it, too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Way {
-    /// The address.
-    pub address: IpAddr,
-    /// The neighbour.
-    pub by: IpAddr,
 }
 
 /// What is tried.
@@ -203,13 +195,30 @@ impl Eq for Pattern {}
 pub struct Subject<'a> {
     /// The service.
     pub service: &'a ServiceKey,
-    /// The destination, and how packets reach it; none for what is to do for all that there may be.
-    pub destination: Option<(SocketAddr, Method)>,
+    /// The destination; none for what is to do for all that there may be.
+    pub destination: Option<Place>,
+}
+
+/// A destination, and how packets reach it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its address and port.
+    pub at: SocketAddr,
+    /// How packets reach it.
+    pub method: Method,
+    /// The encapsulation, if by tunnel.
+    pub tunnel: Tunnel,
+}
+
+impl From<&Destination> for Place {
+    fn from(d: &Destination) -> Self {
+        Self { at: (d.address, d.port).into(), method: d.method, tunnel: d.tunnel }
+    }
 }
 
 impl Subject<'_> {
     fn address(&self) -> IpAddr {
-        self.destination.map_or(Ipv4Addr::UNSPECIFIED.into(), |(d, _)| d.ip())
+        self.destination.map_or(Ipv4Addr::UNSPECIFIED.into(), |d| d.at.ip())
     }
 }
 
@@ -238,7 +247,8 @@ impl Plan {
     }
 }
 
-/// The way to the virtual address on the destination, if that is the one to be checked.
+/// The way to the virtual address on the destination, if that is the one to be checked, and the one that packets have which reach it:
+/// those by NAT have the destination's own, and a tunnel of another family leaves no address to answer to.
 fn way(spec: &CheckSpec, of: Subject<'_>) -> Result<Option<Way>, Fault> {
     if spec.target.unwrap_or_default() == Target::Server {
         return Ok(None);
@@ -250,21 +260,20 @@ fn way(spec: &CheckSpec, of: Subject<'_>) -> Result<Option<Way>, Fault> {
     let ServiceKey::Address { address, .. } = *of.service else {
         return wrong(format!("{} has no virtual address to be checked; take it away", word(of.service)));
     };
-    match of.destination {
-        None => Ok(None),
-        Some((server, Method::Dr)) => Ok(Some(Way { address, by: server.ip() })),
-        Some((server, method)) => wrong(format!(
-            "{server} is no destination by dr but by {method:?}; give it a check of its own, with target = \"server\""
-        )),
-    }
+    Ok(of.destination.and_then(|Place { at, method, tunnel }| {
+        let by = at.ip();
+        match method {
+            Method::Dr => Some(Way { address, by, tunnel: None }),
+            Method::Tun if by.is_ipv6() == address.is_ipv6() => Some(Way { address, by, tunnel: Some(tunnel) }),
+            _ => None,
+        }
+    }))
 }
 
 /// The address that is checked.
 fn address(spec: &CheckSpec, of: Subject<'_>) -> IpAddr {
-    match (spec.target, of.service) {
-        (Some(Target::Vip), ServiceKey::Address { address, .. }) => *address,
-        _ => spec.address.unwrap_or(of.address()),
-    }
+    let by_way = way(spec, of).ok().flatten().map(|way| way.address);
+    by_way.or(spec.address).unwrap_or(of.address())
 }
 
 /// The kind of the check; keys of other kinds are refused.
@@ -309,7 +318,7 @@ fn probe(spec: &CheckSpec, kind: Kind, of: Subject<'_>) -> Result<Probe, Fault> 
 }
 
 fn port(spec: &CheckSpec, of: Subject<'_>) -> Option<u16> {
-    let ports = [spec.port, of.destination.map(|(d, _)| d.port()), Some(of.service.port())];
+    let ports = [spec.port, of.destination.map(|d| d.at.port()), Some(of.service.port())];
     ports.into_iter().flatten().find(|port| *port != 0)
 }
 
@@ -464,12 +473,14 @@ fn program(spec: &CheckSpec, at: SocketAddr, of: Subject<'_>) -> Result<Program,
 mod tests {
     use super::*;
 
+    fn place(at: &str, method: Method) -> Place {
+        Place { at: at.parse().unwrap(), method, tunnel: Tunnel::default() }
+    }
+
     fn plan(json: &str, service: &str) -> Result<Plan, String> {
         let spec: CheckSpec = serde_json::from_str(json).unwrap();
-        let subject = Subject {
-            service: &service.parse().unwrap(),
-            destination: Some(("198.51.100.11:8080".parse().unwrap(), Method::Dr)),
-        };
+        let subject =
+            Subject { service: &service.parse().unwrap(), destination: Some(place("198.51.100.11:8080", Method::Dr)) };
         Plan::new(&spec, subject).map_err(|fault| fault.to_string())
     }
 
@@ -570,35 +581,35 @@ mod tests {
             assert_eq!(exchange.to.to_string(), target, "{json}");
         }
         let spec = CheckSpec { kind: Some(Kind::Tcp), ..CheckSpec::default() };
-        let (service, destination) =
-            ("mark:7".parse().unwrap(), Some(("198.51.100.11:0".parse().unwrap(), Method::Dr)));
+        let (service, destination) = ("mark:7".parse().unwrap(), Some(place("198.51.100.11:0", Method::Dr)));
         let fault = Plan::new(&spec, Subject { service: &service, destination }).unwrap_err();
         assert_eq!(fault.to_string(), "check.port: it is missing, and mark:7 has none; give it");
     }
 
     #[test]
-    fn the_virtual_address_is_checked_on_the_destination_if_that_holds_it() {
+    fn the_virtual_address_is_checked_on_the_destination_if_packets_have_it_there() {
         let spec = serde_json::from_str(r#"{"type":"tcp","target":"vip"}"#).unwrap();
-        let plan = |service: &str, method| {
-            let destination = ("198.51.100.11:80".parse().unwrap(), method);
+        let plan = |service: &str, destination| {
             Plan::new(&spec, Subject { service: &service.parse().unwrap(), destination: Some(destination) })
         };
-        let Plan { way, probe: Probe::Tcp(exchange), .. } = plan("tcp:192.0.2.10:80", Method::Dr).unwrap() else {
-            panic!()
-        };
         let ip = |text: &str| text.parse().unwrap();
-        assert_eq!(way, Some(Way { address: ip("192.0.2.10"), by: ip("198.51.100.11") }));
-        assert_eq!(exchange.to.to_string(), "192.0.2.10:80");
-        let late = plan("tcp:192.0.2.10:80", Method::Dr).unwrap().timed_out().unwrap_err();
-        assert_eq!(late, "no answer within 2000 ms (is accept_local set for the twin? docs/health.md)");
-        for (service, method, text) in [
-            ("tcp:192.0.2.10:80", Method::Nat, "198.51.100.11:80 is no destination by dr but by Nat; "),
-            ("tcp:192.0.2.10:80", Method::Tun, "198.51.100.11:80 is no destination by dr but by Tun; "),
-            ("mark:7", Method::Dr, "mark:7 has no virtual address to be checked; take it away"),
+        let server = "198.51.100.11:8080";
+        let gre = Tunnel::Gre { checksum: false };
+        let of = |method, tunnel| Place { tunnel, ..place(server, method) };
+        for (service, destination, tunnel, to) in [
+            ("tcp:192.0.2.10:80", of(Method::Dr, gre), Some(None), "192.0.2.10:8080"),
+            ("tcp:192.0.2.10:80", of(Method::Tun, gre), Some(Some(gre)), "192.0.2.10:8080"),
+            ("tcp:192.0.2.10:80", of(Method::Nat, gre), None, server),
+            ("tcp:[2001:db8::10]:80", of(Method::Tun, gre), None, server),
         ] {
-            let fault = plan(service, method).unwrap_err();
-            assert!(fault.key == "target" && fault.text.starts_with(text), "{fault}");
+            let Plan { way, probe: Probe::Tcp(exchange), .. } = plan(service, destination).unwrap() else { panic!() };
+            let want = tunnel.map(|tunnel| Way { address: ip("192.0.2.10"), by: ip("198.51.100.11"), tunnel });
+            assert_eq!((way, exchange.to.to_string().as_str()), (want, to), "{service} {destination:?}");
         }
+        let late = plan("tcp:192.0.2.10:80", of(Method::Dr, gre)).unwrap().timed_out().unwrap_err();
+        assert_eq!(late, "no answer within 2000 ms (is accept_local set for the twin? docs/health.md)");
+        let fault = plan("mark:7", of(Method::Dr, gre)).unwrap_err();
+        assert_eq!(fault.to_string(), "check.target: mark:7 has no virtual address to be checked; take it away");
     }
 
     #[test]

@@ -9,22 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::board::Id;
 use super::engine::Wanted;
-use super::plan::{Plan, Subject};
+use super::plan::{Place, Plan, Subject};
 use super::spec::CheckSpec;
 use crate::control::Configured;
 use crate::control::key::word;
 use crate::control::reply::{ErrorCode, Failure};
 use crate::control::store::Store;
-use crate::destination::Method;
 use crate::service::{Service, ServiceKey};
 
 /// What a check was entered for: a service, or one destination of it.
-type Place = (ServiceKey, Option<SocketAddr>);
+type Key = (ServiceKey, Option<SocketAddr>);
 
 /// The checks of all services. A copy costs little.
 #[derive(Clone, Debug, Default)]
 pub struct Checks {
-    specs: HashTrieMapSync<Place, Arc<CheckSpec>>,
+    specs: HashTrieMapSync<Key, Arc<CheckSpec>>,
     /// Grows with every change.
     version: u64,
 }
@@ -54,13 +53,13 @@ impl ServiceChecks {
     pub fn check(
         &self,
         service: &ServiceKey,
-        destinations: impl Iterator<Item = (SocketAddr, Method)>,
+        destinations: impl Iterator<Item = Place>,
     ) -> Result<(), (Option<SocketAddr>, super::plan::Fault)> {
         if let Some(spec) = &self.service {
             Plan::new(spec, Subject { service, destination: None }).map_err(|fault| (None, fault))?;
         }
         for destination in destinations {
-            let own = self.destinations.get(&destination.0);
+            let own = self.destinations.get(&destination.at);
             // Of what a destination adds to its service's check, and of that where it depends on the destination.
             let both = match (&self.service, own) {
                 (Some(base), Some(own)) => own.over(base),
@@ -69,7 +68,7 @@ impl ServiceChecks {
                 _ => continue,
             };
             let subject = Subject { service, destination: Some(destination) };
-            Plan::new(&both, subject).map_err(|fault| (own.map(|_| destination.0), fault))?;
+            Plan::new(&both, subject).map_err(|fault| (own.map(|_| destination.at), fault))?;
         }
         Ok(())
     }
@@ -99,7 +98,7 @@ impl Checks {
         self.specs.get(&(*service, destination))
     }
 
-    fn set(&mut self, place: Place, spec: Option<CheckSpec>) {
+    fn set(&mut self, place: Key, spec: Option<CheckSpec>) {
         match spec {
             Some(spec) => self.specs.insert_mut(place, Arc::new(spec)),
             None => drop(self.specs.remove_mut(&place)),
@@ -182,14 +181,13 @@ impl Store {
         if before == *checks {
             return Ok(false);
         }
-        let methods: Vec<_> =
-            service.destinations.iter().map(|d| (SocketAddr::new(d.address, d.port), d.method)).collect();
-        let addresses: Vec<_> = methods.iter().map(|(address, _)| *address).collect();
+        let places: Vec<_> = service.destinations.iter().map(|d| Place::from(&**d)).collect();
+        let addresses: Vec<_> = places.iter().map(|place| place.at).collect();
         if let Some(stranger) = checks.destinations.keys().find(|address| !addresses.contains(address)) {
             let text = format!("{} has no destination {stranger}", word(key));
             return Err(Failure::new(ErrorCode::NoSuchDestination, text));
         }
-        checks.check(key, methods.into_iter()).map_err(|(destination, fault)| {
+        checks.check(key, places.into_iter()).map_err(|(destination, fault)| {
             let of = destination.map_or_else(String::new, |address| format!("{address} of "));
             Failure::new(ErrorCode::InvalidArgument, format!("{of}{}: {fault}", word(key)))
         })?;
@@ -220,7 +218,7 @@ impl Store {
 struct Made {
     base: Option<Arc<CheckSpec>>,
     own: Option<Arc<CheckSpec>>,
-    method: Method,
+    of: Place,
     plan: Option<Arc<Plan>>,
 }
 
@@ -241,12 +239,12 @@ impl Planner {
         for service in rules.services.iter() {
             let base = rules.checks.get(&service.key, None);
             for d in &service.destinations {
-                let address = SocketAddr::new(d.address, d.port);
-                let (id, own) = ((service.key, address), rules.checks.get(&service.key, Some(address)));
-                let made = match before.remove(&id).filter(|made| made.is_of(base, own, d.method)) {
+                let of = Place::from(&**d);
+                let (id, own) = ((service.key, of.at), rules.checks.get(&service.key, Some(of.at)));
+                let made = match before.remove(&id).filter(|made| made.is_of(base, own, of)) {
                     Some(made) => made,
                     None if base.is_none() && own.is_none() => continue,
-                    None => Made::new(base, own, &service.key, (address, d.method)),
+                    None => Made::new(base, own, &service.key, of),
                 };
                 let plan = made.plan.clone();
                 all.extend(plan.map(|plan| Wanted { id, object: (d.uid, d.entered), plan }));
@@ -258,31 +256,26 @@ impl Planner {
 }
 
 impl Made {
-    fn new(
-        base: Option<&Arc<CheckSpec>>,
-        own: Option<&Arc<CheckSpec>>,
-        service: &ServiceKey,
-        destination: (SocketAddr, Method),
-    ) -> Self {
+    fn new(base: Option<&Arc<CheckSpec>>, own: Option<&Arc<CheckSpec>>, service: &ServiceKey, of: Place) -> Self {
         let spec = match (base, own) {
             (Some(base), Some(own)) => own.over(base),
             (one, other) => one.or(other).map_or_else(CheckSpec::default, |spec| CheckSpec::clone(spec)),
         };
-        let plan = Plan::new(&spec, Subject { service, destination: Some(destination) });
+        let plan = Plan::new(&spec, Subject { service, destination: Some(of) });
         // It was added after the check was taken.
         let plan = plan.inspect_err(|fault| {
-            tracing::warn!("{} of {} is not checked: {fault}", destination.0, word(service));
+            tracing::warn!("{} of {} is not checked: {fault}", of.at, word(service));
         });
-        Self { base: base.cloned(), own: own.cloned(), method: destination.1, plan: plan.ok().map(Arc::new) }
+        Self { base: base.cloned(), own: own.cloned(), of, plan: plan.ok().map(Arc::new) }
     }
 
-    fn is_of(&self, base: Option<&Arc<CheckSpec>>, own: Option<&Arc<CheckSpec>>, method: Method) -> bool {
+    fn is_of(&self, base: Option<&Arc<CheckSpec>>, own: Option<&Arc<CheckSpec>>, of: Place) -> bool {
         let same = |a: Option<&Arc<CheckSpec>>, b: &Option<Arc<CheckSpec>>| match (a, b) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (None, None) => true,
             _ => false,
         };
-        same(base, &self.base) && same(own, &self.own) && method == self.method
+        same(base, &self.base) && same(own, &self.own) && of == self.of
     }
 }
 

@@ -13,12 +13,13 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::plan::{Plan, Probe, Way};
-use crate::kernel::Detours;
+use super::plan::{Plan, Probe};
+use crate::kernel::{Detours, Way};
 
 /// What was seen: why it is good, or why it is bad. A few words for people.
 pub type Outcome = Result<String, String>;
@@ -30,6 +31,9 @@ const MOST_READ: usize = 256 << 10;
 pub trait Probing: Send + Sync + 'static {
     /// Tries once. May be dropped at any time.
     fn probe(&self, plan: &Plan) -> impl Future<Output = Outcome> + Send;
+
+    /// Those are the ways that will be taken; what was made for others may go.
+    fn keep(&self, _ways: &HashSet<Way>) {}
 }
 
 /// Probes over the network, and by programs.
@@ -53,6 +57,12 @@ impl Probing for Probes {
             Probe::Command(program) => command::probe(program).await,
         }
     }
+
+    fn keep(&self, ways: &HashSet<Way>) {
+        if let Some(detours) = &mut *self.detours.lock().unwrap_or_else(PoisonError::into_inner) {
+            detours.keep(ways);
+        }
+    }
 }
 
 impl Probes {
@@ -64,7 +74,7 @@ impl Probes {
             Some(opened) => opened,
             None => Detours::open().map_err(wrong)?,
         };
-        detours.insert(opened).mark(way.address, way.by).map_err(wrong)
+        detours.insert(opened).mark(way).map_err(wrong)
     }
 }
 

@@ -13,8 +13,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::*;
-use crate::control::health::plan::Subject;
+use crate::control::health::plan::{Place, Subject};
 use crate::control::health::spec::CheckSpec;
+use crate::destination::{Method, Tunnel};
 
 /// Longer than any good probe takes on a busy machine, shorter than anybody wants to wait for the others.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,7 +26,8 @@ const SHORT: f64 = 0.3;
 fn plan(json: &str, at: SocketAddr) -> Plan {
     let spec: CheckSpec = serde_json::from_str(json).unwrap();
     let service = "tcp:192.0.2.10:80".parse().unwrap();
-    Plan::new(&spec, Subject { service: &service, destination: Some((at, crate::destination::Method::Nat)) }).unwrap()
+    let place = Place { at, method: Method::Nat, tunnel: Tunnel::default() };
+    Plan::new(&spec, Subject { service: &service, destination: Some(place) }).unwrap()
 }
 
 /// Probes as the engine does.
