@@ -22,6 +22,7 @@ families! {
     SERVICES_MAX "pollvs_services_max" Gauge [] "Room for virtual services.",
     DESTINATIONS "pollvs_destinations" Gauge [] "Destinations of all services.",
     DESTINATIONS_MAX "pollvs_destinations_max" Gauge [] "Room for destinations.",
+    DRAINS "pollvs_drains" Gauge [] "Destinations that are drained.",
 
     WORKER_UP "pollvs_worker_up" Gauge ["worker"] "1 if the worker answers control, 0 if it is silent.",
     WORKER_SNAPSHOT "pollvs_worker_snapshot_version" Gauge ["worker"] "Version of the rules and the network that the worker works by.",
@@ -53,6 +54,10 @@ families! {
     SERVICE_INFO "pollvs_service_info" Gauge ["service", "scheduler"] "1; the label tells the scheduler.",
     SERVICE_DESTINATIONS "pollvs_service_destinations" Gauge ["service"] "Destinations of the service.",
     SERVICE_USABLE "pollvs_service_usable_destinations" Gauge ["service"] "Destinations that new connections may go to.",
+    SERVICE_UP "pollvs_service_up_destinations" Gauge ["service"] "Destinations that are neither down nor drained, a sorry server at work or not.",
+    SERVICE_WEIGHT_UP "pollvs_service_up_weight" Gauge ["service"] "Weight of these together, by the rules.",
+    SERVICE_NEEDED "pollvs_service_quorum_weight" Gauge ["service"] "Weight that must be up: the quorum that was set.",
+    SERVICE_QUORUM "pollvs_service_quorum" Gauge ["service"] "1 while the service has its quorum.",
     SERVICE_CONNECTIONS "pollvs_service_connections_total" Counter ["service"] "Connections scheduled.",
     SERVICE_IN_PACKETS "pollvs_service_in_packets_total" Counter ["service"] "Packets from clients.",
     SERVICE_OUT_PACKETS "pollvs_service_out_packets_total" Counter ["service"] "Packets from servers (NAT only).",
@@ -83,6 +88,15 @@ families! {
     DEST_OUT_PPS "pollvs_destination_out_packets_per_second" Gauge ["service", "destination"] "Packets a second from the server, as ipvsadm --rate shows them.",
     DEST_IN_BPS "pollvs_destination_in_bytes_per_second" Gauge ["service", "destination"] "Bytes a second from clients, as ipvsadm --rate shows them.",
     DEST_OUT_BPS "pollvs_destination_out_bytes_per_second" Gauge ["service", "destination"] "Bytes a second from the server, as ipvsadm --rate shows them.",
+
+    SORRY_ON "pollvs_sorry_server_on" Gauge ["service", "destination"] "1 while the sorry server takes everything new, 0 while it is at rest.",
+    SORRY_REACHABLE "pollvs_sorry_server_reachable" Gauge ["service", "destination"] "1 if its next hop is known, or it is the director itself.",
+    SORRY_ACTIVE "pollvs_sorry_server_active_connections" Gauge ["service", "destination"] "Its active connections (ActiveConn).",
+    SORRY_CONNECTIONS "pollvs_sorry_server_connections_total" Counter ["service", "destination"] "Connections scheduled to it.",
+
+    DRAIN_OVER "pollvs_drain_over" Gauge ["service", "destination"] "0 while a drain waits for what the destination has, 1 when nothing is left or the time is over.",
+    DRAIN_CONNECTIONS "pollvs_drain_connections" Gauge ["service", "destination"] "Connections that the drained destination still has, active or not.",
+    DRAIN_LEFT "pollvs_drain_left_seconds" Gauge ["service", "destination"] "Time until the drain is over whatever is left; not there for a drain without end.",
 
     CHECK_UP "pollvs_check_up" Gauge ["service", "destination"] "1 if the destination is up by its health check, or taken for it until checks have decided.",
     CHECKS "pollvs_checks_total" Counter ["service", "destination"] "Health checks made.",

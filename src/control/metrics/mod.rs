@@ -12,9 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::burst_meter::BurstSums;
 use crate::control::health::board::{Id, Row};
-use crate::control::reply::{BurstView, PortView, ServiceView, StatusView};
+use crate::control::reply::{BurstView, DrainView, PortView, ServiceView, StatusView};
 use crate::control::sync::SyncView;
 use crate::control::{Control, Inner};
+use crate::destination::Destination;
 use crate::mailbox::{Command, Silent, WorkerHandle, WorkerReport};
 use crate::service::Service;
 
@@ -46,6 +47,8 @@ pub struct Sample {
     pub ports: Vec<PortView>,
     /// With their destinations; traffic as counted, whatever was set to zero.
     pub services: Vec<ServiceView>,
+    /// Destinations that are drained, as was last heard of them.
+    pub drains: Vec<DrainView>,
     /// What is known of health checks.
     pub checks: Vec<(Id, Row)>,
     /// The synchronisation.
@@ -79,6 +82,7 @@ impl Inner {
             workers: reports.into_iter().map(|(w, report)| self.worker_sample(&w, report.ok())).collect(),
             ports: (self.ports)(),
             services: self.counted_views(),
+            drains: self.drain_views(),
             checks: Vec::new(),
             sync: self.sync.view(),
         }
@@ -98,8 +102,13 @@ impl Inner {
         let counted = |service: &Arc<Service>| {
             let mut view = self.service_view(service);
             view.traffic = self.statistics.service(service.uid).counted();
+            let of = |destination: &Destination| self.statistics.destination(destination.uid).counted();
             for (view, destination) in view.destinations.iter_mut().zip(&service.destinations) {
-                view.traffic = self.statistics.destination(destination.uid).counted();
+                view.traffic = of(destination);
+            }
+            let sorry = self.store.sorry(service.id).and_then(|sorry| self.store.destination(sorry.dest));
+            if let (Some(view), Some(destination)) = (&mut view.sorry, sorry) {
+                view.destination.traffic = of(destination);
             }
             view
         };

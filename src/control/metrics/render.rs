@@ -6,7 +6,8 @@ use super::{Sample, WorkerSample};
 use crate::burst_meter::SIZES;
 use crate::control::health::board::{Id, Row};
 use crate::control::key::word;
-use crate::control::reply::{DestinationView, HopView, PortView, Rates, ServiceView};
+use crate::control::reply::{DestinationView, DrainView, HopView, PortView, Rates, ServiceView, SorryView};
+use crate::control::standing::Standing;
 use crate::io::PortCounters;
 use crate::mailbox::WorkerReport;
 use crate::stats::{DropReason, Event, Traffic};
@@ -21,6 +22,8 @@ pub(super) fn page(sample: &Sample) -> String {
     ports(&mut page, &sample.ports);
     services(&mut page, &sample.services);
     destinations(&mut page, &sample.services);
+    sorry_servers(&mut page, &sample.services);
+    drains(&mut page, &sample.drains);
     checks(&mut page, &sample.checks);
     synchronisation(&mut page, sample);
     page.into_text()
@@ -38,6 +41,7 @@ fn director(page: &mut Page, sample: &Sample) {
     page.one(&f::SERVICES_MAX, services_max);
     page.one(&f::DESTINATIONS, status.destinations);
     page.one(&f::DESTINATIONS_MAX, destinations_max);
+    page.one(&f::DRAINS, sample.drains.len() as u64);
 }
 
 /// What a worker reports, by family.
@@ -130,6 +134,11 @@ fn is_reachable(d: &DestinationView) -> bool {
     matches!(d.next_hop, HopView::Resolved { .. } | HopView::Local)
 }
 
+/// Does it count for the quorum?
+fn is_up(d: &DestinationView) -> bool {
+    !matches!(d.standing, Standing::Down | Standing::Draining)
+}
+
 /// What is shown of traffic and rates: a field of each, by the families of services and of destinations.
 type Counted = (Family, Family, fn(&Traffic) -> u64);
 type Estimated = (Family, Family, fn(&Rates) -> u64);
@@ -156,6 +165,10 @@ fn services(page: &mut Page, services: &[ServiceView]) {
     };
     each(&f::SERVICE_DESTINATIONS, &|s| (s.destinations.len() as u64).into());
     each(&f::SERVICE_USABLE, &|s| (s.destinations.iter().filter(|d| d.is_usable()).count() as u64).into());
+    each(&f::SERVICE_UP, &|s| (s.destinations.iter().filter(|d| is_up(d)).count() as u64).into());
+    each(&f::SERVICE_WEIGHT_UP, &|s| s.weight_up.into());
+    each(&f::SERVICE_NEEDED, &|s| s.policy.quorum.into());
+    each(&f::SERVICE_QUORUM, &|s| s.quorum.into());
     COUNTED.iter().for_each(|(family, _, field)| each(family, &|s| field(&s.traffic).into()));
     ESTIMATED.iter().for_each(|(family, _, field)| each(family, &|s| field(&s.rates).into()));
     let schedulers = services.iter().zip(&names).map(|(s, name)| ([name.clone(), s.scheduler.name().to_owned()], true));
@@ -186,6 +199,28 @@ fn destinations(page: &mut Page, services: &[ServiceView]) {
         ([service.clone(), destination.clone(), d.standing.name().to_owned()], true.into())
     });
     page.family(&f::DEST_STANDING, standings);
+}
+
+fn sorry_servers(page: &mut Page, services: &[ServiceView]) {
+    let all: Vec<_> = services.iter().filter_map(|s| Some((word(&s.service), s.sorry.as_ref()?))).collect();
+    let mut each = |family: &Family, value: &dyn Fn(&SorryView) -> Value| {
+        let names = |(service, sorry): &(String, &SorryView)| [service.clone(), sorry.destination.address.to_string()];
+        page.family(family, all.iter().map(|one| (names(one), value(one.1))));
+    };
+    each(&f::SORRY_ON, &|s| s.on.into());
+    each(&f::SORRY_REACHABLE, &|s| is_reachable(&s.destination).into());
+    each(&f::SORRY_ACTIVE, &|s| s.destination.active.into());
+    each(&f::SORRY_CONNECTIONS, &|s| s.destination.traffic.connections.into());
+}
+
+fn drains(page: &mut Page, all: &[DrainView]) {
+    let mut each = |family: &Family, value: &dyn Fn(&DrainView) -> Option<Value>| {
+        let names = |d: &DrainView| [word(&d.service), d.destination.to_string()];
+        page.family(family, all.iter().filter_map(|d| Some((names(d), value(d)?))));
+    };
+    each(&f::DRAIN_OVER, &|d| Some(d.over.into()));
+    each(&f::DRAIN_CONNECTIONS, &|d| Some((d.active + d.inactive).into()));
+    each(&f::DRAIN_LEFT, &|d| d.left_secs.map(Value::from));
 }
 
 fn checks(page: &mut Page, all: &[(Id, Row)]) {

@@ -27,7 +27,7 @@ pub(super) struct Knobs {
     pub(super) connections: AtomicU64,
     /// Active connections of each destination.
     pub(super) active: AtomicU64,
-    /// Traffic of each destination.
+    /// Packets from clients that each destination has had, five by connection.
     pub(super) packets: AtomicU64,
     /// Takes no command.
     pub(super) silent: AtomicBool,
@@ -166,7 +166,7 @@ fn stats(knobs: &Knobs, mut page: StatsPage) -> StatsPage {
     let snapshot = knobs.snapshot.lock().unwrap().clone();
     let (active, packets) = (knobs.active.load(Ordering::Relaxed), knobs.packets.load(Ordering::Relaxed));
     for destination in snapshot.rules.destinations.slots().skip(page.first as usize).take(page.rows.capacity()) {
-        let traffic = Traffic { in_packets: packets, ..Traffic::default() };
+        let traffic = Traffic { connections: packets / 5, in_packets: packets, ..Traffic::default() };
         page.rows.push(destination.map_or_else(DestinationRow::default, |d| DestinationRow {
             uid: d.uid,
             traffic,

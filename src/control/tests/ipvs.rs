@@ -212,10 +212,10 @@ async fn the_texts_of_proc_come_as_files() {
         services.contains("TCP  C000020A:0050 rr  \n  -> C633640B:0000      Masq    1      0          0         \n")
     );
     let stats = read(text(&client, "ip_vs_stats").await.unwrap()).await;
-    assert!(stats.contains("\n       0       22        0                0                0\n\n"), "{stats}");
+    assert!(stats.contains("\n       6       22        0                0                0\n\n"), "{stats}");
     let percpu = read(text(&client, "ip_vs_stats_percpu").await.unwrap()).await;
     assert!(
-        percpu.contains("\n  0        0       11        0                0                0\n  1        0       11 "),
+        percpu.contains("\n  0        3       11        0                0                0\n  1        3       11 "),
         "{percpu}"
     );
     let apps = read(text(&client, "ip_vs_app").await.unwrap()).await;

@@ -30,11 +30,26 @@ fn names(page: &str) -> BTreeSet<&str> {
     page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
 
+/// A service whose sorry server is at work, because one of its two destinations is drained.
+async fn below_quorum(fake: &Fake) {
+    for text in [
+        r#"{"request":"add_service","service":"tcp:192.0.2.11:80","scheduler":"rr"}"#,
+        r#"{"request":"add_destination","service":"tcp:192.0.2.11:80","destination":{"address":"198.51.100.21:80","weight":2}}"#,
+        r#"{"request":"add_destination","service":"tcp:192.0.2.11:80","destination":{"address":"198.51.100.22:80","weight":3}}"#,
+        r#"{"request":"set_policy","service":"tcp:192.0.2.11:80","policy":{"quorum":3,"sorry":{"address":"198.51.100.9:80"}}}"#,
+        r#"{"request":"drain","destination":"198.51.100.22:80","timeout_secs":3600}"#,
+    ] {
+        done(&fake.control, text).await;
+    }
+}
+
 /// A director with something of everything.
 async fn full() -> (Fake, Sample) {
     let fake = Fake::new(2);
     done(&fake.control, SERVICE).await;
     done(&fake.control, &destination("add_destination", 11, 1)).await;
+    below_quorum(&fake).await;
+    fake.knobs[0].active.store(4, Ordering::Relaxed);
     fake.knobs[0].packets.store(5, Ordering::Relaxed);
     fake.control.inner.lock().await.ask_totals().await.unwrap();
     done(&fake.control, r#"{"request":"zero"}"#).await;
@@ -85,7 +100,7 @@ async fn what_was_counted_is_shown_and_zero_changes_nothing_in_it() {
     let page = sample.text();
     let of = "{service=\"tcp:192.0.2.10:80\",destination=\"198.51.100.11:80\"}";
     for (metric, want) in [
-        ("pollvs_services", 1.0),
+        ("pollvs_services", 2.0),
         ("pollvs_service_in_packets_total{service=\"tcp:192.0.2.10:80\"}", 5.0),
         (&format!("pollvs_destination_in_packets_total{of}"), 5.0),
         (&format!("pollvs_destination_weight{of}"), 1.0),
@@ -118,6 +133,39 @@ async fn what_was_counted_is_shown_and_zero_changes_nothing_in_it() {
         assert!((shown - want).abs() < 1e-12, "{metric} {shown}, not {want}");
     }
     assert!(!page.contains("pollvs_worker_turns_total{worker=\"0\"}"), "nothing is known of a silent worker");
+}
+
+#[tokio::test]
+async fn quorum_sorry_server_and_drains_are_shown() {
+    let (_fake, sample) = full().await;
+    let page = sample.text();
+    let (whole, below) = ("{service=\"tcp:192.0.2.10:80\"}", "{service=\"tcp:192.0.2.11:80\"}");
+    let of = |address: &str| below.replace('}', &format!(",destination=\"{address}:80\"}}"));
+    let (sorry, drained) = (of("198.51.100.9"), of("198.51.100.22"));
+    for (metric, want) in [
+        (format!("pollvs_service_up_destinations{whole}"), 1.0),
+        (format!("pollvs_service_up_weight{whole}"), 1.0),
+        (format!("pollvs_service_quorum_weight{whole}"), 1.0),
+        (format!("pollvs_service_quorum{whole}"), 1.0),
+        (format!("pollvs_service_destinations{below}"), 2.0),
+        (format!("pollvs_service_up_destinations{below}"), 1.0),
+        (format!("pollvs_service_up_weight{below}"), 2.0),
+        (format!("pollvs_service_quorum_weight{below}"), 3.0),
+        (format!("pollvs_service_quorum{below}"), 0.0),
+        (format!("pollvs_sorry_server_on{sorry}"), 1.0),
+        (format!("pollvs_sorry_server_reachable{sorry}"), 0.0),
+        (format!("pollvs_sorry_server_active_connections{sorry}"), 4.0),
+        (format!("pollvs_sorry_server_connections_total{sorry}"), 1.0),
+        ("pollvs_drains".to_owned(), 1.0),
+        (format!("pollvs_drain_over{drained}"), 0.0),
+        (format!("pollvs_drain_connections{drained}"), 4.0),
+    ] {
+        let shown = value(&page, &metric);
+        assert!((shown - want).abs() < 1e-12, "{metric} {shown}, not {want}");
+    }
+    let left = value(&page, &format!("pollvs_drain_left_seconds{drained}"));
+    assert!((3500.0..=3600.0).contains(&left), "{left}");
+    assert!(!page.contains(&format!("pollvs_sorry_server_on{whole}")), "that one has none");
 }
 
 /// A server on a port that the system chooses, and what is asked of it in a thread.
