@@ -22,8 +22,9 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_[rt]x_queue_setup",
     "rte_eth_(macaddr_get|promiscuous_enable|allmulticast_enable|link_get_nowait|stats_get)",
+    "rte_eth_dev_rss_(hash_update|hash_conf_get|reta_update|reta_query)",
 ];
-const TYPES: &[&str] = &["rte_eth_(conf|dev_info|stats|link)", "rte_mbuf", "rte_ether_addr"];
+const TYPES: &[&str] = &["rte_eth_(conf|dev_info|stats|link|rss_conf|rss_reta_entry64)", "rte_mbuf", "rte_ether_addr"];
 const CONSTANTS: &[&str] =
     &["DPDK_.*", "RTE_MAX_ETHPORTS", "RTE_PKTMBUF_HEADROOM", "RTE_ETH_LINK_UP", "RTE_ETH_MQ_RX_(NONE|RSS)"];
 

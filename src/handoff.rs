@@ -2,6 +2,7 @@
 //! single-producer ring for each ordered pair, so that no worker waits for another; a full ring drops, counted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -18,6 +19,36 @@ pub struct Parcel<F> {
     pub origin: Origin,
 }
 
+/// What came to one worker by one port and was another worker's. That worker writes it, control reads it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Strays {
+    all: AtomicU64,
+    astray: AtomicU64,
+}
+
+impl Strays {
+    /// For so many workers, each with so many ports.
+    pub fn table(workers: usize, ports: usize) -> Vec<Arc<[Self]>> {
+        (0..workers).map(|_| (0..ports).map(|_| Self::default()).collect()).collect()
+    }
+
+    /// Of one port, all workers together: frames off the wire that were another worker's, and those among them that the port's device
+    /// was to bring there by itself.
+    pub fn of_port(table: &[Arc<[Self]>], port: usize) -> [u64; 2] {
+        let strays = table.iter().filter_map(|ports| ports.get(port));
+        strays.fold([0; 2], |[all, astray], s| [all + s.all.load(Relaxed), astray + s.astray.load(Relaxed)])
+    }
+
+    fn count(&self, astray: bool) {
+        // Nobody else writes.
+        self.all.store(self.all.load(Relaxed) + 1, Relaxed);
+        if astray {
+            self.astray.store(self.astray.load(Relaxed) + 1, Relaxed);
+        }
+    }
+}
+
 type Ring<F> = Arc<ArrayQueue<Parcel<F>>>;
 
 /// One worker's ends of its rings.
@@ -29,6 +60,8 @@ pub struct Handoff<F> {
     from: Vec<Ring<F>>,
     /// Where the next [`Handoff::receive`] begins, so that no sender is preferred.
     turn: usize,
+    /// By port.
+    strays: Arc<[Strays]>,
 }
 
 impl<F> Handoff<F> {
@@ -37,7 +70,20 @@ impl<F> Handoff<F> {
         let ring = || Arc::new(ArrayQueue::new(depth.max(1)));
         let rings: Vec<Vec<Ring<F>>> = (0..workers).map(|_| (0..workers).map(|_| ring()).collect()).collect();
         let from = |me: usize| rings.iter().map(|row| Arc::clone(&row[me])).collect();
-        (0..workers).map(|me| Self { to: rings[me].clone(), from: from(me), turn: 0 }).collect()
+        (0..workers).map(|me| Self { to: rings[me].clone(), from: from(me), turn: 0, strays: Arc::default() }).collect()
+    }
+
+    /// Counts in that place, by port, what comes to this worker and is another's.
+    #[must_use]
+    pub fn counting(self, strays: Arc<[Strays]>) -> Self {
+        Self { strays, ..self }
+    }
+
+    /// Counts a frame off the wire that is another worker's; `astray` if the port's device was to bring it there.
+    pub fn count(&self, port: PortId, astray: bool) {
+        if let Some(strays) = self.strays.get(usize::from(port.0)) {
+            strays.count(astray);
+        }
     }
 
     /// Sends a frame to its owner.
@@ -89,6 +135,17 @@ mod tests {
         ends[0].send(WorkerId(1), parcel(1)).unwrap();
         assert_eq!(ends[0].send(WorkerId(1), parcel(2)).unwrap_err().frame, 2);
         assert_eq!(ends[0].send(WorkerId(7), parcel(3)).unwrap_err().frame, 3);
+    }
+
+    #[test]
+    fn what_comes_to_the_wrong_worker_is_counted_by_port() {
+        let table = Strays::table(2, 2);
+        let ends: Vec<_> =
+            Handoff::<u32>::mesh(2, 1).into_iter().zip(&table).map(|(end, s)| end.counting(s.clone())).collect();
+        for (worker, port, astray) in [(0, 0, true), (0, 0, false), (1, 0, true), (1, 1, false), (1, 9, true)] {
+            ends[worker].count(PortId(port), astray);
+        }
+        assert_eq!([0, 1, 2].map(|port| Strays::of_port(&table, port)), [[3, 2], [1, 0], [0, 0]]);
     }
 
     #[test]

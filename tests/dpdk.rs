@@ -13,8 +13,10 @@ use pollvs::forward::cut::Pieces;
 use pollvs::frame::Frame;
 use pollvs::io::PacketIo;
 use pollvs::io::dpdk::{
-    DpdkIo, Eal, EalOptions, HugePages, Mbuf, MbufPool, Port, PortError, PortSettings, Queue, register_thread, ring,
+    DpdkIo, Eal, EalOptions, Found, HugePages, Mbuf, MbufPool, Port, PortError, PortSettings, Queue, register_thread,
+    ring,
 };
+use pollvs::steering::{MAX_BITS, Prefixes, Role, Rss, Steering};
 use pollvs::verdict::{Cut, PortId, Verdict};
 use pollvs::wire::{ethernet, ipv4, sample, udp};
 
@@ -384,4 +386,38 @@ fn a_long_frame_is_cut_into_buffers_of_the_pool() {
     io.receive(&mut burst);
     let sent: Vec<_> = bytes(&mut burst).into_iter().map(|(bytes, _)| bytes).collect();
     assert_eq!(sent, datagram.fragments(1480));
+}
+
+/// Opens a device with four queues to steer by client; what it said of itself, and what came of it.
+fn open_steered(device: &str) -> (Rss, Result<(), String>) {
+    let settings = PortSettings { queues: 4, ..PortSettings::new(device) };
+    let found = Found::new(eal(), &settings).unwrap();
+    let rss = found.rss();
+    let steering = Steering::new(4, rss.bits().unwrap_or(MAX_BITS), Prefixes::default(), 7);
+    let plan = rss.plan(&steering, Role::Outside);
+    let (port, queues) = found.open(common_pool(), plan.as_ref().ok()).unwrap();
+    assert_eq!((port.queues(), queues.len()), (4, 4), "it works whether it steers or not");
+    (rss, plan.as_ref().map(|_| ()).and_then(|()| port.steered()).map_err(ToString::to_string))
+}
+
+/// Of the virtual devices one takes a key and a table of queues, and gives both back when asked (nothing arrives there, so that this says
+/// nothing about what it would do with packets).
+#[test]
+fn devices_are_told_to_steer_by_client_and_say_why_they_do_not() {
+    let (null, steered) = open_steered("net_null71");
+    assert_eq!((null.redirection, null.v4, null.v6), (128, true, true));
+    assert_eq!(steered, Ok(()));
+    let (ring, steered) = open_steered("net_ring71");
+    assert_eq!((ring.redirection, ring.queues), (0, 16));
+    assert_eq!(steered, Err("the device offers no hash of addresses".to_owned()));
+}
+
+#[test]
+fn a_tap_takes_a_key_and_has_no_table_of_queues() {
+    if !in_own_network("a_tap_takes_a_key_and_has_no_table_of_queues") {
+        return;
+    }
+    let (tap, steered) = open_steered("net_tap71,iface=pollvs71");
+    assert_eq!((tap.key, tap.redirection), (40, 0));
+    assert_eq!(steered, Err("the device has no table of queues (RETA) to set".to_owned()));
 }

@@ -8,13 +8,18 @@ mod report;
 mod rules;
 mod value;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::control::request::DestinationSpec;
 use crate::control::rule_set::RuleSet;
+use crate::destination::Method;
+use crate::service::ServiceKey;
 use crate::settings::Settings;
+use crate::steering::Role;
 
 pub use error::ConfigError;
 pub use report::Sizes;
@@ -249,6 +254,19 @@ pub enum VerifyChecksums {
     Off,
 }
 
+/// What arrives by a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortRole {
+    /// See [`Config::role`].
+    #[default]
+    Auto,
+    /// Requests of clients, and in a network of one arm all the rest.
+    Outside,
+    /// Replies of servers, to be translated.
+    Inside,
+}
+
 /// `[[port]]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -257,6 +275,9 @@ pub struct PortConfig {
     pub name: String,
     /// PCI address, or virtual device with its arguments.
     pub device: String,
+    /// What arrives there: clients' requests, or servers' replies.
+    #[serde(default)]
+    pub role: PortRole,
     /// Queues; one for each worker unless given.
     #[serde(default)]
     pub queues: Auto<u16>,
@@ -347,6 +368,27 @@ impl Config {
         Self::parse(&name, &text)
     }
 
+    /// What arrives by a port. Unless it says so itself: replies, if it is one of several and a network of its `addresses` has a
+    /// destination of the configuration that is reached by NAT, and none of its virtual addresses.
+    pub fn role(&self, port: &PortConfig) -> Role {
+        match port.role {
+            PortRole::Outside => Role::Outside,
+            PortRole::Inside => Role::Inside,
+            PortRole::Auto if self.ports.len() > 1 && self.is_servers(port) => Role::Inside,
+            PortRole::Auto => Role::Outside,
+        }
+    }
+
+    fn is_servers(&self, port: &PortConfig) -> bool {
+        let holds = |address: IpAddr| port.addresses.iter().any(|network| network.holds(address));
+        let services = &self.rules.services;
+        let is_virtual = |key: &ServiceKey| matches!(key, ServiceKey::Address { address, .. } if holds(*address));
+        let virtual_one = services.iter().any(|s| is_virtual(&s.service.service));
+        let nat = |d: &&DestinationSpec| d.method == Method::Nat;
+        let mut servers = services.iter().flat_map(|s| s.destinations.iter()).filter(nat);
+        !virtual_one && servers.any(|d| holds(d.address.ip()))
+    }
+
     /// The embedded default.
     pub fn embedded() -> Self {
         Self::parse("(embedded)", EMBEDDED).expect("a test reads the embedded configuration")
@@ -401,6 +443,12 @@ fn check_ports(place: &error::Place<'_>, file: &File) -> Result<(), ConfigError>
         if queues < file.director.workers {
             let workers = file.director.workers;
             let text = format!("{queues} queues for {workers} workers; each worker needs one of its own on every port");
+            return Err(place.key("port.queues", line, text));
+        }
+        if queues > file.director.workers {
+            let workers = file.director.workers;
+            let text =
+                format!("{queues} queues for {workers} workers; nobody would poll the rest: write queues = \"auto\"");
             return Err(place.key("port.queues", line, text));
         }
         value::check_name("port.name", &port.name).map_err(|e| place.key("port.name", line, e))?;

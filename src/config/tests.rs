@@ -69,6 +69,14 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
             "f.toml:3: port.queues: 1 queues for 2 workers; each worker needs one of its own on every port",
         ),
         (
+            p("queues = 2"),
+            "f.toml:1: port.queues: 2 queues for 1 workers; nobody would poll the rest: write queues = \"auto\"",
+        ),
+        (
+            p("role = \"both\""),
+            "f.toml:4: port.role: unknown variant `both`, expected one of `auto`, `outside`, `inside`",
+        ),
+        (
             p("addresses = [\"192.0.2.1\"]"),
             "f.toml:4: port.addresses: \"192.0.2.1\" is no address with prefix length; write \"192.0.2.1/24\" or \
              \"2001:db8::1/64\"",
@@ -215,6 +223,33 @@ fn errors_name_file_line_and_key_and_say_what_to_do() {
 fn broken_toml_is_located() {
     let text = error("[director]\nworkers = = 1\n");
     assert!(text.starts_with("f.toml:2: "), "{text}");
+}
+
+#[test]
+fn a_ports_role_follows_from_its_addresses_unless_it_is_given() {
+    let port = |name: &str, more: &str| format!("[[port]]\nname = \"{name}\"\ndevice = \"net_null{name}\"\n{more}\n");
+    let nat = format!("{SERVICE}{DESTINATION}method = \"nat\"\n");
+    let [out, back] = ["addresses = [\"192.0.2.1/24\"]", "addresses = [\"198.51.100.1/24\"]"];
+    let [both, given] = ["addresses = [\"192.0.2.1/24\", \"198.51.100.1/24\"]", "role = \"inside\""];
+    let roles = |text: String| {
+        let config = Config::parse("f.toml", &text).unwrap();
+        config.ports.iter().map(|port| config.role(port)).collect::<Vec<_>>()
+    };
+    let (o, i) = (Role::Outside, Role::Inside);
+    let table = [
+        (roles(port("a", out) + &port("b", back) + &nat), vec![o, i]),
+        (roles(port("a", out) + &port("b", back) + SERVICE + DESTINATION), vec![o, o]),
+        (roles(port("a", out) + &port("b", both) + &nat), vec![o, o]),
+        (roles(port("a", back) + &nat), vec![o]),
+        (roles(port("a", "") + &port("b", given)), vec![o, i]),
+        (
+            roles(port("a", given) + &port("b", "role = \"outside\"\naddresses = [\"198.51.100.1/24\"]") + &nat),
+            vec![i, o],
+        ),
+    ];
+    for (index, (got, want)) in table.into_iter().enumerate() {
+        assert_eq!(got, want, "row {index}");
+    }
 }
 
 #[test]

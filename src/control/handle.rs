@@ -4,7 +4,7 @@ use crate::config::{Given, parse_rules, write_rules};
 use crate::control::bursts::Recent;
 use crate::control::daemon::DaemonSpec;
 use crate::control::key::word;
-use crate::control::reply::{ErrorCode, Failure, Reply};
+use crate::control::reply::{ErrorCode, Failure, PortSteering, Reply};
 use crate::control::request::Request;
 use crate::control::rule_set::RuleSet;
 use crate::control::upkeep::unix_secs;
@@ -86,7 +86,8 @@ impl Control {
                 let bursts =
                     |w: &WorkerHandle| inner.bursts.worker(usize::from(w.id.0)).map(Recent::view).unwrap_or_default();
                 let views = self.workers.iter().zip(&reports).map(|(w, r)| view::worker_view(w, r, bursts(w)));
-                Ok(Reply::Workers { workers: views.collect() })
+                let steering = (inner.ports)().iter().map(PortSteering::from).collect();
+                Ok(Reply::Workers { workers: views.collect(), steering })
             }
             _ => {
                 let reports = self.workers.ask_all(Command::Report).await?;

@@ -58,6 +58,7 @@ use crate::destination::{DestId, Destination};
 use crate::mailbox::{self, Command, DestinationRow, Silent, Workers};
 use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
+use crate::steering::Prefixes;
 
 pub use listing::{Answer, Listing};
 pub use upkeep::Configured;
@@ -335,6 +336,21 @@ pub struct Applied {
     pub changes: Vec<String>,
     /// What differs but needs a restart, a sentence each.
     pub restart: Vec<String>,
+}
+
+/// The shortest prefixes by which a persistent service of configuration or state file takes clients together.
+///
+/// # Errors
+/// [`StartError`], as [`Control::new`].
+pub fn client_prefixes(config: &Config) -> Result<Prefixes, StartError> {
+    let state = Some(config.director.state.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let store = restored(config, state)?;
+    let shortest = |v6: bool| {
+        let services = store.services().into_iter().filter(move |s| s.key.v6() == v6);
+        services.filter_map(|s| s.persistence).map(|p| p.netmask.leading()).min()
+    };
+    let Prefixes { v4, v6 } = Prefixes::default();
+    Ok(Prefixes { v4: shortest(false).unwrap_or(v4), v6: shortest(true).unwrap_or(v6) })
 }
 
 fn limits(config: &Config) -> Limits {

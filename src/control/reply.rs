@@ -19,6 +19,7 @@ use crate::netmask::Netmask;
 use crate::service::{Engine, SchedulerName, ServiceKey};
 use crate::settings::{Settings, Timeouts};
 use crate::stats::Traffic;
+use crate::steering::SteeringReport;
 
 /// Version of the protocol. Grows when a client written for the old one would be misled.
 pub const PROTOCOL: u32 = 1;
@@ -65,6 +66,9 @@ pub enum Reply {
     Workers {
         /// By index.
         workers: Vec<WorkerView>,
+        /// By which worker packets come, port by port.
+        #[serde(default)]
+        steering: Vec<PortSteering>,
     },
     /// To `ports`.
     Ports {
@@ -642,8 +646,37 @@ pub struct PortView {
     pub up: bool,
     /// Name of the kernel twin; empty for none.
     pub twin: String,
+    /// Who brings its packets to their clients' workers.
+    #[serde(default)]
+    pub steering: SteeringReport,
+    /// Frames that came to another worker than their client's.
+    #[serde(default)]
+    pub handed_over: u64,
+    /// Those among them that the device was to bring to the right one.
+    #[serde(default)]
+    pub astray: u64,
     /// Counters of the device.
     pub counters: PortCounters,
+}
+
+/// Who brings the packets of a port to their clients' workers.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PortSteering {
+    /// Name of the port.
+    pub port: String,
+    /// How it is steered.
+    #[serde(flatten)]
+    pub report: SteeringReport,
+    /// As of a port.
+    pub handed_over: u64,
+    /// As of a port.
+    pub astray: u64,
+}
+
+impl From<&PortView> for PortSteering {
+    fn from(p: &PortView) -> Self {
+        Self { port: p.name.clone(), report: p.steering.clone(), handed_over: p.handed_over, astray: p.astray }
+    }
 }
 
 /// One counter.

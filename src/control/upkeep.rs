@@ -158,8 +158,10 @@ impl Inner {
     fn see(&mut self, workers: Vec<(u16, Option<[u64; 4]>)>) {
         let d = &self.config.director;
         let room = [d.connections, d.connections6, d.templates, d.templates6].map(u64::from);
-        let ports = (self.ports)().into_iter().map(|p| (p.name, p.up)).collect();
-        let events = self.watch.look(&Seen { workers, room, ports });
+        let all = (self.ports)();
+        let strays = all.iter().map(|p| (p.name.clone(), p.astray, p.counters.rx_packets)).collect();
+        let ports = all.into_iter().map(|p| (p.name, p.up)).collect();
+        let events = self.watch.look(&Seen { workers, room, ports, strays });
         events.into_iter().for_each(|event| self.events.tell(event));
     }
 

@@ -30,6 +30,7 @@ mod request;
 mod schedule;
 mod shared_route;
 mod sight;
+mod stray;
 mod supersede;
 mod sweep;
 mod unbound;

@@ -86,6 +86,10 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, const TAPPED: bool> Exits<'_, I, T, TAP
     }
 
     fn hand_off(&mut self, frame: I::Frame, owner: WorkerId, port: PortId, origin: Origin) {
+        if origin == Origin::Wire {
+            let astray = self.parts.director.was_to_reach(owner, port, frame.bytes());
+            self.parts.handoff.count(port, astray);
+        }
         let sent = self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_ok();
         let counters = self.parts.director.counters_mut();
         if sent { counters.event(Event::HandedOff) } else { counters.drop(DropReason::HandoffFull) }

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
 use core_affinity::CoreId;
-use pollvs::config::{Config, DirectorConfig, Huge, Idle, PortConfig, VerifyChecksums};
+use pollvs::config::{Config, DirectorConfig, Huge, Idle, PortConfig};
 use pollvs::control::Ports;
 use pollvs::control::reply::PortView;
 use pollvs::director::{Director, Limits};
 use pollvs::frame::FrameSource;
-use pollvs::handoff::Handoff;
+use pollvs::handoff::{Handoff, Strays};
 use pollvs::io::dpdk::{
     DpdkIo, Eal, EalOptions, HugePages, Mbuf, MbufPool, Port, PortSettings, Queue, register_thread,
 };
@@ -20,15 +20,15 @@ use pollvs::kernel::{self, Tap, Twin, TwinEnd};
 use pollvs::load_board::LoadBoard;
 use pollvs::mailbox::{Mailbox, Workers, mailbox};
 use pollvs::network::PortInfo;
-use pollvs::service::Persistence;
 use pollvs::snapshot::Snapshot;
-use pollvs::steering::{Prefixes, Steering};
+use pollvs::steering::{Steering, SteeringReport};
 use pollvs::verdict::{PortId, WorkerId};
 use pollvs::worker::{self, Parts, SystemClock, Worker};
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
 use crate::handover;
+use crate::ports::{self, Opened};
 
 /// Bytes of a buffer for a frame of the usual MTU.
 const DATA_ROOM: usize = 2048;
@@ -42,10 +42,18 @@ pub(crate) type Question = (PortId, IpAddr);
 
 /// Ports and twins, open but not yet polled.
 pub(crate) struct Prepared {
+    /// How many workers there are to be: as many as asked for, or as there are queues for.
+    pub(crate) workers: u16,
     ports: Vec<Arc<Port>>,
     queues: Vec<Vec<Queue>>,
     pool: MbufPool,
     taps: Vec<(PortId, Tap)>,
+    seed: u64,
+    steering: Steering,
+    /// By port.
+    reports: Vec<SteeringReport>,
+    /// By worker, then by port.
+    strays: Vec<Arc<[Strays]>>,
 }
 
 /// The data path at work.
@@ -65,12 +73,12 @@ pub(crate) struct DataPlane {
 }
 
 /// Makes the mailboxes of all workers.
-pub(crate) fn mailboxes(config: &Config, cores: &Cores) -> (Workers, Vec<Mailbox>) {
+pub(crate) fn mailboxes(workers: u16, cores: &Cores) -> (Workers, Vec<Mailbox>) {
     let one = |index: u16| {
         let cpu = cores.worker(usize::from(index)).and_then(|core| u32::try_from(core.id).ok());
         mailbox(WorkerId(index), cpu)
     };
-    let (handles, mailboxes) = (0..config.director.workers).map(one).unzip();
+    let (handles, mailboxes) = (0..workers).map(one).unzip();
     (Workers::new(handles), mailboxes)
 }
 
@@ -98,28 +106,18 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     let eal = start_eal(config)?;
     let room = data_room(config);
     let pool = MbufPool::new(&eal, "frames", config.frames(), room)?;
-    let (mut ports, mut queues, mut taps) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, port) in config.ports.iter().enumerate() {
-        let (open, its_queues) = Port::open(&eal, &settings(config, port), &pool)
-            .with_context(|| format!("port {:?}, device {:?}", port.name, port.device))?;
-        let id = PortId(u16::try_from(index).context("more ports than a port number holds")?);
+    let seed = config.director.seed.given().unwrap_or_else(rand::random);
+    let Opened { workers, ports, queues, steering, reports } = ports::open(&eal, config, &pool, seed)?;
+    let mut taps = Vec::new();
+    for ((id, port), open) in (0..).map(PortId).zip(&config.ports).zip(&ports) {
         if let Some(name) = port.twin_name() {
             let mtu = port.mtu.unwrap_or(open.mtu());
             let tap = Tap::create(name, open.mac(), mtu, port.keep_twin);
             taps.push((id, tap.with_context(|| format!("twin of port {:?}", port.name))?));
         }
-        let finishing = if open.verifies_checksums() { ", checksums finished in software" } else { "" };
-        let (mac, driver) = (open.mac(), open.driver());
-        tracing::info!(
-            "port {}: {} ({driver}, MAC {mac}, {} queues{finishing})",
-            port.name,
-            port.device,
-            its_queues.len()
-        );
-        ports.push(Arc::new(open));
-        queues.push(its_queues);
     }
-    Ok(Prepared { ports, queues, pool, taps })
+    let strays = Strays::table(workers.into(), ports.len());
+    Ok(Prepared { workers, ports, queues, pool, taps, seed, steering, reports, strays })
 }
 
 fn start_eal(config: &Config) -> anyhow::Result<Eal> {
@@ -147,22 +145,6 @@ pub(crate) fn data_room(config: &Config) -> usize {
     longest.unwrap_or(0).max(DATA_ROOM)
 }
 
-fn settings(config: &Config, port: &PortConfig) -> PortSettings {
-    PortSettings {
-        queues: port.queue_count(&config.director),
-        rx_descriptors: port.rx_desc,
-        tx_descriptors: port.tx_desc,
-        mtu: port.mtu.given(),
-        promiscuous: port.promiscuous,
-        verify_checksums: match port.verify_checksums {
-            VerifyChecksums::Auto => None,
-            VerifyChecksums::On => Some(true),
-            VerifyChecksums::Off => Some(false),
-        },
-        ..PortSettings::new(port.device.as_str())
-    }
-}
-
 impl Prepared {
     /// The ports as the kernel's view of the network is read for them.
     pub(crate) fn kernel_ports(&self, config: &Config) -> Vec<kernel::Port> {
@@ -182,21 +164,26 @@ impl Prepared {
 
     /// What the ports say of themselves, whenever asked.
     pub(crate) fn views(&self, config: &Config) -> Ports {
-        let ports = self.ports.clone();
-        let settings = config.ports.clone();
-        let queues: Vec<u16> = settings.iter().map(|p| p.queue_count(&config.director)).collect();
+        let (ports, settings, reports) = (self.ports.clone(), config.ports.clone(), self.reports.clone());
+        let (queues, strays) = (self.workers, self.strays.clone());
         Box::new(move || {
-            let one = |((port, settings), queues): ((&Arc<Port>, &PortConfig), &u16)| PortView {
-                name: settings.name.clone(),
-                device: settings.device.clone(),
-                mac: port.mac().to_string(),
-                mtu: port.mtu(),
-                queues: *queues,
-                up: port.link_is_up(),
-                twin: settings.twin_name().unwrap_or_default().to_owned(),
-                counters: port.counters(),
+            let one = |(index, ((port, settings), report)): (usize, ((&Arc<Port>, &PortConfig), &SteeringReport))| {
+                let [handed_over, astray] = Strays::of_port(&strays, index);
+                PortView {
+                    name: settings.name.clone(),
+                    device: settings.device.clone(),
+                    mac: port.mac().to_string(),
+                    mtu: port.mtu(),
+                    queues,
+                    up: port.link_is_up(),
+                    twin: settings.twin_name().unwrap_or_default().to_owned(),
+                    steering: report.clone(),
+                    handed_over,
+                    astray,
+                    counters: port.counters(),
+                }
             };
-            ports.iter().zip(&settings).zip(&queues).map(one).collect()
+            ports.iter().zip(&settings).zip(&reports).enumerate().map(one).collect()
         })
     }
 
@@ -208,20 +195,21 @@ impl Prepared {
         mailboxes: Vec<Mailbox>,
         snapshot: &Arc<Snapshot>,
     ) -> anyhow::Result<DataPlane> {
-        let workers = usize::from(config.director.workers);
-        let seed = config.director.seed.given().unwrap_or_else(rand::random);
-        let steering = steering(config, snapshot, seed);
+        let Self { seed, steering, .. } = self;
+        let workers = usize::from(self.workers);
         let board = Arc::new(LoadBoard::new(workers, config.director.destinations as usize));
         let (asker, questions) = mpsc::channel(QUESTIONS);
         let (twin, ends) = Twin::start(self.taps, Source(self.pool), workers, LINE)?;
-        let ends = ends.into_iter().zip(Handoff::mesh(workers, LINE)).zip(lanes(self.queues, workers));
+        let mesh = Handoff::mesh(workers, LINE).into_iter().zip(self.strays);
+        let mesh = mesh.map(|(handoff, strays)| handoff.counting(strays));
+        let ends = ends.into_iter().zip(mesh).zip(lanes(self.queues, workers));
         let clock = SystemClock::default();
         let begin = |id: u16| {
             let mut director = Director::new(&limits(config), seed, WorkerId(id), steering.clone());
             director.apply(Arc::clone(snapshot));
             director
         };
-        let mut directors: Vec<_> = (0..config.director.workers).map(begin).collect();
+        let mut directors: Vec<_> = (0..self.workers).map(begin).collect();
         handover::take_over(&config.director, &mut directors, &steering, clock);
         let mut threads = Vec::new();
         let workers = (0..).map(WorkerId).zip(mailboxes).zip(directors);
@@ -260,16 +248,6 @@ fn lanes(ports: Vec<Vec<Queue>>, workers: usize) -> Vec<Vec<Queue>> {
 
 fn resolver(asker: mpsc::Sender<Question>) -> worker::Resolver {
     Box::new(move |port, neighbour| asker.try_send((port, neighbour)).is_ok())
-}
-
-/// Which clients go to which worker: whole networks where a service's persistence wants them together.
-fn steering(config: &Config, snapshot: &Snapshot, seed: u64) -> Steering {
-    let persistent = |v6: bool| {
-        let services = snapshot.rules.services.iter().filter(move |s| s.key.v6() == v6);
-        services.filter_map(|s| s.persistence).map(|Persistence { netmask, .. }| netmask.leading()).min()
-    };
-    let prefixes = Prefixes { v4: persistent(false).unwrap_or(32), v6: persistent(true).unwrap_or(128) };
-    Steering::new(config.director.workers, pollvs::steering::MAX_BITS, prefixes, seed)
 }
 
 fn spawn(

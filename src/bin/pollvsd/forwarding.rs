@@ -54,7 +54,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     assign(&mut watcher, &config)?;
     let twins = prepared.twin_names();
     check_sysctls(&twins.iter().map(String::as_str).collect::<Vec<_>>()).iter().for_each(|w| tracing::warn!("{w}"));
-    let (workers, mailboxes) = dataplane::mailboxes(&config, cores);
+    let (workers, mailboxes) = dataplane::mailboxes(prepared.workers, cores);
     let setup = Setup {
         config: config.clone(),
         config_path,

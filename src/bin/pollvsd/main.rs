@@ -11,6 +11,8 @@ mod forwarding;
 #[cfg(feature = "dpdk")]
 mod handover;
 mod log;
+#[cfg(feature = "dpdk")]
+mod ports;
 mod rules_only;
 mod service;
 

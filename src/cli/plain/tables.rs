@@ -13,8 +13,8 @@ use crate::control::health::plan;
 use crate::control::health::view::CheckView;
 use crate::control::key::word;
 use crate::control::reply::{
-    ConnectionView, CounterView, DestinationView, DrainView, FrameView, HopView, NextHopView, OldestView, PortView,
-    Reply, ServiceView, StatusView, TraceView, WhyView, WorkerView,
+    ConnectionView, CounterView, DestinationView, DrainView, FrameView, HopView, NextHopView, OldestView, PortSteering,
+    PortView, Reply, ServiceView, StatusView, TraceView, WhyView, WorkerView,
 };
 use crate::control::request::SchedulerFlag;
 use crate::control::standing::Standing;
@@ -36,7 +36,7 @@ pub(super) fn text(reply: &Reply, verb: &Verb) -> String {
             _ => services(all),
         },
         Reply::Checks { checks: all, .. } => checks(all),
-        Reply::Workers { workers: all } => workers(all),
+        Reply::Workers { workers: all, steering: ports } => workers(all) + &steering(ports),
         Reply::Ports { ports: all } => ports(all),
         Reply::Counters { drops, events } => counters(drops, events, matches!(verb, Verb::Counters { all: true })),
         Reply::NextHops { next_hops: all } => next_hops(all),
@@ -357,6 +357,19 @@ fn workers(all: &[WorkerView]) -> String {
     table(headings, all.iter().map(row))
 }
 
+/// By which worker packets come, a line for each port.
+fn steering(ports: &[PortSteering]) -> String {
+    let line = |p: &PortSteering| {
+        let astray = if p.astray > 0 {
+            format!(", {} of them against what the device was told", p.astray)
+        } else {
+            String::new()
+        };
+        format!("port {} ({}): {}; handed over {}{astray}\n", p.port, p.report.role, p.report.text, p.handed_over)
+    };
+    ports.iter().map(line).collect()
+}
+
 fn ports(all: &[PortView]) -> String {
     let mut text = String::new();
     for p in all {
@@ -368,7 +381,11 @@ fn ports(all: &[PortView]) -> String {
         );
         let counters = serde_json::to_value(p.counters).unwrap_or_default();
         let rows = counters.as_object().into_iter().flatten();
-        text += &pairs(rows.map(|(name, count)| (format!("  {}", name.replace('_', " ")), count.to_string())));
+        text += &format!("  steering: {}\n", p.steering.text);
+        let handed =
+            [("  handed over".to_owned(), p.handed_over.to_string()), ("  astray".to_owned(), p.astray.to_string())];
+        let rows = rows.map(|(name, count)| (format!("  {}", name.replace('_', " ")), count.to_string()));
+        text += &pairs(rows.chain(handed));
     }
     if text.is_empty() { "none\n".to_owned() } else { text }
 }

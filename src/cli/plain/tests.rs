@@ -56,6 +56,7 @@ tcp:192.0.2.10:80                  1             6    5         420  9000
             "\
 WORKER  CORE  CONNECTIONS  TEMPLATES  RECEIVED  TRANSMITTED  PASSED  HANDED OFF  DROPPED  BUSY TURNS  BURST  50 %  99 %  MOST
      0     1   41/1048576   0/131072     12000        11900      90           0       10         0 %      3  9.0u   30u  250u
+port outside (outside): the device steers by the source (outside), with our key and its RETA of 512 entries; handed over 3
 ",
         ),
         (

@@ -113,7 +113,7 @@ impl Feed {
             match self.ask(&request) {
                 Ok(Reply::Status(status)) => sample.status = status,
                 Ok(Reply::Services { services, .. }) => sample.services = Some(services),
-                Ok(Reply::Workers { workers }) => sample.workers = Some(workers),
+                Ok(Reply::Workers { workers, .. }) => sample.workers = Some(workers),
                 Ok(Reply::Counters { drops, .. }) => sample.drops = Some(drops),
                 Ok(other) => return Err(ClientError::Garbled(format!("{other:?} was not asked for"))),
                 // A worker that is silent, say: the rest is shown.

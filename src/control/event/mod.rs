@@ -169,6 +169,15 @@ pub enum Event {
         /// Its name.
         port: String,
     },
+    /// A device does not steer as it was told; told once.
+    Astray {
+        /// Its port.
+        port: String,
+        /// Frames that it brought to the wrong worker.
+        frames: u64,
+        /// Of so many.
+        received: u64,
+    },
     /// A table is nearly full.
     TableNearlyFull {
         /// The worker that it is of.
@@ -246,6 +255,11 @@ impl fmt::Display for Event {
             Self::WorkerBack { worker } => write!(f, "worker {worker} answers again"),
             Self::LinkUp { port } => write!(f, "port {port} has a link"),
             Self::LinkDown { port } => write!(f, "port {port} has no link"),
+            Self::Astray { port, frames, received } => write!(
+                f,
+                "port {port} does not steer as it was told: {frames} of {received} frames came to the wrong worker and were handed \
+                 over; is its `role` right?"
+            ),
             Self::TableNearlyFull { worker, table, used, room } => {
                 write!(f, "{table} of worker {worker} are nearly full, {used} of {room}; raise [director] {table}")
             }
@@ -270,6 +284,7 @@ impl Event {
             | Self::SorryOn { .. }
             | Self::WorkerSilent { .. }
             | Self::LinkDown { .. }
+            | Self::Astray { .. }
             | Self::TableNearlyFull { .. } => tracing::warn!("{self}"),
             Self::ReloadFailed { .. } => tracing::error!("{self}"),
             Self::ServiceAdded { .. }

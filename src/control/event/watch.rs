@@ -12,6 +12,11 @@ const TABLES: [&str; 4] = ["connections", "connections6", "templates", "template
 const NEARLY_FULL: u64 = 90;
 const RELIEVED: u64 = 80;
 
+/// From so many frames on that a device brought to the wrong worker, and one in so many of all, it does not steer as it was told. Some
+/// always do: ICMP errors, and what came before its table was set.
+const ASTRAY: u64 = 1000;
+const ASTRAY_ONE_IN: u64 = 50;
+
 /// What is seen at one look.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::control) struct Seen {
@@ -21,6 +26,8 @@ pub(in crate::control) struct Seen {
     pub(in crate::control) room: [u64; 4],
     /// Name of each port, and has it a link?
     pub(in crate::control) ports: Vec<(String, bool)>,
+    /// Name of each port, frames that its device brought to the wrong worker, and all that it received.
+    pub(in crate::control) strays: Vec<(String, u64, u64)>,
 }
 
 /// Remembers what has been told.
@@ -30,6 +37,8 @@ pub(in crate::control) struct Watch {
     full: HashSet<(u16, usize)>,
     /// Ports without a link.
     down: HashSet<String>,
+    /// Ports that do not steer as they were told.
+    astray: HashSet<String>,
 }
 
 impl Watch {
@@ -49,6 +58,9 @@ impl Watch {
         for (port, up) in &seen.ports {
             events.extend(self.link(port, *up));
         }
+        for (port, astray, received) in &seen.strays {
+            events.extend(self.steering(port, *astray, *received));
+        }
         events
     }
 
@@ -61,6 +73,12 @@ impl Watch {
         }
         let relieved = !reaches(RELIEVED) && self.full.remove(&(worker, table));
         relieved.then_some(Event::TableRelieved { worker, table: name, used, room })
+    }
+
+    fn steering(&mut self, port: &str, frames: u64, received: u64) -> Option<Event> {
+        let many = frames >= ASTRAY && frames.saturating_mul(ASTRAY_ONE_IN) >= received;
+        let is_news = many && self.astray.insert(port.to_owned());
+        is_news.then(|| Event::Astray { port: port.to_owned(), frames, received })
     }
 
     fn link(&mut self, port: &str, up: bool) -> Option<Event> {
@@ -119,5 +137,16 @@ mod tests {
         let want =
             [vec![], vec!["port outside has no link".to_owned()], vec![], vec!["port outside has a link".into()]];
         assert_eq!([true, false, false, true].map(&mut look), want);
+    }
+
+    #[test]
+    fn a_device_that_does_not_steer_as_it_was_told_is_told_of_once() {
+        let mut watch = Watch::default();
+        let mut look = |astray, received| {
+            let strays = vec![("outside".into(), astray, received)];
+            said(&mut watch, &Seen { strays, ..Seen::default() }).len()
+        };
+        let few = [look(999, 999), look(1000, 50_001)];
+        assert_eq!((few, look(1001, 50_050), look(9000, 10_000)), ([0, 0], 1, 0));
     }
 }

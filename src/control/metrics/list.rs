@@ -50,6 +50,9 @@ families! {
     PORT_CHECKSUMS "pollvs_port_checksums_finished_total" Counter ["port"] "Unfinished checksums that were finished in software.",
     PORT_TX_FULL "pollvs_port_tx_full_total" Counter ["port"] "Frames dropped because the transmit queue was full.",
     PORT_TX_ERRORS "pollvs_port_tx_errors_total" Counter ["port"] "Frames that the device failed to send.",
+    PORT_STEERED "pollvs_port_steered_by_device" Gauge ["port"] "1 if the device brings packets to their client's worker; 0 if workers hand them over, or there is only one.",
+    PORT_HANDED_OVER "pollvs_port_handed_over_total" Counter ["port"] "Frames that came to another worker than their client's and were handed over.",
+    PORT_ASTRAY "pollvs_port_astray_total" Counter ["port"] "Those among them that the device was to bring to the right worker.",
 
     SERVICE_INFO "pollvs_service_info" Gauge ["service", "scheduler"] "1; the label tells the scheduler.",
     SERVICE_DESTINATIONS "pollvs_service_destinations" Gauge ["service"] "Destinations of the service.",

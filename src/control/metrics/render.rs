@@ -11,6 +11,7 @@ use crate::control::standing::Standing;
 use crate::io::PortCounters;
 use crate::mailbox::WorkerReport;
 use crate::stats::{DropReason, Event, Traffic};
+use crate::steering::SteeredBy;
 
 /// All families.
 pub(super) fn page(sample: &Sample) -> String {
@@ -128,6 +129,10 @@ fn ports(page: &mut Page, ports: &[PortView]) {
     for (family, count) in PORT {
         page.family(&family, ports.iter().map(|p| ([p.name.clone()], count(&p.counters).into())));
     }
+    let steered = |p: &PortView| p.steering.by == SteeredBy::Device;
+    page.family(&f::PORT_STEERED, ports.iter().map(|p| ([p.name.clone()], steered(p).into())));
+    page.family(&f::PORT_HANDED_OVER, ports.iter().map(|p| ([p.name.clone()], p.handed_over.into())));
+    page.family(&f::PORT_ASTRAY, ports.iter().map(|p| ([p.name.clone()], p.astray.into())));
 }
 
 fn is_reachable(d: &DestinationView) -> bool {

@@ -14,7 +14,7 @@ pub mod ring;
 
 pub use eal::{Eal, EalError, EalOptions, HugePages, RegisteredThread, register_thread};
 pub use mbuf::{Mbuf, MbufPool, PoolError};
-pub use port::{Port, PortError, PortSettings};
+pub use port::{Found, Port, PortError, PortSettings};
 pub use queue::{DpdkIo, Queue};
 
 use std::ffi::{CStr, CString};

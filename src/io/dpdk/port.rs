@@ -3,12 +3,13 @@
 
 mod device;
 mod error;
+mod rss;
 
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dpdk_sys::{rte_eth_conf, rte_eth_dev_info};
+use dpdk_sys::rte_eth_dev_info;
 
 pub(super) use device::Device;
 pub use error::PortError;
@@ -17,6 +18,7 @@ use super::queue::{Queue, QueueCounters};
 use super::{Eal, MbufPool};
 use crate::addr::MacAddr;
 use crate::io::PortCounters;
+use crate::steering::{Plan, Rss, Unable};
 
 /// How to open a port.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,27 +68,59 @@ pub struct Port {
     mac: MacAddr,
     mtu: u16,
     counters: Vec<Arc<QueueCounters>>,
+    steered: Result<(), Unable>,
 }
 
-impl Port {
-    /// Finds the device, sets up its queues and starts it. What it receives goes into buffers of `pool`. Each queue goes to the
-    /// thread that polls it.
+/// A device that was found, and does nothing yet.
+pub struct Found {
+    device: Device,
+    info: rte_eth_dev_info,
+    settings: PortSettings,
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Found {
+    /// Finds the device, and makes it when it is virtual.
     ///
     /// # Errors
-    /// When there is no such device or no driver for it, when it is open already, and when it cannot do what is asked.
-    pub fn open(_: &Eal, settings: &PortSettings, pool: &MbufPool) -> Result<(Self, Vec<Queue>), PortError> {
-        let mut device = Device::find(settings)?;
+    /// When there is no such device or no driver for it, and when it is open already.
+    pub fn new(_: &Eal, settings: &PortSettings) -> Result<Self, PortError> {
+        let device = Device::find(settings)?;
         let info = device.info()?;
-        check_queues(settings, &info)?;
-        let mtu = choose_mtu(settings, device.mtu()?, &info, pool)?;
-        device.configure(settings.queues, &configuration(settings.queues, mtu, &info))?;
-        device.set_up_queues(settings, pool)?;
+        Ok(Self { device, info, settings: settings.clone() })
+    }
+
+    /// What it can do to spread packets over queues.
+    pub fn rss(&self) -> Rss {
+        rss::capability(&self.info)
+    }
+
+    /// Sets up its queues and starts it. What it receives goes into buffers of `pool`. Each queue goes to the thread that polls it. Given
+    /// a plan, it is asked to steer by it; that it cannot is told by [`Port::steered`] and otherwise of no consequence.
+    ///
+    /// # Errors
+    /// When it cannot do what is asked.
+    pub fn open(self, pool: &MbufPool, plan: Option<&Plan>) -> Result<(Port, Vec<Queue>), PortError> {
+        let Self { mut device, info, settings } = self;
+        check_queues(&settings, &info)?;
+        let mtu = choose_mtu(&settings, device.mtu()?, &info, pool)?;
+        let configured = device.configure_steered(settings.queues, mtu, &info, plan)?;
+        device.set_up_queues(&settings, pool)?;
         if settings.promiscuous {
             device.enable_promiscuous()?;
         }
         // Neighbour discovery, VRRP and other directors' synchronisation come by multicast.
         device.enable_multicast()?;
         device.start()?;
+        let steered = match plan {
+            Some(plan) => configured.and_then(|()| device.steer(plan, &info)),
+            None => Err(Unable::Redirection(0)),
+        };
         let driver = driver_name(&info);
         device.set_verify_checksums(settings.verify_checksums.unwrap_or_else(|| leaves_checksums(&driver)));
         let mac = device.mac()?;
@@ -97,7 +131,30 @@ impl Port {
             unsafe { Queue::new(device.clone(), index, counters.clone()) }
         };
         let queues = (0..settings.queues).zip(&counters).map(queue).collect();
-        Ok((Self { device, driver, mac, mtu, counters }, queues))
+        Ok((Port { device, driver, mac, mtu, counters, steered }, queues))
+    }
+}
+
+impl Port {
+    /// Has it taken the plan that it was opened with?
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn steered(&self) -> Result<(), &Unable> {
+        self.steered.as_ref().copied()
+    }
+
+    /// [`Found::new`] and [`Found::open`].
+    ///
+    /// # Errors
+    /// When there is no such device or no driver for it, when it is open already, and when it cannot do what is asked.
+    pub fn open(eal: &Eal, settings: &PortSettings, pool: &MbufPool) -> Result<(Self, Vec<Queue>), PortError> {
+        Found::new(eal, settings)?.open(pool, None)
+    }
+
+    /// How many queues it has, of each kind.
+    pub fn queues(&self) -> usize {
+        self.counters.len()
     }
 
     /// The name of DPDK's driver, as in `net_af_packet`.
@@ -159,41 +216,6 @@ fn choose_mtu(settings: &PortSettings, own: u16, info: &rte_eth_dev_info, pool: 
         return Err(PortError::BufferTooSmall { device: device(), mtu, needed, room: pool.data_room() });
     }
     Ok(mtu)
-}
-
-/// Bytes of the key that make the hash of a packet and of its answer the same.
-const SYMMETRIC: [u8; 2] = [0x6d, 0x5a];
-
-fn configuration(queues: u16, mtu: u16, info: &rte_eth_dev_info) -> rte_eth_conf {
-    use dpdk_sys::{DPDK_RSS_IP, DPDK_RSS_SCTP, DPDK_RSS_TCP, DPDK_RSS_UDP, RTE_ETH_MQ_RX_RSS};
-    // SAFETY: all zeroes is the plain configuration of DPDK's examples.
-    let mut configuration: rte_eth_conf = unsafe { std::mem::zeroed() };
-    configuration.rxmode.mtu = mtu.into();
-    let spread = info.flow_type_rss_offloads & (DPDK_RSS_IP | DPDK_RSS_TCP | DPDK_RSS_UDP | DPDK_RSS_SCTP);
-    if queues > 1 && spread != 0 {
-        let rss = &mut configuration.rx_adv_conf.rss_conf;
-        configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        rss.rss_hf = spread;
-        rss.rss_key_len = info.hash_key_size;
-        if info.hash_key_size > 0 {
-            rss.rss_key = symmetric_key().as_ptr().cast_mut();
-        }
-    }
-    configuration
-}
-
-/// As long as any device's key may be; DPDK only reads it.
-fn symmetric_key() -> &'static [u8; 256] {
-    static KEY: [u8; 256] = {
-        let mut key = [0; 256];
-        let mut at = 0;
-        while at < key.len() {
-            key[at] = SYMMETRIC[at % 2];
-            at += 1;
-        }
-        key
-    };
-    &KEY
 }
 
 fn driver_name(info: &rte_eth_dev_info) -> String {

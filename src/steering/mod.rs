@@ -12,11 +12,17 @@
 //! and bring in the low 32 bits of the source; IPv4's own bring in its high 32. The 64 bits between stay out, since IPv4's
 //! destination and ports lie on them. The inside port cannot serve IPv6 with the same key: its replies are handed over.
 
+mod device;
+#[cfg(test)]
+mod proof;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+pub use device::{Plan, Promise, Role, Rss, SteeredBy, SteeringReport, Unable};
+
 use crate::hash::mum;
-use crate::verdict::WorkerId;
+use crate::verdict::{PortId, WorkerId};
 
 /// Bytes of the longest key that a NIC takes; shorter ones are a prefix.
 pub const KEY_BYTES: usize = 52;
@@ -60,6 +66,8 @@ pub struct Steering {
     low: Box<Tables>,
     /// Worker by hash.
     owners: Box<[WorkerId]>,
+    /// By port: which of its packets the device brings to their owner.
+    promises: Box<[Option<Promise>]>,
 }
 
 impl Default for Steering {
@@ -89,7 +97,19 @@ impl Steering {
         // By the hash's high bits: the low ones know nothing of a client's last bits, in which neighbours differ.
         let owners = (0..1_u32 << bits).map(|hash| WorkerId(((hash * u32::from(workers)) >> bits) as u16)).collect();
         let (high, low) = (Box::new(tables(&outside, 0, bits)), Box::new(tables(&outside, 12, bits)));
-        Self { workers, bits, outside, inside, high, low, owners }
+        Self { workers, bits, outside, inside, high, low, owners, promises: Box::default() }
+    }
+
+    /// With what the devices have promised, by [`PortId`](crate::verdict::PortId).
+    #[must_use]
+    pub fn with_promises(self, promises: Vec<Option<Promise>>) -> Self {
+        Self { promises: promises.into(), ..self }
+    }
+
+    /// Which packets of a port its device brings to their owner; `None` for none.
+    #[inline]
+    pub fn promise(&self, port: PortId) -> Option<Promise> {
+        self.promises.get(usize::from(port.0)).copied().flatten()
     }
 
     /// How many workers there are.
@@ -122,6 +142,13 @@ impl Steering {
             IpAddr::V4(a) => self.owner4(a.to_bits()),
             IpAddr::V6(a) => self.owner6(a.to_bits()),
         }
+    }
+
+    /// The owner by the hash that a device has computed with the key of its port. Only of the packets that it has promised to bring to
+    /// their owner: of any other it is the hash of something else.
+    #[inline]
+    pub fn owner_of_hash(&self, hash: u32) -> WorkerId {
+        self.owners.get(hash as usize & (self.owners.len() - 1)).copied().unwrap_or_default()
     }
 
     /// Key for the NIC of an outside port, where the client is the source.
@@ -206,13 +233,13 @@ mod tests {
 
     use super::*;
 
-    const MICROSOFT: [u8; 40] = [
+    pub(super) const MICROSOFT: [u8; 40] = [
         0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca,
         0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b,
         0xbe, 0xac, 0x01, 0xfa,
     ];
     /// Source, destination, hash of the addresses, hash with the ports.
-    const PUBLISHED: [(&str, &str, u32, u32); 8] = [
+    pub(super) const PUBLISHED: [(&str, &str, u32, u32); 8] = [
         ("66.9.149.187:2794", "161.142.100.80:1766", 0x323e_8fc2, 0x51cc_c178),
         ("199.92.111.2:14230", "65.69.140.83:4739", 0xd718_262a, 0xc626_b0ea),
         ("24.19.198.95:12898", "12.22.207.184:38024", 0xd2d0_a5de, 0x5c2b_394a),
@@ -315,8 +342,10 @@ mod tests {
 
     #[test]
     fn a_million_random_clients_spread_evenly() {
-        for (workers, prefix) in [(2, 32), (4, 24), (8, 32), (16, 24)] {
-            let steering = Steering::new(workers, 7, Prefixes { v4: prefix, v6: 128 }, 11);
+        for (workers, prefix, bits) in
+            [(2, 32, 9), (2, 24, 7), (4, 24, 7), (4, 32, 8), (8, 32, 9), (16, 24, 7), (16, 32, 9)]
+        {
+            let steering = Steering::new(workers, bits, Prefixes { v4: prefix, v6: 128 }, 11);
             let random = |n: u64| mum(n ^ 0x9e37_79b9_7f4a_7c15, 0xe703_7ed1_a0b4_28db);
             #[allow(clippy::cast_possible_truncation, reason = "32 random bits")]
             let clients = (0..1_000_000_u64).map(|n| steering.owner4(random(n) as u32));
