@@ -49,6 +49,7 @@ use crate::control::bursts::Bursts;
 use crate::control::event::{Event, Events, Watch};
 use crate::control::reply::{ErrorCode, Failure, PortView};
 use crate::control::request::Request;
+use crate::control::standing::drain::Quiet;
 use crate::control::state::{Keeper, State, StateError};
 use crate::control::statistics::{Counted, INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
@@ -160,6 +161,8 @@ struct Inner {
     /// Told what addresses are to be announced.
     announced: watch::Sender<BTreeSet<IpAddr>>,
     draining: bool,
+    /// Of destinations that are drained.
+    quiet: Quiet,
     started: tokio::time::Instant,
     trash: Trash,
     /// When removed destinations were last looked at.
@@ -207,6 +210,7 @@ impl Control {
             started: tokio::time::Instant::now(),
             trash: Trash::default(),
             emptied: Instant::now(),
+            quiet: Quiet::default(),
         })
     }
 

@@ -150,7 +150,7 @@ pub enum Request {
         #[serde(default)]
         templates: Templates,
         /// Are they to be removed when nothing is left, or when the time is over?
-        #[serde(default)]
+        #[serde(default = "removal")]
         remove: bool,
         /// After so long the time is over; never if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -426,6 +426,10 @@ impl DestinationSpec {
 
 fn tcp() -> Protocol {
     Protocol::Tcp
+}
+
+fn removal() -> bool {
+    true
 }
 
 fn default_weight() -> u32 {

@@ -13,9 +13,9 @@ use crate::control::health::rules::Checks;
 use crate::control::reply::{DrainView, OldestView};
 use crate::control::request::Request;
 use crate::control::standing::Health;
-use crate::control::standing::drain::{Left, UnderWay};
+use crate::control::standing::drain::{Drain, Left, UnderWay};
 use crate::control::standing::sorry::Sorry;
-use crate::control::{Control, Inner};
+use crate::control::{Control, Inner, Totals};
 use crate::destination::{DestId, Destination};
 use crate::mailbox::{Command, ConnectionRow, Silent, WorkerHandle, WorkerReport};
 use crate::service::{Service, ServiceId, ServiceKey};
@@ -167,15 +167,7 @@ impl Inner {
 
     /// Ends the drains that are over; what they have was just asked for.
     pub(super) async fn end_drains(&mut self) {
-        let now = unix_secs();
-        let left = |d: &Destination| {
-            let total = self.total(d);
-            Left { connections: total.active + total.inactive, templates: total.persistent }
-        };
-        let drained = self.store.drained().filter(|(_, drain)| !drain.is_over);
-        let over = drained.filter(|(d, drain)| drain.how.is_over(left(d), now));
-        let over: Vec<_> = over.map(|(d, drain)| (d.clone(), left(d), drain.how)).collect();
-        for (d, left, how) in over {
+        for (d, left, how) in self.over() {
             let (service, destination) = (d.of, SocketAddr::new(d.address, d.port));
             if how.remove {
                 let removal = Request::DeleteDestination { service, address: destination };
@@ -186,9 +178,23 @@ impl Inner {
             } else {
                 self.store.finish(&d);
             }
-            let connections = left.connections;
+            let connections = left.active;
             self.events.tell(Event::Drained { service, destination, connections, removed: how.remove });
         }
+    }
+
+    /// The drains that are over and have not been told, with what is left.
+    fn over(&mut self) -> Vec<(Arc<Destination>, Left, Drain)> {
+        let (now, uptime) = (unix_secs(), self.started.elapsed());
+        let drained: Vec<_> = self.store.drained().filter(|(_, drain)| !drain.is_over).collect();
+        let totals = drained.into_iter().map(|(d, drain)| (d.clone(), drain.how, self.total(d)));
+        let totals: Vec<_> = totals.collect();
+        self.quiet.keep(&totals.iter().map(|(d, ..)| d.uid).collect::<Vec<_>>());
+        let left = totals.into_iter().map(|(d, how, Totals { active, inactive, persistent, .. })| {
+            let quiet = self.quiet.look(d.uid, active, uptime);
+            (d, Left { active, inactive, templates: persistent, quiet }, how)
+        });
+        left.filter(|(_, left, how)| how.is_over(*left, now)).collect()
     }
 
     pub(super) fn drain_views(&self) -> Vec<DrainView> {

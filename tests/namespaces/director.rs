@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 const POLLVSD: &str = env!("CARGO_BIN_EXE_pollvsd");
+/// How long the steps of start and end take is said at level debug.
+const LOG: &str = "pollvsd=debug,info";
 const POLLVS: &str = env!("CARGO_BIN_EXE_pollvs");
 
 /// One pollvsd, running or not.
@@ -63,7 +65,7 @@ impl Director {
         let systemd = UnixDatagram::bind(&notified).unwrap();
         systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut command = network.inside(self.role, &[POLLVSD, "--config", config.to_str().unwrap()]);
-        command.env("NOTIFY_SOCKET", notified);
+        command.env("NOTIFY_SOCKET", notified).env("POLLVS_LOG", LOG);
         self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
         let mut word = [0; 64];
         let length = systemd.recv(&mut word).unwrap_or_default();

@@ -95,7 +95,7 @@ fn a_thousand_open_connections_and_all_requests_outlive_a_restart() {
         let of_ab = |what| ab_says(&report, what).and_then(|count| count.parse::<usize>().ok());
         let beat = beating.finish();
         println!("{workers}: {beat}{:?} complete, {:?} failed", of_ab("Complete requests"), of_ab("Failed requests"));
-        for line in bed.words().lines().filter(|line| line.contains("over ")) {
+        for line in bed.words().lines().filter(|line| line.contains("over ") || line.contains(" took ")) {
             println!("{line}");
         }
         assert_eq!(of_ab("Failed requests"), Some(0), "{report}");

@@ -153,7 +153,7 @@ method = "nat"
 [service.destination.check]
 type = "command"
 interval = 0.5
-command = ["/bin/bash", "-c", "exec 3<>/dev/tcp/{address}/{port}"]
+command = ["/bin/bash", "-c", "exec 3<>/dev/tcp/{address}/{port}; ls -m /proc/self/fd"]
 "#;
 
 #[test]
@@ -186,6 +186,8 @@ fn each_kind_of_check_tells_who_is_there_and_a_wrong_reload_leaves_them_alone() 
     };
     assert!(within(PATIENCE, is), "{}\n{}", bed.pollvs(&["checks"]), bed.words());
     println!("{}", bed.pollvs(&["checks"]));
+    // The connection and the folder that is listed: nothing of pollvsd's own.
+    assert!(bed.pollvs(&["checks"]).contains("\"0, 1, 2, 3, 4\""), "descriptors: {}", bed.pollvs(&["checks"]));
     bed.reload_with("[[service]]\nmark = 1\n[service.check]\ntype = \"ping\"\n");
     assert!(within(PATIENCE, || bed.words().contains("service.check.type")), "{}", bed.words());
     let made = check(&bed).1;

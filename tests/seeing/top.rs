@@ -115,12 +115,12 @@ fn the_screen_is_what_it_was_and_keys_do_what_they_are_for() {
     terminal.until_it_says("udp:");
     // The second line is the destination added last, the third the one with weight 3.
     terminal.keys(&["Down", "Down", "d"]);
-    terminal.until_it_says("Drain 198.51.100.11:80 of tcp:192.0.2.10:80?");
+    terminal.until_it_says("Drain 198.51.100.11:80 of tcp:192.0.2.10:80, then remove it?");
     terminal.keys(&["n"]);
     terminal.until_it_says("nothing is changed");
     assert!(!director.pollvs("services").contains("draining"));
-    terminal.keys(&["d"]);
-    terminal.until_it_says("y/n  Drain");
+    terminal.keys(&["D"]);
+    terminal.until_it_says("and keep it?");
     terminal.keys(&["y"]);
     terminal.until_it_says("198.51.100.11:80 of tcp:192.0.2.10:80 gets nothing new");
     assert!(director.pollvs("services").contains("draining"));

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use crate::cores::Cores;
 use crate::handover;
 use crate::ports::{self, Opened};
+use crate::steps::Steps;
 
 /// Bytes of a buffer for a frame of the usual MTU.
 const DATA_ROOM: usize = 2048;
@@ -97,7 +98,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
 }
 
 /// Starts DPDK and opens ports and twins.
-pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(config: &Config, steps: &mut Steps) -> anyhow::Result<Prepared> {
     if config.ports.is_empty() {
         bail!(
             "the configuration names no port; write a [[port]] section with name and device (config/minimal.toml shows one)"
@@ -105,9 +106,12 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     }
     let eal = start_eal(config)?;
     let room = data_room(config);
+    steps.done("DPDK");
     let pool = MbufPool::new(&eal, "frames", config.frames(), room)?;
+    steps.done("the pool of frames");
     let seed = config.director.seed.given().unwrap_or_else(rand::random);
     let Opened { workers, ports, queues, steering, reports } = ports::open(&eal, config, &pool, seed)?;
+    steps.done("the ports");
     let mut taps = Vec::new();
     for ((id, port), open) in (0..).map(PortId).zip(&config.ports).zip(&ports) {
         if let Some(name) = port.twin_name() {
@@ -116,6 +120,7 @@ pub(crate) fn prepare(config: &Config) -> anyhow::Result<Prepared> {
             taps.push((id, tap.with_context(|| format!("twin of port {:?}", port.name))?));
         }
     }
+    steps.done("the twins");
     let strays = Strays::table(workers.into(), ports.len());
     Ok(Prepared { workers, ports, queues, pool, taps, seed, steering, reports, strays })
 }
@@ -194,6 +199,7 @@ impl Prepared {
         cores: &Cores,
         mailboxes: Vec<Mailbox>,
         snapshot: &Arc<Snapshot>,
+        steps: &mut Steps,
     ) -> anyhow::Result<DataPlane> {
         let Self { seed, steering, .. } = self;
         let workers = usize::from(self.workers);
@@ -210,7 +216,9 @@ impl Prepared {
             director
         };
         let mut directors: Vec<_> = (0..self.workers).map(begin).collect();
+        steps.done("the tables");
         handover::take_over(&config.director, &mut directors, &steering, clock);
+        steps.done("taking over");
         let mut threads = Vec::new();
         let workers = (0..).map(WorkerId).zip(mailboxes).zip(directors);
         for (((id, mailbox), director), ((twin, handoff), queues)) in workers.zip(ends) {
@@ -232,6 +240,7 @@ impl Prepared {
             };
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts, clock)?);
         }
+        steps.done("the workers");
         let frames = (self.pool, config.frames());
         Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports, frames })
     }
@@ -293,7 +302,7 @@ impl DataPlane {
     }
 
     /// Waits for the workers, which have been told to stop, hands over what they have, and closes ports and twins.
-    pub(crate) fn join(self, config: &DirectorConfig) {
+    pub(crate) fn join(self, config: &DirectorConfig, steps: &mut Steps) {
         let mut directors = Vec::new();
         for thread in self.threads {
             match thread.join() {
@@ -301,8 +310,15 @@ impl DataPlane {
                 Err(_) => tracing::error!("a worker has ended by a fault of the program"),
             }
         }
+        steps.done("stopping the workers");
         handover::hand_over(config, &directors, self.clock);
-        drop((directors, self.twin, self.ports));
+        steps.done("handing over");
+        drop(directors);
+        steps.done("freeing the tables");
+        drop(self.twin);
+        steps.done("the twins");
+        drop(self.ports);
+        steps.done("the ports");
         let (pool, count) = self.frames;
         // A card's queues keep theirs until it is closed.
         tracing::info!("{} of {count} frames are in their pool", pool.available());

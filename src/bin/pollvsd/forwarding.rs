@@ -17,6 +17,7 @@ use crate::announcing::Announcing;
 use crate::cores::Cores;
 use crate::dataplane::{self, DataPlane, Question};
 use crate::service::{Sockets, serve};
+use crate::steps::Steps;
 
 /// How often the destinations in use are told to the part that keeps their neighbours resolved.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -48,12 +49,14 @@ pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Resul
 }
 
 async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> anyhow::Result<()> {
+    let mut steps = Steps::begin("start");
     let sockets = Sockets::open(&config)?;
-    let prepared = dataplane::prepare(&config)?;
+    let prepared = dataplane::prepare(&config, &mut steps)?;
     let mut watcher = Watcher::new(prepared.kernel_ports(&config)).context("cannot read the kernel's network")?;
     assign(&mut watcher, &config)?;
     let twins = prepared.twin_names();
     check_sysctls(&twins.iter().map(String::as_str).collect::<Vec<_>>()).iter().for_each(|w| tracing::warn!("{w}"));
+    steps.done("the network");
     let (workers, mailboxes) = dataplane::mailboxes(prepared.workers, cores);
     let setup = Setup {
         config: config.clone(),
@@ -64,7 +67,8 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     };
     let mut announcing = Announcing::new(&config.announce.interface).context("cannot open the kernel's network")?;
     let (control, snapshot) = Control::new(setup)?;
-    let mut plane = prepared.start(&config, cores, mailboxes, &snapshot)?;
+    steps.done("the rules");
+    let mut plane = prepared.start(&config, cores, mailboxes, &snapshot, &mut steps)?;
     drop(snapshot);
     let steering = plane.steering.clone();
     tracing::info!("forwarding; control socket {}", config.director.socket.display());
@@ -76,8 +80,9 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     };
     announcing.withdraw().await;
     control.take_leave().await;
+    let mut steps = Steps::begin("end");
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
-    plane.join(&config.director);
+    plane.join(&config.director, &mut steps);
     tracing::info!("stopped");
     outcome
 }

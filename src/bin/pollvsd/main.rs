@@ -15,6 +15,8 @@ mod log;
 mod ports;
 mod rules_only;
 mod service;
+#[cfg(feature = "dpdk")]
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -386,8 +386,11 @@ pub struct DrainArgs {
     /// The time that connections are given to end; without end if not given.
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u32>,
-    /// Remove it from its service when nothing is left, or when the time is over.
+    /// Keep it in its service at weight 0 when no connection is left, or the time is over; without this it is removed then.
     #[arg(long)]
+    pub keep: bool,
+    /// What is done without --keep.
+    #[arg(long, hide = true, conflicts_with = "keep")]
     pub remove: bool,
     /// Wait until then, saying what is left.
     #[arg(long)]

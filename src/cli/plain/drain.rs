@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The tables are walked for the oldest connection no longer than one part of the time in so many.
 const SHARE: u32 = 10;
 
-/// Waits for the drain that was just begun. Fails if connections are left in the end and the destination stays.
+/// Waits for the drain that was just begun. Fails if connections are active in the end and the destination stays.
 pub(super) fn wait(client: &mut Client, how: &DrainArgs) -> Result<ExitCode, Trouble> {
     let mut progress = Progress::default();
     let mut walk = Walk::default();
@@ -33,7 +33,7 @@ pub(super) fn wait(client: &mut Client, how: &DrainArgs) -> Result<ExitCode, Tro
         // One that is removed in the end is not there any more then.
         if drains.iter().all(|d| d.over) {
             progress.end()?;
-            let left: u64 = drains.iter().map(|d| d.active + d.inactive).sum();
+            let left: u64 = drains.iter().map(|d| d.active).sum();
             return Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         std::thread::sleep(LOOK);

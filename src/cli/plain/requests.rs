@@ -61,9 +61,9 @@ pub(super) fn request(verb: Verb) -> Result<Request, Trouble> {
         Verb::Settings { .. } => Request::Settings {},
         Verb::Reload => Request::Reload {},
         Verb::Shutdown { drain } => Request::Shutdown { drain_secs: drain.unwrap_or(0) },
-        Verb::Drain(DrainArgs { destination, service, templates, timeout, remove, .. }) => {
+        Verb::Drain(DrainArgs { destination, service, templates, timeout, keep, .. }) => {
             let templates = templates.into();
-            Request::Drain { destination, service, templates, remove, timeout_secs: timeout, until: None }
+            Request::Drain { destination, service, templates, remove: !keep, timeout_secs: timeout, until: None }
         }
         Verb::Undrain { destination, service } => Request::Undrain { destination, service },
         Verb::Drains => Request::Drains { oldest: true },

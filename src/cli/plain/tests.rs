@@ -180,6 +180,10 @@ fn a_command_line_is_one_request() {
         ("shutdown --drain 5", r#"{"request":"shutdown","drain_secs":5}"#),
         (
             "drain 198.51.100.11",
+            r#"{"request":"drain","destination":"198.51.100.11","templates":"keep","remove":true}"#,
+        ),
+        (
+            "drain 198.51.100.11 --keep",
             r#"{"request":"drain","destination":"198.51.100.11","templates":"keep","remove":false}"#,
         ),
         (

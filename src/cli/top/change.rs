@@ -8,18 +8,28 @@ use crate::control::standing::Standing;
 use crate::control::standing::drain::{Templates, Whom};
 use crate::service::ServiceKey;
 
-/// Gives a destination nothing new.
+/// Gives a destination nothing new, and removes it in the end.
 pub(super) fn drain(service: ServiceKey, d: &DestinationView) -> Question {
+    begin(service, d, true)
+}
+
+/// Gives a destination nothing new.
+pub(super) fn quiesce(service: ServiceKey, d: &DestinationView) -> Question {
+    begin(service, d, false)
+}
+
+fn begin(service: ServiceKey, d: &DestinationView, remove: bool) -> Question {
     if d.standing == Standing::Draining {
         return Err(format!("{} is drained already", d.address));
     }
     let (address, word) = (d.address, word(&service));
-    let question = format!("Drain {address} of {word}? It keeps its {} connections.", d.active + d.inactive);
+    let then = if remove { "then remove it" } else { "and keep it" };
+    let question = format!("Drain {address} of {word}, {then}? {} active.", d.active);
     let request = Request::Drain {
         destination: Whom::One(address),
         service: Some(service),
         templates: Templates::default(),
-        remove: false,
+        remove,
         timeout_secs: None,
         until: None,
     };

@@ -18,7 +18,7 @@ const ABOVE: u16 = 5;
 /// Lines below it.
 const BELOW: u16 = 1;
 
-pub(super) const HELP: [&str; 15] = [
+pub(super) const HELP: [&str; 16] = [
     "1 2 3, Tab      services, workers, drops",
     "up down j k     to a line; PgUp, PgDn, Home, End",
     "Enter, space    show or hide the destinations of a service",
@@ -26,8 +26,9 @@ pub(super) const HELP: [&str; 15] = [
     "s               sort by: order, connections/s, active, bytes/s, state",
     "r               the other way round",
     "/               only lines with this text in them; Esc shows all",
-    "d               no new connections to the destination (asks first)",
-    "u               new connections to it again (asks first)",
+    "d               no new connections to it; it goes after the last (asks)",
+    "D               no new connections to it; it stays (asks)",
+    "u               new connections to it again (asks)",
     "q               the end",
     "",
     "k, M, G are thousands, millions, ...; n, u, m, s are units of time.",
@@ -310,7 +311,7 @@ fn foot(top: &Top, look: Look) -> Words<'static> {
 }
 
 fn help(frame: &mut Frame<'_>, area: Rect) {
-    let (width, height) = (74.min(area.width), 17.min(area.height));
+    let (width, height) = (74.min(area.width), 18.min(area.height));
     let middle = Rect { x: (area.width - width) / 2, y: (area.height - height) / 2, width, height };
     let words: Vec<_> = HELP.iter().map(|line| Words::raw(*line)).collect();
     frame.render_widget(Clear, middle);

@@ -472,6 +472,7 @@ impl Top {
             Key::Enter | Key::Char(' ') => self.fold(),
             Key::Char('e') => self.fold_all(),
             Key::Char('d') => self.ask(super::change::drain),
+            Key::Char('D') => self.ask(super::change::quiesce),
             Key::Char('u') => self.ask(super::change::undrain),
             _ => {}
         }

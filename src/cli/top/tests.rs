@@ -341,7 +341,7 @@ fn a_destination_is_drained_only_after_a_question() {
     assert_eq!(keys(&mut top, "d"), []);
     let screen = text(&mut top, 80, 24);
     assert!(
-        screen.contains("y/n  Drain 198.51.100.11:8080 of tcp:192.0.2.10:80? It keeps its 3 connections."),
+        screen.contains("y/n  Drain 198.51.100.11:8080 of tcp:192.0.2.10:80, then remove it? 2 active."),
         "{screen}"
     );
     assert_eq!(keys(&mut top, "n"), []);
@@ -350,6 +350,10 @@ fn a_destination_is_drained_only_after_a_question() {
     let [Action::Change(wish)] = &asked[..] else { panic!("{asked:?}") };
     let line = serde_json::to_value(&*wish.request).unwrap();
     assert_eq!((&line["request"], &line["destination"]), (&"drain".into(), &"198.51.100.11:8080".into()));
+    assert_eq!(line["remove"], true);
+    let asked = keys(&mut top, "Dy");
+    let [Action::Change(wish)] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(serde_json::to_value(&*wish.request).unwrap()["remove"], false);
     assert_eq!(keys(&mut top, "u"), []);
     assert!(text(&mut top, 80, 24).contains("198.51.100.11:8080 is not drained"));
     let mut drained = sample(3);

@@ -1,10 +1,12 @@
 //! Draining: a destination that an operator wants to take away gets no new connections, and those that it has may end. Part of what is
 //! persisted, so that a restart does not send clients there again.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpds::RedBlackTreeSetSync;
 use serde::{Deserialize, Serialize};
@@ -101,11 +103,38 @@ pub(in crate::control) struct UnderWay {
     pub(in crate::control) is_over: bool,
 }
 
+/// Connections that are being closed, or have just been begun, are given so long when no others are left: enough for the packets that
+/// are still under way. What the table remembers of them for longer is nobody's loss.
+const LAST_PACKETS: Duration = Duration::from_secs(5);
+
 /// What a destination that is drained still has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(in crate::control) struct Left {
-    pub(in crate::control) connections: u64,
+    pub(in crate::control) active: u64,
+    pub(in crate::control) inactive: u64,
     pub(in crate::control) templates: u64,
+    /// For how long none has been active.
+    pub(in crate::control) quiet: Duration,
+}
+
+/// Since when destinations that are drained have nothing active, by [`Destination::uid`]; times are since the director's start.
+#[derive(Debug, Default)]
+pub(in crate::control) struct Quiet(HashMap<u64, Duration>);
+
+impl Quiet {
+    /// For how long a destination with so many active connections has had none.
+    pub(in crate::control) fn look(&mut self, uid: u64, active: u64, now: Duration) -> Duration {
+        if active > 0 {
+            self.0.remove(&uid);
+            return Duration::ZERO;
+        }
+        now.saturating_sub(*self.0.entry(uid).or_insert(now))
+    }
+
+    /// Forgets all but those.
+    pub(in crate::control) fn keep(&mut self, uids: &[u64]) {
+        self.0.retain(|uid, _| uids.contains(uid));
+    }
 }
 
 impl Drain {
@@ -113,7 +142,8 @@ impl Drain {
     pub(in crate::control) fn is_over(&self, left: Left, unix_secs: u64) -> bool {
         // Templates that hold nobody are left to their timer.
         let waits_for_templates = self.templates == Templates::Keep && left.templates > 0;
-        (left.connections == 0 && !waits_for_templates) || self.until.is_some_and(|until| unix_secs >= until)
+        let are_closed = left.active == 0 && (left.inactive == 0 || left.quiet >= LAST_PACKETS);
+        (are_closed && !waits_for_templates) || self.until.is_some_and(|until| unix_secs >= until)
     }
 }
 
@@ -215,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_drain_is_over_when_nothing_is_left_or_the_time_is() {
-        let left = |connections, templates| Left { connections, templates };
+        let left = |active, templates| Left { active, templates, ..Left::default() };
+        let closing = |seconds| Left { inactive: 3, quiet: Duration::from_secs(seconds), ..Left::default() };
         let how = |templates, until| Drain { templates, remove: false, until };
         for (drain, left, over) in [
             (how(Templates::Keep, None), left(0, 0), true),
@@ -223,11 +254,24 @@ mod tests {
             (how(Templates::Keep, None), left(1, 0), false),
             (how(Templates::Drop, None), left(0, 1), true),
             (how(Templates::Drop, None), left(1, 0), false),
+            (how(Templates::Drop, None), closing(4), false),
+            (how(Templates::Drop, None), closing(5), true),
+            (how(Templates::Keep, None), Left { templates: 1, ..closing(5) }, false),
             (how(Templates::Keep, Some(100)), left(1, 1), true),
             (how(Templates::Keep, Some(101)), left(1, 1), false),
         ] {
             assert_eq!(drain.is_over(left, 100), over, "{drain:?} {left:?}");
         }
+    }
+
+    #[test]
+    fn it_is_quiet_since_the_last_active_connection() {
+        let (mut quiet, second) = (Quiet::default(), Duration::from_secs);
+        for (active, now, want) in [(1, 0, 0), (0, 2, 0), (0, 4, 2), (2, 6, 0), (0, 8, 0), (0, 13, 5)] {
+            assert_eq!(quiet.look(7, active, second(now)), second(want), "{active} at {now}");
+        }
+        quiet.keep(&[8]);
+        assert_eq!(quiet.look(7, 0, second(14)), second(0));
     }
 
     #[test]

@@ -128,7 +128,7 @@ async fn a_silent_worker_is_an_event() {
     }
 }
 
-const DRAIN: &str = r#"{"request":"drain","destination":"198.51.100.11:80"}"#;
+const DRAIN: &str = r#"{"request":"drain","destination":"198.51.100.11:80","remove":false}"#;
 
 fn active(fake: &Fake, connections: u64) {
     fake.knobs.iter().for_each(|k| k.active.store(connections, std::sync::atomic::Ordering::Relaxed));
@@ -173,7 +173,7 @@ async fn a_drain_is_over_when_nothing_is_left_and_stays_until_it_is_ended() {
 async fn what_is_drained_is_removed_if_that_was_asked_for_and_in_time() {
     let fake = two_destinations(1).await;
     active(&fake, 5);
-    let drain = |more: &str| format!(r#"{{"request":"drain","destination":"198.51.100.11:80","remove":true{more}}}"#);
+    let drain = |more: &str| format!(r#"{{"request":"drain","destination":"198.51.100.11:80"{more}}}"#);
     done(&fake.control, &drain(r#","timeout_secs":3600"#)).await;
     tick(&fake).await;
     let left = drains(&fake.control).await[0].left_secs.unwrap();

@@ -1,6 +1,6 @@
 //! A program: good if it exits with 0. It has a process group of its own, which is killed when the program has ended or its time is
 //! over, so that what it has started goes along. What it prints is for the outcome; only its beginning is kept, and nobody waits for an
-//! end of it that a child in the background holds up.
+//! end of it that a child in the background holds up. Of the director's descriptors it gets none.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use tokio::process::{Child, Command};
 use super::super::plan::Program;
 use super::{Outcome, excerpt, words};
 
+/// Descriptors from here on are none of the program's.
+const OTHERS: i32 = 3;
 /// Bytes of what it prints that are kept.
 const KEPT: usize = 4096;
 /// How long what it printed last is waited for after its end.
@@ -23,6 +25,8 @@ pub(super) async fn probe(program: &Program) -> Outcome {
     let mut command = Command::new(path);
     command.args(arguments).envs(&program.environment).current_dir("/").process_group(0).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Not all that a process has open is marked so: DPDK's are not, nor what this one was started with.
+    close_fds::set_fds_cloexec_threadsafe(OTHERS, &[]);
     let mut child = command.spawn().map_err(|e| format!("{path}: {}", words(&e)))?;
     let _group = Group::of(&child);
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());

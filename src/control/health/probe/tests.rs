@@ -387,6 +387,15 @@ async fn a_program_is_judged_by_its_exit_status() {
 }
 
 #[tokio::test]
+async fn a_program_gets_none_of_the_directors_descriptors() {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let file = tempfile::tempfile().unwrap();
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    // The last one is the folder that is listed.
+    assert_eq!(says(&script(10.0, "ls -m /proc/self/fd").await), (true, "exit status 0, \"0, 1, 2, 3\""));
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_end_is_killed_with_all_that_it_has_started() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pids");
