@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod alloc;
+mod benches;
 mod control;
 mod directors;
 #[path = "fuzz/src/lib.rs"]
