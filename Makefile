@@ -3,7 +3,9 @@
 #   make test      everything: lint, unit, property, world and namespace tests
 #   make lint      formatting, clippy and shellcheck, warnings being errors
 #   make soak      traffic, random changes, flapping servers and reloads for MINUTES (20), and nothing left over at the end
-#   make bench     the benches
+#   make bench     the benches; with CASES, FAMILIES, FLOWS, BURSTS, SOURCES or ROUNDS (dr,tun 4 1024 32 ring 3, say) forwarding alone
+#   make picture   draws the last figures of forwarding into docs/bench.svg
+#   make count     exact instructions a packet, held against benches/instructions.toml; RECORD=1 writes that anew
 #   make fuzz      a short seeded run of every fuzz target
 #   make oracle    random scenarios on the Linux kernel and on pollvs, compared (SEEDS=1..200)
 #   make install   programs, preload library, configuration, systemd units, ipvsadm's wrapper, under PREFIX (/usr/local) and DESTDIR
@@ -18,11 +20,14 @@ FUZZ_SECONDS ?= 30
 MINUTES ?= 20
 # Random scenarios that the kernel and pollvs are compared on.
 SEEDS ?= 1..200
+# What is to be measured of forwarding, if not everything.
+FORWARDING := $(if $(CASES),--case $(CASES)) $(if $(FAMILIES),--family $(FAMILIES)) $(if $(FLOWS),--flows $(FLOWS)) \
+    $(if $(BURSTS),--burst $(BURSTS)) $(if $(SOURCES),--source $(SOURCES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHELL  := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: all build demo test lint soak bench fuzz oracle install uninstall deb deps
+.PHONY: all build demo test lint soak bench picture count fuzz oracle install uninstall deb deps
 .DEFAULT_GOAL := build
 
 deps:
@@ -42,6 +47,7 @@ test: lint
 	@config/install-packages.sh network
 	$(CARGO) test --locked --no-default-features
 	POLLVS_NAMESPACE_TESTS=required $(CARGO) test --locked --workspace
+	@$(MAKE) --no-print-directory count
 
 lint:
 	@config/install-packages.sh build lint
@@ -57,7 +63,15 @@ soak:
 
 bench:
 	@config/install-packages.sh build
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(CARGO) bench --locked
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(CARGO) bench --locked $(if $(strip $(FORWARDING)),--bench forwarding -- $(FORWARDING))
+
+picture:
+	@config/install-packages.sh build
+	$(CARGO) bench --locked --bench forwarding -- --draw docs/bench.svg
+
+count:
+	@config/install-packages.sh build count
+	config/count-instructions.sh $(if $(RECORD),record,check) benches/instructions.toml $(TARGET)/bench/instructions.toml
 
 fuzz:
 	@config/install-packages.sh build fuzz

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for what it is told to prepare:
-#   install-packages.sh [build] [network] [lint] [fuzz] [oracle] [deb]
+#   install-packages.sh [build] [network] [lint] [fuzz] [oracle] [deb] [count]
 # Asks nothing, starts no service, and does nothing where everything is there.
 set -euo pipefail
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive
@@ -22,6 +22,7 @@ ORACLE=(
     /usr/share/doc/libc6-dev=libc6-dev
 )
 DEB=(dpkg-shlibdeps=dpkg-dev strip=binutils)
+COUNT=(valgrind=valgrind)
 
 is_there() {
     if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
@@ -79,8 +80,9 @@ main() {
         fuzz) pairs+=("${FUZZ[@]}") ;;
         oracle) pairs+=("${ORACLE[@]}") ;;
         deb) pairs+=("${DEB[@]}") ;;
+        count) pairs+=("${COUNT[@]}") ;;
         *)
-            echo "install-packages.sh knows build, network, lint, fuzz, oracle and deb, not $what" >&2
+            echo "install-packages.sh knows build, network, lint, fuzz, oracle, deb and count, not $what" >&2
             exit 2
             ;;
         esac

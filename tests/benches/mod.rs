@@ -1,4 +1,4 @@
-//! What the benches stand on: the packets that they make, and the picture that they draw.
+//! What the benches stand on: the packets that they make, the picture that they draw, and the record of instructions.
 
 #[path = "../../benches/forwarding/draw.rs"]
 mod draw;
@@ -11,6 +11,7 @@ mod mix;
 #[path = "../../benches/forwarding/report.rs"]
 mod report;
 
+mod instructions;
 mod packets;
 mod picture;
 mod traffic;
