@@ -137,6 +137,14 @@ impl ServiceKey {
         }
     }
 
+    /// The virtual address; none for a mark.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address { address, .. } => Some(*address),
+            Self::Mark { .. } => None,
+        }
+    }
+
     /// The virtual port; 0 for a mark.
     pub fn port(&self) -> u16 {
         match self {

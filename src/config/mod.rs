@@ -241,6 +241,14 @@ pub struct AnnounceConfig {
     pub require: Require,
 }
 
+impl AnnounceConfig {
+    /// Is that address one of those that are announced?
+    pub fn takes(&self, address: IpAddr) -> bool {
+        !self.interface.is_empty()
+            && (self.networks.is_empty() || self.networks.iter().any(|network| network.holds(address)))
+    }
+}
+
 /// Finishing of checksums that senders left to a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,10 +1,14 @@
 //! What `pollvsd --check FILE` prints: ports, queues, workers, and the memory of each pool and table. Nothing is started.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
+use crate::control::key::word;
 use crate::fragments;
+use crate::service::ServiceKey;
 
-use super::{Auto, Config, PortConfig};
+use super::{Auto, Config, PortConfig, Require};
 
 /// Frames that a worker may have in hand beyond its bursts: its pool's cache, those held for an unresolved next hop, and fragments.
 const FRAMES_IN_HAND: u32 = 1024 + fragments::MOST_FRAMES as u32;
@@ -58,6 +62,7 @@ impl Config {
         writeln!(to, "memory    {memory} in all")?;
         let destinations: usize = self.rules.services.iter().map(|s| s.destinations.len()).sum();
         writeln!(to, "rules     {} services, {destinations} destinations", self.rules.services.len())?;
+        self.write_announced(to)?;
         let path =
             |p: &std::path::Path| if p.as_os_str().is_empty() { "off".to_owned() } else { p.display().to_string() };
         writeln!(to, "socket    {}", path(&self.director.socket))?;
@@ -91,6 +96,33 @@ impl Config {
         port.addresses.iter().try_for_each(|a| writeln!(to, "          {a} on the twin"))
     }
 
+    /// The rules of the file alone; what else there will be is known when the director runs.
+    fn write_announced(&self, to: &mut String) -> std::fmt::Result {
+        let announce = &self.announce;
+        if announce.interface.is_empty() {
+            return writeln!(to, "announce  off");
+        }
+        let mut services: BTreeMap<IpAddr, Vec<&ServiceKey>> = BTreeMap::new();
+        for key in self.rules.services.iter().map(|s| &s.service.service) {
+            if let Some(address) = key.address().filter(|address| announce.takes(*address)) {
+                services.entry(address).or_default().push(key);
+            }
+        }
+        if services.is_empty() {
+            let networks: Vec<_> = announce.networks.iter().map(ToString::to_string).collect();
+            let of = if networks.is_empty() { String::new() } else { format!(" of {}", networks.join(" or ")) };
+            return writeln!(
+                to,
+                "announce  nothing by {}: no service of the file has an address{of}",
+                announce.interface
+            );
+        }
+        services.iter().try_for_each(|(address, services)| {
+            let (interface, condition) = (&announce.interface, condition(services, announce.require));
+            writeln!(to, "announce  {address} by {interface} while {condition}")
+        })
+    }
+
     fn write_memory(&self, to: &mut String, sizes: &Sizes<'_>) -> Result<String, std::fmt::Error> {
         let d = &self.director;
         let tables = [
@@ -113,6 +145,19 @@ impl Config {
             writeln!(to, "warning   the pool does not fit; set memory_mb to {} or more", bytes.div_ceil(1 << 20) + 16)?;
         }
         Ok(amount(all + room))
+    }
+}
+
+/// When the address of these services is announced.
+fn condition(services: &[&ServiceKey], require: Require) -> String {
+    /// Of more services only the number is told.
+    const NAMED: usize = 4;
+    let names: Vec<_> = services.iter().map(|key| word(key)).collect();
+    let of = if names.len() > NAMED { format!("{} services", names.len()) } else { names.join(", ") };
+    match (services.len(), require) {
+        (1, _) => format!("{of} has a usable destination"),
+        (_, Require::Any) => format!("any of {of} has a usable destination"),
+        (_, Require::All) => format!("all of {of} have a usable destination"),
     }
 }
 

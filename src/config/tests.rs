@@ -382,6 +382,51 @@ fn the_report_adds_up_what_will_be_used() {
 }
 
 #[test]
+fn the_report_says_what_is_announced_by_which_interface() {
+    let report = |announce: &str| {
+        let service = |address: &str, port: u16| {
+            format!("[[service]]\nprotocol = \"tcp\"\naddress = \"{address}\"\nport = {port}\n")
+        };
+        let many: String = (1..=5).map(|port| service("2001:db8:1::10", port)).collect();
+        let services = service("203.0.113.10", 80) + &service("203.0.113.10", 443) + &service("192.0.2.10", 80) + &many;
+        let text =
+            format!("{announce}\n[[port]]\nname = \"a\"\ndevice = \"net_null0\"\n{services}[[service]]\nmark = 7\n");
+        let none = |_: u32| 0;
+        let sizes =
+            Sizes { connections: &none, connections6: &none, templates: &none, templates6: &none, frames: &|_| 0 };
+        let report = Config::parse("f.toml", &text).unwrap().check_report(&sizes);
+        report.lines().filter_map(|l| l.strip_prefix("announce  ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let one = "192.0.2.10 by vips while tcp:192.0.2.10:80 has a usable destination";
+    let two = |any_or_all: &str| {
+        format!("203.0.113.10 by vips while {any_or_all} of tcp:203.0.113.10:80, tcp:203.0.113.10:443")
+    };
+    for (announce, want) in [
+        ("", vec!["off".to_owned()]),
+        (
+            "[announce]\ninterface = \"vips\"",
+            vec![
+                one.to_owned(),
+                two("any") + " has a usable destination",
+                "2001:db8:1::10 by vips while any of 5 services has a usable destination".to_owned(),
+            ],
+        ),
+        (
+            "[announce]\ninterface = \"vips\"\nrequire = \"all\"\nnetworks = [\"203.0.113.0/24\"]",
+            vec![two("all") + " have a usable destination"],
+        ),
+        (
+            "[announce]\ninterface = \"vips\"\nnetworks = [\"198.18.0.0/15\", \"2001:db8:9::/64\"]",
+            vec![
+                "nothing by vips: no service of the file has an address of 198.18.0.0/15 or 2001:db8:9::/64".to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(report(announce), want, "{announce}");
+    }
+}
+
+#[test]
 fn rules_written_are_rules_read() {
     let config = Config::parse("director.toml", &uncommented()).unwrap();
     let text = write_rules(&config.rules);

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::config::{AnnounceConfig, Require};
 use crate::control::{Control, Inner};
-use crate::service::{Service, ServiceKey};
+use crate::service::Service;
 use crate::snapshot::Rules;
 
 impl Control {
@@ -37,10 +37,7 @@ impl Inner {
 fn addresses<'a>(config: &AnnounceConfig, services: impl Iterator<Item = &'a Service>) -> BTreeSet<IpAddr> {
     let mut up: BTreeMap<IpAddr, bool> = BTreeMap::new();
     for service in services {
-        let ServiceKey::Address { address, .. } = service.key else { continue };
-        if !config.networks.is_empty() && !config.networks.iter().any(|network| network.holds(address)) {
-            continue;
-        }
+        let Some(address) = service.key.address().filter(|address| config.takes(*address)) else { continue };
         let is_up = is_up(service);
         let all = up.entry(address).or_insert(is_up);
         *all = match config.require {

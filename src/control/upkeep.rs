@@ -124,6 +124,11 @@ impl Control {
         }
     }
 
+    /// Tells of what happens outside of control.
+    pub fn tell(&self, event: Event) {
+        self.events.tell(event);
+    }
+
     /// What happens from now on.
     pub fn listen(&self) -> Listener {
         self.events.listen()

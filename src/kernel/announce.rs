@@ -40,26 +40,45 @@ impl Announcer {
         Ok(Self { requests: Requests::open()?, interface: interface.to_owned() })
     }
 
-    /// Brings the interface in line with what is wanted. Addresses that somebody else has put there are left alone.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such interface; what the kernel says when it refuses. What was done until then stays.
-    pub fn settle(&mut self, wanted: &BTreeSet<IpAddr>) -> io::Result<Announced> {
-        let Some(interface) = self.requests.index(&self.interface)? else {
-            // Nothing is to be done where there is nothing.
-            return if wanted.is_empty() { Ok(Announced::default()) } else { Err(self.missing()) };
-        };
-        let there: BTreeSet<IpAddr> = self.requests.marked(interface, MARK)?.into_iter().collect();
-        let announced = Announced {
-            added: wanted.difference(&there).copied().collect(),
-            removed: there.difference(wanted).copied().collect(),
-        };
-        announced.removed.iter().try_for_each(|&address| self.requests.take_away(interface, address))?;
-        announced.added.iter().try_for_each(|&address| self.requests.assign_marked(interface, address, MARK))?;
-        Ok(announced)
+    /// Name of the interface.
+    pub fn interface(&self) -> &str {
+        &self.interface
     }
 
-    fn missing(&self) -> io::Error {
+    /// Is there such an interface?
+    ///
+    /// # Errors
+    /// What the kernel says when it does not tell.
+    pub fn is_there(&mut self) -> io::Result<bool> {
+        Ok(self.requests.index(&self.interface)?.is_some())
+    }
+
+    /// Brings the interface in line with what is wanted, and adds to `done` what was changed. Addresses that somebody else has put there are
+    /// left alone.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such interface; what the kernel says when it refuses. What was done until then stays, and is in `done`.
+    pub fn settle(&mut self, wanted: &BTreeSet<IpAddr>, done: &mut Announced) -> io::Result<()> {
+        let Some(interface) = self.requests.index(&self.interface)? else {
+            // Nothing is to be done where there is nothing.
+            return if wanted.is_empty() { Ok(()) } else { Err(self.missing()) };
+        };
+        let there: BTreeSet<IpAddr> = self.requests.marked(interface, MARK)?.into_iter().collect();
+        for &address in there.difference(wanted) {
+            self.requests.take_away(interface, address)?;
+            done.removed.push(address);
+        }
+        for &address in wanted.difference(&there) {
+            // What is there and is not marked is somebody else's: it stays when it is wanted no more.
+            if self.requests.assign_marked(interface, address, MARK)? {
+                done.added.push(address);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that there is no such interface, and what to do.
+    pub fn missing(&self) -> io::Error {
         let text = format!("there is no interface {0:?}; make it with: ip link add {0} type dummy", self.interface);
         io::Error::new(io::ErrorKind::NotFound, text)
     }

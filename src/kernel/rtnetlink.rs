@@ -175,14 +175,14 @@ impl Requests {
     }
 
     /// Puts an address with nothing around it on an interface, with a mark (`IFA_PROTO`, kept since Linux 5.18) that tells it from those
-    /// of others. It is no error when it is there.
-    pub(super) fn assign_marked(&mut self, interface: u32, address: IpAddr, mark: u8) -> io::Result<()> {
+    /// of others. Returns false when it is there already.
+    pub(super) fn assign_marked(&mut self, interface: u32, address: IpAddr, mark: u8) -> io::Result<bool> {
         let mut message = lone(interface, address);
         message.header.flags = AddressHeaderFlags::Nodad;
         message.attributes.push(protocol(mark));
         match self.call(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE) {
-            Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(()),
-            result => result,
+            Err(e) if e.raw_os_error() == Some(Errno::EEXIST as i32) => Ok(false),
+            result => result.map(|()| true),
         }
     }
 

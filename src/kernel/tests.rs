@@ -535,25 +535,35 @@ fn a_twin_that_is_down_or_deleted_does_not_stop_the_thread() {
 fn announced_addresses_come_and_go_and_those_of_others_stay() {
     in_namespace(|| {
         let wanted = |addresses: &[&str]| addresses.iter().map(|a| a.parse().unwrap()).collect();
+        let settle = |announcer: &mut Announcer, addresses: &[&str]| {
+            let mut done = Announced::default();
+            announcer.settle(&wanted(addresses), &mut done).map(|()| done)
+        };
         let mut announcer = Announcer::new("vips").unwrap();
-        assert_eq!(announcer.settle(&wanted(&[])).unwrap(), Announced::default());
-        let missing = announcer.settle(&wanted(&["203.0.113.1"])).unwrap_err();
+        assert_eq!(settle(&mut announcer, &[]).unwrap(), Announced::default());
+        let missing = settle(&mut announcer, &["203.0.113.1"]).unwrap_err();
         assert!(missing.to_string().contains("ip link add vips type dummy"), "{missing}");
         ip("tuntap add vips mode tun");
         ip("link set vips up");
         ip("address add 203.0.113.9/32 dev vips");
-        let first = announcer.settle(&wanted(&["203.0.113.1", "203.0.113.2", "2001:db8:1::10"])).unwrap();
+        let first = settle(&mut announcer, &["203.0.113.1", "203.0.113.2", "2001:db8:1::10"]).unwrap();
         assert_eq!((first.added.len(), first.removed.len()), (3, 0));
         // One that was killed meanwhile finds its own again.
         let mut announcer = Announcer::new("vips").unwrap();
-        let next = announcer.settle(&wanted(&["203.0.113.2", "203.0.113.3"])).unwrap();
+        let next = settle(&mut announcer, &["203.0.113.2", "203.0.113.3"]).unwrap();
         assert_eq!(next.added, ["203.0.113.3".parse::<IpAddr>().unwrap()]);
         assert_eq!(next.removed.len(), 2, "{next:?}");
         let there = shown("-o address show dev vips scope global");
         let has = |address: &str| there.contains(&format!(" {address} "));
         assert!(has("203.0.113.2/32") && has("203.0.113.3/32") && has("203.0.113.9/32"), "{there}");
         assert!(!there.contains("203.0.113.1/") && !there.contains("2001:db8"), "{there}");
-        announcer.settle(&wanted(&[])).unwrap();
+        // Somebody else's is not taken over, and what is done before the kernel refuses one is told all the same.
+        let mut done = Announced::default();
+        let refused = announcer.settle(&wanted(&["203.0.113.2", "203.0.113.4", "203.0.113.9", "ff02::1"]), &mut done);
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::AddrNotAvailable);
+        let [third, fourth] = ["203.0.113.3", "203.0.113.4"].map(|a| a.parse::<IpAddr>().unwrap());
+        assert_eq!(done, Announced { added: vec![fourth], removed: vec![third] });
+        settle(&mut announcer, &[]).unwrap();
         let there = shown("-o address show dev vips scope global");
         assert!(there.contains("203.0.113.9/32") && there.lines().count() == 1, "{there}");
     });

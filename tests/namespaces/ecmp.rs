@@ -271,14 +271,17 @@ fn a_director_without_a_server_is_left_and_one_that_stops_takes_leave() {
     routed.rules(&service("mh"));
     routed.await_next_hops(&["2", "3"]);
     let held = routed.hold();
+    let mut events = routed.directors[0].listen();
     // The first director sees no server any more; the other does.
     for last in 21..24 {
         routed.directors[0].rules(&[&format!("-e -t {VIP}:80 -r 192.0.2.{last} -g -w 0")]);
     }
     let withdrawn = routed.await_next_hops(&["3"]);
     println!("withdrawn after {} ms", withdrawn.as_millis());
+    events.await_kind("withdrawn", SOON);
     assert_eq!(held.finish(), [CONNECTIONS, 0, 0]);
     routed.directors[0].rules(&[&format!("-e -t {VIP}:80 -r 192.0.2.21 -g -w 1")]);
+    events.await_kind("announced", SOON);
     routed.await_next_hops(&["2", "3"]);
     // One that is stopped says so, and nobody waits for a session to time out.
     assert!(routed.directors[1].stop().success());

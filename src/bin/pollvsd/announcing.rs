@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pollvs::control::Control;
-use pollvs::kernel::Announcer;
+use pollvs::control::event::Event;
+use pollvs::kernel::{Announced, Announcer};
 
 /// From one look at the interface to the next: it may have come late, or lost an address.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -27,6 +28,12 @@ impl Announcing {
         Ok(Self { announcer, trouble: None })
     }
 
+    /// Says so if the interface is not there; it may be made later.
+    pub(crate) fn missing(&mut self) -> io::Result<Option<io::Error>> {
+        let Some(announcer) = &mut self.announcer else { return Ok(None) };
+        Ok((!announcer.is_there()?).then(|| announcer.missing()))
+    }
+
     /// Follows what control wants. Never returns.
     pub(crate) async fn follow(&mut self, control: &Control) {
         if self.announcer.is_none() {
@@ -41,32 +48,33 @@ impl Announcing {
                 _ = wanted.changed() => {}
             }
             let now = wanted.borrow_and_update().clone();
-            self.settle(&now);
+            self.settle(control, &now);
         }
     }
 
     /// Takes all addresses away, so that routers send to other directors before this one stops.
-    pub(crate) async fn withdraw(&mut self) {
-        if self.settle(&BTreeSet::new()) {
+    pub(crate) async fn withdraw(&mut self, control: &Control) {
+        if self.settle(control, &BTreeSet::new()) {
             tokio::time::sleep(LEAVE).await;
         }
     }
 
     /// Returns true when addresses were taken away.
-    fn settle(&mut self, wanted: &BTreeSet<IpAddr>) -> bool {
+    fn settle(&mut self, control: &Control, wanted: &BTreeSet<IpAddr>) -> bool {
         let Some(announcer) = &mut self.announcer else { return false };
-        let (withdrawn, trouble) = match announcer.settle(wanted) {
-            Ok(done) => {
-                done.added.iter().for_each(|address| tracing::info!("{address} is announced"));
-                done.removed.iter().for_each(|address| tracing::info!("{address} is announced no more"));
-                (!done.removed.is_empty(), None)
-            }
-            Err(error) => (false, Some(error.to_string())),
-        };
-        if let Some(trouble) = trouble.as_ref().filter(|&now| self.trouble.as_ref() != Some(now)) {
-            tracing::error!("virtual addresses cannot be announced: {trouble}");
+        let mut done = Announced::default();
+        let trouble = announcer.settle(wanted, &mut done).err().map(|error| error.to_string());
+        let interface = || announcer.interface().to_owned();
+        for &address in &done.removed {
+            control.tell(Event::Withdrawn { address, interface: interface() });
+        }
+        for &address in &done.added {
+            control.tell(Event::Announced { address, interface: interface() });
+        }
+        if let Some(reason) = trouble.as_ref().filter(|&now| self.trouble.as_ref() != Some(now)) {
+            control.tell(Event::AnnounceFailed { interface: interface(), reason: reason.clone() });
         }
         self.trouble = trouble;
-        withdrawn
+        !done.removed.is_empty()
     }
 }

@@ -32,6 +32,9 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     let frames = |n| MbufPool::memory(n, dataplane::data_room(&config));
     let sizes = Sizes { connections: &v4, connections6: &v6, templates: &v4, templates6: &v6, frames: &frames };
     print!("{}", config.check_report(&sizes));
+    if let Some(warning) = Announcing::new(&config.announce.interface)?.missing()? {
+        println!("warning   {warning}");
+    }
     Cores::assign(&config.director).map(drop)
 }
 
@@ -78,7 +81,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         () = follow(&control, &mut watcher, &mut plane) => Ok(()),
         () = announcing.follow(&control) => Ok(()),
     };
-    announcing.withdraw().await;
+    announcing.withdraw(&control).await;
     control.take_leave().await;
     let mut steps = Steps::begin("end");
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;

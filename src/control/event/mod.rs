@@ -4,7 +4,7 @@ mod changes;
 mod watch;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -178,6 +178,27 @@ pub enum Event {
         /// Of so many.
         received: u64,
     },
+    /// A virtual address was put on the interface from which a routing daemon announces it.
+    Announced {
+        /// Which.
+        address: IpAddr,
+        /// Name of the interface.
+        interface: String,
+    },
+    /// A virtual address was taken away from that interface.
+    Withdrawn {
+        /// Which.
+        address: IpAddr,
+        /// Name of the interface.
+        interface: String,
+    },
+    /// The interface could not be brought in line with what is to be announced.
+    AnnounceFailed {
+        /// Its name.
+        interface: String,
+        /// Why.
+        reason: String,
+    },
     /// A table is nearly full.
     TableNearlyFull {
         /// The worker that it is of.
@@ -260,6 +281,11 @@ impl fmt::Display for Event {
                 "port {port} does not steer as it was told: {frames} of {received} frames came to the wrong worker and were handed \
                  over; is its `role` right?"
             ),
+            Self::Announced { address, interface } => write!(f, "{address} is announced by {interface}"),
+            Self::Withdrawn { address, interface } => write!(f, "{address} is no more announced by {interface}"),
+            Self::AnnounceFailed { interface, reason } => {
+                write!(f, "virtual addresses cannot be announced by {interface}: {reason}")
+            }
             Self::TableNearlyFull { worker, table, used, room } => {
                 write!(f, "{table} of worker {worker} are nearly full, {used} of {room}; raise [director] {table}")
             }
@@ -286,7 +312,7 @@ impl Event {
             | Self::LinkDown { .. }
             | Self::Astray { .. }
             | Self::TableNearlyFull { .. } => tracing::warn!("{self}"),
-            Self::ReloadFailed { .. } => tracing::error!("{self}"),
+            Self::ReloadFailed { .. } | Self::AnnounceFailed { .. } => tracing::error!("{self}"),
             Self::ServiceAdded { .. }
             | Self::ServiceEdited { .. }
             | Self::ServiceRemoved { .. }
@@ -304,6 +330,8 @@ impl Event {
             | Self::Reloaded { .. }
             | Self::WorkerBack { .. }
             | Self::LinkUp { .. }
+            | Self::Announced { .. }
+            | Self::Withdrawn { .. }
             | Self::TableRelieved { .. } => tracing::info!("{self}"),
         }
     }
