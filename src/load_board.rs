@@ -7,15 +7,15 @@ use crate::destination::DestId;
 use crate::director::Director;
 use crate::verdict::WorkerId;
 
-/// Destinations that one exchange covers, so that ten thousand do not hold up a burst.
-const SHARE: u32 = 512;
+/// Counts that a piece of an exchange reads and writes, of all workers together: ten thousand destinations do not hold up a burst.
+const PIECE: usize = 256;
 
 /// Active and inactive connections by worker and destination.
 #[derive(Debug)]
 pub struct LoadBoard {
     /// By worker, then by [`DestId`]: active in the high half, inactive in the low one.
     rows: Vec<Box<[AtomicU64]>>,
-    /// By worker: the destination where the next exchange begins.
+    /// By worker: the destination where its next piece begins.
     next: Vec<AtomicU64>,
 }
 
@@ -31,19 +31,21 @@ impl LoadBoard {
         workers * destinations * size_of::<AtomicU64>()
     }
 
-    /// Publishes the worker's counts and reads the others', for a share of the destinations at a time.
-    pub fn exchange(&self, worker: WorkerId, director: &mut Director) {
+    /// Publishes the worker's counts and reads the others', for a piece of the destinations. Returns true when all have had their turn.
+    pub fn exchange(&self, worker: WorkerId, director: &mut Director) -> bool {
         let me = usize::from(worker.0);
-        let (Some(own), Some(next)) = (self.rows.get(me), self.next.get(me)) else { return };
+        let (Some(own), Some(next)) = (self.rows.get(me), self.next.get(me)) else { return true };
         if self.rows.len() < 2 {
-            return;
+            return true;
         }
         let count = director.destinations().min(u32::try_from(own.len()).unwrap_or(u32::MAX));
+        let piece = u32::try_from(PIECE.div_ceil(self.rows.len())).unwrap_or(u32::MAX);
         let first = u32::try_from(next.load(Ordering::Relaxed)).unwrap_or(0);
-        let first = if first < count { first } else { 0 };
-        let last = count.min(first + SHARE);
+        let last = count.min(first.saturating_add(piece));
         (first..last).for_each(|id| self.exchange_one(me, DestId(id), director));
-        next.store(u64::from(last), Ordering::Relaxed);
+        let is_over = last >= count;
+        next.store(if is_over { 0 } else { u64::from(last) }, Ordering::Relaxed);
+        is_over
     }
 
     fn exchange_one(&self, me: usize, id: DestId, director: &mut Director) {

@@ -35,7 +35,7 @@ pub type Answer<T> = oneshot::Sender<T>;
 /// One command to one worker.
 #[derive(Debug)]
 pub enum Command {
-    /// Work by this snapshot from now on; the answer is the old one.
+    /// Work by this snapshot, within a few turns; the answer, once all of it is in force, is the old one.
     Apply(Arc<Snapshot>, Answer<Arc<Snapshot>>),
     /// Lists connections or templates.
     Connections(ConnectionQuery, Answer<ConnectionPage>),

@@ -1,6 +1,7 @@
 //! Things by index, in pieces. A copy shares every piece that is not changed afterwards, and two copies are told apart without a look
 //! into the pieces that they share: with ten thousand things, a change costs what it costs with a few hundred.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Things in a piece.
@@ -78,12 +79,22 @@ impl<T> Shelf<Arc<T>> {
         &'a self,
         before: &'a Self,
     ) -> impl Iterator<Item = (usize, Option<&'a Arc<T>>, Option<&'a Arc<T>>)> {
+        self.changed_within(before, 0..self.len.max(before.len))
+    }
+
+    /// The same of some of the indices.
+    pub fn changed_within<'a>(
+        &'a self,
+        before: &'a Self,
+        within: Range<usize>,
+    ) -> impl Iterator<Item = (usize, Option<&'a Arc<T>>, Option<&'a Arc<T>>)> {
         let shared = |piece: usize| match (self.pieces.get(piece), before.pieces.get(piece)) {
             (Some(now), Some(before)) => Arc::ptr_eq(now, before),
             _ => false,
         };
-        let pieces = (0..self.pieces.len().max(before.pieces.len())).filter(move |piece| !shared(*piece));
-        let indices = pieces.flat_map(|piece| piece * PIECE..(piece + 1) * PIECE);
+        let Range { start, end } = within;
+        let pieces = (start / PIECE..end.div_ceil(PIECE)).filter(move |piece| !shared(*piece));
+        let indices = pieces.flat_map(move |piece| (piece * PIECE).max(start)..((piece + 1) * PIECE).min(end));
         let same = |before: Option<&Arc<T>>, now: Option<&Arc<T>>| match (before, now) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
@@ -138,6 +149,18 @@ mod tests {
                 before.put(index, new);
             }
             prop_assert_eq!(shelf.changed(&before).count(), 0);
+        }
+
+        #[test]
+        fn what_has_changed_is_told_in_shares_as_at_once(first in steps(), second in steps(), share in 1_usize..600) {
+            let mut shelf = Shelf::default();
+            put(&mut shelf, &first);
+            let before = shelf.clone();
+            put(&mut shelf, &second);
+            let of = |(index, _, _): (usize, Option<&Arc<u32>>, Option<&Arc<u32>>)| index;
+            let shares = (0..shelf.len().max(before.len())).step_by(share);
+            let told = shares.flat_map(|start| shelf.changed_within(&before, start..start + share).map(of));
+            prop_assert_eq!(told.collect::<Vec<_>>(), shelf.changed(&before).map(of).collect::<Vec<_>>());
         }
     }
 }

@@ -3,6 +3,8 @@
 //! next, so that the memory of one is fetched while another is worked on; as soon as nothing is received all stages run out.
 
 mod exits;
+mod long;
+mod pace;
 mod tapped;
 
 use std::net::IpAddr;
@@ -14,7 +16,6 @@ use crate::burst_meter::BurstMeter;
 use crate::destination::DestId;
 use crate::director::{Accepted, Director, Limits, Listing};
 use crate::fragments::Fragments;
-use crate::frame::Frame as _;
 use crate::handoff::{Handoff, Parcel};
 use crate::hold::Hold;
 use crate::io::PacketIo;
@@ -23,7 +24,6 @@ use crate::mailbox::{
     AcceptReport, Command, ConnectionPage, ConnectionQuery, DestinationRow, Mailbox, StatsPage, TellPage, TellQuery,
     WorkerReport,
 };
-use crate::snapshot::Snapshot;
 use crate::stats::Event;
 use crate::sync::Entry;
 use crate::tap::{Tap, Way};
@@ -31,11 +31,10 @@ use crate::time::Instant;
 use crate::verdict::{Origin, PortId, WorkerId};
 
 use exits::{Exits, Own};
+use long::Long;
+use pace::Pace;
 
-/// Entries of the timer wheel that one turn looks at for each frame of a burst: as often as a connection is looked at in its life, once
-/// a level of the wheel, so that expiry keeps up with whatever comes in, and a million expiries do not hold up a burst.
-const LOOKS_PER_FRAME: usize = 4;
-/// Turns between two looks at what is slow: held frames, published loads.
+/// Time between two looks at what is slow: held frames, published loads.
 const CHORES_EVERY: Duration = Duration::from_millis(4);
 
 /// A clock that the worker reads once a turn.
@@ -154,10 +153,15 @@ pub struct Worker<I: PacketIo, T, C> {
     own: Box<Own<I::Frame>>,
     /// A command that came while it slept.
     woken_by: Option<Command>,
+    /// A command that takes several turns.
+    long: Option<Long>,
+    pace: Pace,
     tap: Option<Tap>,
     /// For packets that are judged alone.
     single: Box<Burst<I::Frame>>,
     chores_at: Instant,
+    /// Loads are being told, a piece a turn.
+    exchanges: bool,
     turns: u64,
     busy_turns: u64,
     bursts: BurstMeter,
@@ -169,6 +173,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     pub fn new(parts: Parts<I, T>, clock: C) -> Self {
         let pipeline = std::array::from_fn(|_| Box::new(Burst::with_limit(parts.burst)));
         let fragments = Fragments::new(parts.director.seed());
+        let pace = Pace::new(parts.burst);
         Self {
             parts,
             clock,
@@ -177,9 +182,12 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
             fragments,
             own: Box::default(),
             woken_by: None,
+            long: None,
+            pace,
             tap: None,
             single: Box::new(Burst::with_limit(1)),
             chores_at: Instant(0),
+            exchanges: false,
             turns: 0,
             busy_turns: 0,
             bursts: BurstMeter::default(),
@@ -209,6 +217,11 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         }
     }
 
+    /// Its core.
+    pub fn director(&self) -> &Director {
+        &self.parts.director
+    }
+
     /// What it has of connections and templates when it has ended.
     pub fn into_director(self) -> Director {
         self.parts.director
@@ -228,18 +241,34 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         } else {
             self.drain(now);
         }
-        let budget = u32::try_from(self.parts.burst * LOOKS_PER_FRAME).unwrap_or(u32::MAX);
-        let expired = self.parts.director.expire(now, budget) > 0;
+        let expired = self.expire(now);
         if now >= self.chores_at {
             self.chores(now);
+        }
+        if self.exchanges {
+            self.exchanges = !self.parts.board.exchange(self.parts.id, &mut self.parts.director);
         }
         self.parts.io.flush();
         self.parts.twin.flush();
         commanded || received > 0 || expired
     }
 
-    /// Takes one command, with no burst under way.
+    /// Ends what has timed out, as far as it is this turn's share. Returns true when there was something to look at.
+    fn expire(&mut self, now: Instant) -> bool {
+        let director = &mut self.parts.director;
+        let looks = self.pace.looks(now, director.serial());
+        let used = director.expire(now, looks);
+        self.pace.looked(looks, used);
+        used > 0
+    }
+
+    /// Takes one command, or goes on with one, with no burst under way.
     fn obey(&mut self, now: Instant) -> bool {
+        if let Some(long) = self.long.take() {
+            self.drain(now);
+            self.go_on(long);
+            return true;
+        }
         let Some(command) = self.woken_by.take().or_else(|| self.parts.mailbox.poll()) else { return false };
         self.drain(now);
         self.execute(command, now);
@@ -318,21 +347,18 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         self.chores_at = now + CHORES_EVERY;
         let Self { parts, hold, fragments, own, tap, .. } = self;
         Exits::<_, _, true> { parts, hold, fragments, own, tap: tap.as_ref(), now }.give_up();
-        self.parts.board.exchange(self.parts.id, &mut self.parts.director);
+        self.exchanges = true;
     }
 
     fn execute(&mut self, command: Command, now: Instant) {
         // That nobody waits for an answer any more is no error: `send` then gives it back, to be dropped here.
         match command {
-            Command::Apply(snapshot, answer) => drop(answer.send(self.apply(snapshot, now))),
+            Command::Apply(snapshot, answer) => self.change(snapshot, answer, now),
             Command::Connections(query, answer) => drop(answer.send(self.list(query, now))),
             Command::Stats(page, answer) => drop(answer.send(self.stats(page))),
             Command::Report(answer) => drop(answer.send(self.report())),
             Command::Bursts(empty, answer) => drop(answer.send(self.bursts.exchange(empty))),
-            Command::FlushConnections(answer) => {
-                self.parts.director.flush();
-                let _ = answer.send(());
-            }
+            Command::FlushConnections(answer) => self.flush(answer),
             Command::Told(empty, answer) => drop(answer.send(self.parts.director.take_told(empty))),
             Command::TellAll(query, answer) => drop(answer.send(self.tell_all(query))),
             Command::Accept(entries, answer) => drop(answer.send(self.accept(entries, now))),
@@ -343,20 +369,6 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
                 let _ = answer.send(());
             }
         }
-    }
-
-    fn apply(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Arc<Snapshot> {
-        let (io, tap) = (&mut self.parts.io, &self.tap);
-        let mut released = 0;
-        self.hold.release(&snapshot.network, |port, frame| {
-            released += 1;
-            if let Some(tap) = tap {
-                tap.see(frame.bytes(), Way::Out, port, Origin::Wire, now);
-            }
-            io.transmit(port, frame);
-        });
-        self.parts.director.counters_mut().events[Event::Transmitted as usize] += released;
-        self.parts.director.apply(snapshot)
     }
 
     fn list(&self, query: ConnectionQuery, now: Instant) -> ConnectionPage {

@@ -1,15 +1,16 @@
-//! Taking new rules: counters follow their destination, a scheduler's state survives everything but a change of its own service.
+//! Taking new rules: counters follow their destination, a scheduler's state survives everything but a change of its own service. However
+//! much has changed, a piece is small enough that no burst waits for it.
 
 use std::sync::Arc;
 
 use crate::destination::Destination;
-use crate::director::Shared;
 use crate::director::path_mtu::Learnt;
+use crate::director::{Director, Shared};
 use crate::proto::TimeoutTable;
 use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::snapshot::Rules;
+use crate::snapshot::{Rules, Snapshot};
 use crate::stats::Traffic;
 use crate::time::Tick;
 
@@ -20,9 +21,109 @@ pub(super) struct Slot {
     pub(super) scheduler: AnyScheduler,
 }
 
+impl Slot {
+    /// Is it of these very rules?
+    #[inline]
+    pub(super) fn is_of(&self, service: &Service) -> bool {
+        std::ptr::eq(&raw const *self.service, service)
+    }
+}
+
+/// New rules on their way into force, a bounded piece at a time: first the counters of their destinations, which no packet asks for yet,
+/// then the rules, then the schedulers of services that have changed. A packet for a service whose scheduler has not had its turn gives
+/// it to it.
+#[derive(Debug)]
+pub struct Change {
+    stage: Stage,
+    /// The first index that has not been looked at.
+    next: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Counters are made to fit these, which are not in force yet.
+    Counters(Arc<Snapshot>),
+    /// Schedulers are made to fit the rules in force; these were before.
+    Schedulers(Arc<Snapshot>),
+}
+
+impl Change {
+    /// Indices of services or destinations that one piece looks at, whether they have changed or not.
+    const LOOKS: usize = 1024;
+    /// Changed destinations, or services, that one piece deals with.
+    const DESTINATIONS: usize = 64;
+    const SERVICES: usize = 8;
+
+    /// These rules and this network are to be in force.
+    pub fn new(to: Arc<Snapshot>) -> Self {
+        Self { stage: Stage::Counters(to), next: 0 }
+    }
+}
+
+impl Director {
+    /// Carries out a piece of a change, between bursts and with none under way. Returns what is left of it, or at the end the old rules
+    /// and network, to be freed elsewhere.
+    ///
+    /// # Errors
+    /// What is left: no error, but not the end yet.
+    pub fn advance(&mut self, change: Change) -> Result<Arc<Snapshot>, Change> {
+        let Change { stage, next } = change;
+        match stage {
+            Stage::Counters(to) => {
+                let next = self.core.shared.prepare(&self.snapshot.rules, &to.rules, next);
+                Err(match next {
+                    Some(next) => Change { stage: Stage::Counters(to), next },
+                    None => Change { stage: Stage::Schedulers(self.put_in_force(to)), next: 0 },
+                })
+            }
+            Stage::Schedulers(from) => {
+                match self.core.shared.reschedule_some(&from.rules, &self.snapshot.rules, next) {
+                    Some(next) => Err(Change { stage: Stage::Schedulers(from), next }),
+                    None => Ok(from),
+                }
+            }
+        }
+    }
+
+    fn put_in_force(&mut self, mut snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        if let Some(routes) = &mut self.core.shared.routes {
+            snapshot = routes.follow(&self.snapshot, &snapshot);
+        }
+        self.core.shared.take_up(&snapshot.rules);
+        self.core.told(&snapshot.rules.settings);
+        std::mem::replace(&mut self.snapshot, snapshot)
+    }
+}
+
 impl Shared {
-    /// Makes counters and schedulers fit the rules.
-    pub(super) fn apply(&mut self, before: &Rules, rules: &Rules) {
+    /// Makes the counters of some destinations fit rules that are to come. Returns where to go on, or `None` at the end.
+    fn prepare(&mut self, before: &Rules, rules: &Rules, next: usize) -> Option<usize> {
+        let all = rules.destinations.len().max(before.destinations.len());
+        let end = (next + Change::LOOKS).min(all);
+        self.make_room(end.min(rules.destinations.len()));
+        let mut changed = rules.destinations.changed_within(&before.destinations, next..end);
+        for (_, _, now) in changed.by_ref().take(Change::DESTINATIONS) {
+            now.into_iter().for_each(|dest| {
+                self.adopt(dest);
+                self.limit(before, dest);
+            });
+        }
+        let next = changed.next().map_or(end, |(index, ..)| index);
+        (next < all).then_some(next)
+    }
+
+    /// Room for the counters of so many destinations.
+    fn make_room(&mut self, destinations: usize) {
+        let most = destinations.max(self.loads.len());
+        self.loads.resize(most, Load::default());
+        self.traffic.resize(most, Traffic::default());
+        self.lent.resize(most, 0);
+        self.owners.resize(most, 0);
+        self.learnt.resize(most, Learnt::default());
+    }
+
+    /// Works by these rules from now on, as far as they are not about single services and destinations.
+    fn take_up(&mut self, rules: &Rules) {
         self.timeouts = TimeoutTable::new(&rules.settings.timeouts);
         self.announcer.set_up(rules.tells(), &rules.settings);
         if rules.removals() != self.removals {
@@ -33,26 +134,31 @@ impl Shared {
             self.endings = rules.endings();
             self.walks = self.walks.map(|walk| walk.again(false));
         }
-        let most = rules.destinations.len().max(self.loads.len());
-        self.loads.resize(most, Load::default());
-        self.traffic.resize(most, Traffic::default());
-        self.lent.resize(most, 0);
-        self.owners.resize(most, 0);
-        self.learnt.resize(most, Learnt::default());
-        for (_, _, now) in rules.destinations.changed(&before.destinations) {
-            now.into_iter().for_each(|dest| {
-                self.adopt(dest);
-                self.limit(before, dest);
-            });
-        }
         self.schedulers.resize_with(rules.services.len().max(self.schedulers.len()), || None);
-        for (index, _, now) in rules.services.changed(&before.services) {
-            self.reschedule(index, now);
-            self.tune(index, &rules.settings);
-        }
+    }
+
+    /// Makes some schedulers fit the rules in force. Returns where to go on, or `None` at the end.
+    fn reschedule_some(&mut self, before: &Rules, rules: &Rules, next: usize) -> Option<usize> {
+        let all = self.schedulers.len();
         if rules.settings != before.settings {
-            (0..self.schedulers.len()).for_each(|index| self.tune(index, &rules.settings));
+            let end = (next + Change::SERVICES).min(all);
+            for index in next..end {
+                self.catch_up(index, rules);
+                self.tune(index, &rules.settings);
+            }
+            return (end < all).then_some(end);
         }
+        let end = (next + Change::LOOKS).min(all);
+        let mut changed = rules.services.changed_within(&before.services, next..end);
+        changed.by_ref().take(Change::SERVICES).for_each(|(index, ..)| self.catch_up(index, rules));
+        let next = changed.next().map_or(end, |(index, ..)| index);
+        (next < all).then_some(next)
+    }
+
+    /// Makes one scheduler fit the rules in force.
+    pub(super) fn catch_up(&mut self, index: usize, rules: &Rules) {
+        self.reschedule(index, rules.services.get(index));
+        self.tune(index, &rules.settings);
     }
 
     fn tune(&mut self, index: usize, settings: &Settings) {
@@ -95,11 +201,12 @@ impl Shared {
                 let candidates =
                     Candidates { destinations: &service.destinations, loads: &self.loads, v6: service.key.v6() };
                 slot.scheduler.inner_mut().update(&slot.service.destinations, &candidates, service.flags);
-                slot.service = Arc::clone(service);
             } else {
                 slot = self.start(service);
             }
         }
+        // Always the one in force: the last to hold another would have to free it.
+        slot.service = Arc::clone(service);
         self.schedulers[index] = Some(slot);
     }
 

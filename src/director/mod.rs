@@ -15,6 +15,7 @@ mod expected;
 mod expire;
 mod express;
 mod family;
+mod flush;
 mod ftp;
 mod hand_over;
 mod icmp;
@@ -57,6 +58,8 @@ use crate::time::{Instant, Tick};
 use crate::verdict::{Origin, PortId, Verdict, WorkerId};
 
 pub use accept::Accepted;
+pub use apply::Change;
+pub use flush::Flush;
 pub use listing::{ConnectionInfo, Listing};
 pub use sight::Sight;
 pub use why::{By, Explanation, Question, Remark};
@@ -346,14 +349,16 @@ impl Director {
         *verdict = self.core.shared.settle(forward::verdict(exit));
     }
 
-    /// Takes new rules and a new network, between bursts; gives the old ones back to be freed elsewhere.
-    pub fn apply(&mut self, mut snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        if let Some(routes) = &mut self.core.shared.routes {
-            snapshot = routes.follow(&self.snapshot, &snapshot);
+    /// Takes new rules and a new network, all at once; gives the old ones back to be freed elsewhere. What forwards takes them piece by
+    /// piece, by [`Director::advance`].
+    pub fn apply(&mut self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        let mut change = Change::new(snapshot);
+        loop {
+            change = match self.advance(change) {
+                Ok(old) => return old,
+                Err(left) => left,
+            };
         }
-        self.core.shared.apply(&self.snapshot.rules, &snapshot.rules);
-        self.core.told(&snapshot.rules.settings);
-        std::mem::replace(&mut self.snapshot, snapshot)
     }
 
     /// The rules and network in force.
@@ -415,8 +420,12 @@ impl Director {
 
     /// Tells how many connections other workers hold to a destination.
     pub fn set_foreign_load(&mut self, dest: DestId, active: u32, inactive: u32) {
-        if let Some(load) = self.core.shared.loads.get_mut(dest.index()) {
+        let Some(load) = self.core.shared.loads.get_mut(dest.index()) else { return };
+        if (load.foreign_active, load.foreign_inactive) != (active, inactive) {
             (load.foreign_active, load.foreign_inactive) = (active, inactive);
+            // Another worker's connections may be all that there were, and the end of them is nothing that this one would notice.
+            let limits = self.snapshot.rules.destination(dest).map_or((0, 0), |d| (d.upper, d.lower));
+            load.limit(limits.0, limits.1);
         }
     }
 

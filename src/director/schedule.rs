@@ -115,7 +115,11 @@ impl<'s, A: Family> Lane<'s, A> {
 
     /// Asks the service's scheduler.
     pub(super) fn pick(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
-        let slot = self.shared.schedulers.get_mut(service.id.index())?.as_mut()?;
+        let index = service.id.index();
+        if !self.shared.schedulers.get(index)?.as_ref().is_some_and(|slot| slot.is_of(service)) {
+            self.shared.catch_up(index, &self.snapshot.rules);
+        }
+        let slot = self.shared.schedulers.get_mut(index)?.as_mut()?;
         let candidates =
             Candidates { destinations: &service.destinations, loads: &self.shared.loads, v6: service.key.v6() };
         let flow = Flow {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
-use pollvs::director::Director;
+use pollvs::director::{Director, Limits};
 use pollvs::frame::Frame;
 use pollvs::handoff::Handoff;
 use pollvs::io::memory::{MemoryIo, VecFrame};
@@ -69,6 +69,11 @@ impl Cluster {
 
     /// The workers that this steering knows of.
     pub(crate) fn steered(steering: Steering, depth: usize, rules: &[&str]) -> Self {
+        Self::sized(&ROOMY, steering, depth, rules)
+    }
+
+    /// The same with tables of that size.
+    pub(crate) fn sized(limits: &Limits, steering: Steering, depth: usize, rules: &[&str]) -> Self {
         let count = steering.workers();
         let clock = Hand(Arc::new(AtomicU64::new(1_000_000_000)));
         let board = Arc::new(LoadBoard::new(usize::from(count), 64));
@@ -83,8 +88,8 @@ impl Cluster {
             let parts = Parts {
                 id: WorkerId(id),
                 io,
-                director: Director::new(&ROOMY, 7, WorkerId(id), steering.clone()),
-                limits: ROOMY,
+                director: Director::new(limits, 7, WorkerId(id), steering.clone()),
+                limits: *limits,
                 mailbox,
                 handoff,
                 twin,
@@ -130,6 +135,11 @@ impl Cluster {
                 () = work => unreachable!("work has no end"),
             }
         })
+    }
+
+    /// The core of a worker.
+    pub(crate) fn director(&self, worker: usize) -> &Director {
+        self.members[worker].director()
     }
 
     /// One turn of one worker.

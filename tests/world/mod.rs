@@ -1,6 +1,7 @@
 //! The director in a small world: a virtual clock, a small network, rules as ipvsadm has them, and frames in and out, told in one
 //! line each. The network is that of the recordings: clients behind a router on port 0 ("outside"), real servers on port 1
 //! ("inside"), documentation addresses only.
+mod bounded;
 mod calls;
 mod cluster;
 mod defence;
@@ -15,6 +16,7 @@ mod limits;
 mod marks;
 mod persistence;
 mod scheduling;
+mod shares;
 mod standing;
 mod synchronisation;
 mod tapped;
