@@ -88,6 +88,7 @@ counters! {
         TemplateExpired "templates_expired" "persistence templates ended",
         EntryDropped "connections_dropped" "connections ended by the defence drop_entry",
         Reused "connections_reused" "SYNs that ended an old connection and were scheduled anew",
+        Unremembered "unremembered" "client packets forwarded without a connection, there being no room for one and no need",
         IcmpSent "icmp_sent" "ICMP errors made by the director",
         IcmpRelayed "icmp_relayed" "ICMP errors that belong to a connection, relayed",
         FragmentsPassed "fragments_passed" "fragments that are no service's, left to the kernel",

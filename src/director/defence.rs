@@ -45,6 +45,8 @@ pub(super) struct Defence {
     pub(super) secure: bool,
     /// Looks at entries that are owed: IPv4 and IPv6.
     looks: [u32; 2],
+    /// Until when there may be flows that a full table had no room for.
+    spilled: Option<Tick>,
     random: u64,
     /// Idle connections of so many packets until the next one is dropped.
     idle: [u8; FEW_PACKETS + 1],
@@ -79,6 +81,18 @@ impl Defence {
     /// Is memory scarce, as it was last seen?
     pub(super) fn is_scarce(&self) -> bool {
         self.scarce
+    }
+
+    /// May there be flows that a full table had no room for?
+    #[inline]
+    pub(super) fn has_spilled(&mut self, now: Tick) -> bool {
+        self.spilled = self.spilled.filter(|until| !until.reached(now));
+        self.spilled.is_some()
+    }
+
+    /// There may be such flows until then.
+    pub(super) fn spill_until(&mut self, until: Tick) {
+        self.spilled = Some(until);
     }
 
     /// Are some of the packets that would start connections dropped?

@@ -31,6 +31,7 @@ mod request;
 mod schedule;
 mod shared_route;
 mod sight;
+mod spill;
 mod stray;
 mod supersede;
 mod sweep;

@@ -53,6 +53,9 @@ impl<'s, A: Family> Lane<'s, A> {
             return Verdict::Drop(DropReason::Defended);
         }
         if !starts || packet.sport == FTP_DATA {
+            if let Some(verdict) = self.spilled(frame, packet, service) {
+                return verdict;
+            }
             self.shared.event(Event::NoConnection);
             return self.shared.kernels(snapshot, packet.port, packet.origin);
         }
@@ -160,9 +163,9 @@ impl<'s, A: Family> Lane<'s, A> {
                 }
                 forward::verdict(self.deliver(frame, packet, &bound))
             }
-            Err(full) => {
+            Err(why) => {
                 self.give_back(&connection);
-                Verdict::Drop(reason(full))
+                self.spill(frame, packet, service, choice, why)
             }
         }
     }
