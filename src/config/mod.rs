@@ -124,7 +124,7 @@ impl Default for DirectorConfig {
             idle: Idle::default(),
             allow_fewer: false,
             burst: 32,
-            connections: 1 << 20,
+            connections: 1 << 21,
             connections6: 1 << 18,
             templates: 1 << 17,
             templates6: 1 << 15,

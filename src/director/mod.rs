@@ -23,6 +23,7 @@ mod ipsec;
 mod late;
 mod listing;
 mod mark;
+mod memory;
 mod parse;
 mod path_mtu;
 mod persist;
@@ -62,6 +63,7 @@ pub use accept::Accepted;
 pub use apply::Change;
 pub use flush::Flush;
 pub use listing::{ConnectionInfo, Listing};
+pub use memory::table_bytes;
 pub use sight::Sight;
 pub use why::{By, Explanation, Question, Remark};
 
@@ -89,12 +91,10 @@ pub struct Limits {
 impl Limits {
     /// Memory of the tables of one director with these limits, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let table = |v4: u32, v6: u32| Table::<u32>::bytes_for(v4) + Table::<u128>::bytes_for(v6);
+        let table = |v4: u32, v6: u32| table_bytes::<u32>(v4) + table_bytes::<u128>(v6);
         let destination = size_of::<Load>() + size_of::<Traffic>() + 2 * size_of::<u64>();
         let tables = table(self.connections, self.connections6) + table(self.templates, self.templates6);
-        let entries = [self.connections, self.connections6, self.templates, self.templates6];
-        let memos: usize = entries.map(announce::Memos::bytes_for).iter().sum();
-        tables + memos + destination * self.destinations as usize + Apps::bytes_for(self.ftp, self.calls)
+        tables + destination * self.destinations as usize + Apps::bytes_for(self.ftp, self.calls)
     }
 }
 

@@ -1,4 +1,6 @@
 //! The data path neither allocates nor frees: `process` and `expire` are measured for every way that a packet can go.
+mod memory;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;

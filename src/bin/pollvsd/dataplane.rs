@@ -83,6 +83,20 @@ pub(crate) fn mailboxes(workers: u16, cores: &Cores) -> (Workers, Vec<Mailbox>) 
     (Workers::new(handles), mailboxes)
 }
 
+/// Says what room there is, and the memory that it takes.
+fn say_memory(limits: &Limits, workers: usize) {
+    let each = limits.memory_bytes() + LoadBoard::memory_bytes(1, limits.destinations as usize);
+    tracing::info!(
+        "room for {} IPv4 and {} IPv6 connections, {} and {} templates on each worker: {} MiB each, {} MiB in all",
+        limits.connections,
+        limits.connections6,
+        limits.templates,
+        limits.templates6,
+        each.div_ceil(1 << 20),
+        (each * workers).div_ceil(1 << 20)
+    );
+}
+
 /// Sizes of one worker's tables.
 pub(crate) fn limits(config: &Config) -> Limits {
     let director = &config.director;
@@ -210,6 +224,7 @@ impl Prepared {
         let mesh = mesh.map(|(handoff, strays)| handoff.counting(strays));
         let ends = ends.into_iter().zip(mesh).zip(lanes(self.queues, workers));
         let clock = SystemClock::default();
+        say_memory(&limits(config), workers);
         let begin = |id: u16| {
             let mut director = Director::new(&limits(config), seed, WorkerId(id), steering.clone());
             director.apply(Arc::clone(snapshot));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pollvs::config::{Config, Sizes};
-use pollvs::conn::Table;
 use pollvs::control::{Control, Setup};
+use pollvs::director::table_bytes;
 use pollvs::io::dpdk::MbufPool;
 use pollvs::kernel::{Watcher, check_sysctls};
 use pollvs::network::Network;
@@ -28,7 +28,7 @@ const LINKS: Duration = Duration::from_millis(100);
 pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let (v4, v6) = (|n| bytes(Table::<u32>::bytes_for(n)), |n| bytes(Table::<u128>::bytes_for(n)));
+    let (v4, v6) = (|n| bytes(table_bytes::<u32>(n)), |n| bytes(table_bytes::<u128>(n)));
     let frames = |n| MbufPool::memory(n, dataplane::data_room(&config));
     let sizes = Sizes { connections: &v4, connections6: &v6, templates: &v4, templates6: &v6, frames: &frames };
     print!("{}", config.check_report(&sizes));
