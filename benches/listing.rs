@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a bench may stop")]
 
 #[allow(dead_code, reason = "some of it is for other benches")]
+mod rig;
+#[allow(dead_code, reason = "some of it is for other benches")]
 mod traffic;
 
 use std::io::{BufRead as _, BufReader};
@@ -13,37 +15,25 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant as Wall};
 
 use core_affinity::CoreId;
 use hdrhistogram::Histogram;
 use pollvs::addr::MacAddr;
-use pollvs::burst::{BURST, Burst};
-use pollvs::config::Config;
-use pollvs::control::client::Client;
-use pollvs::control::reply::Reply;
-use pollvs::control::request::{Filter, Request};
-use pollvs::control::{Control, Setup, ipvs, server};
-use pollvs::director::{Director, Limits};
-use pollvs::handoff::Handoff;
+use pollvs::burst::Burst;
+use pollvs::director::Director;
 use pollvs::io::PacketIo;
 use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, register_thread};
-use pollvs::load_board::LoadBoard;
 use pollvs::mailbox::{Mailbox, Workers, mailbox};
-use pollvs::network::Network;
 use pollvs::snapshot::Snapshot;
 use pollvs::steering::Steering;
 use pollvs::verdict::{PortId, WorkerId};
-use pollvs::worker::{Idle, NoTwin, Parts, SystemClock, Worker};
+use pollvs::worker::{NoTwin, SystemClock, Worker};
 use serde::Serialize;
-use traffic::{Generator, VIP, fill_ring};
+use traffic::{Generator, fill_ring};
 
 /// How long the worker is watched, at least.
 const WATCH: Duration = Duration::from_secs(5);
-/// The longest turn that is told apart, in nanoseconds.
-const LONGEST: u64 = 1_000_000_000;
-
 /// While what the worker is watched.
 #[derive(Clone, Copy)]
 enum Phase {
@@ -119,7 +109,8 @@ type Turns = Vec<Histogram<u64>>;
 
 /// Runs a worker and watches it until that is over.
 fn watch(mut worker: Worker<Wire, NoTwin, SystemClock>, phase: &AtomicUsize) -> Turns {
-    let mut turns: Turns = Phase::WATCHED.iter().map(|_| Histogram::new_with_bounds(1, LONGEST, 3).unwrap()).collect();
+    let mut turns: Turns =
+        Phase::WATCHED.iter().map(|_| Histogram::new_with_bounds(1, rig::LONGEST, 3).unwrap()).collect();
     loop {
         let now = phase.load(Ordering::Relaxed);
         if now == Phase::Over as usize {
@@ -129,42 +120,9 @@ fn watch(mut worker: Worker<Wire, NoTwin, SystemClock>, phase: &AtomicUsize) -> 
         worker.turn();
         let took = start.elapsed().as_nanos();
         if let Some(turns) = turns.get_mut(now) {
-            turns.saturating_record(u64::try_from(took).unwrap_or(LONGEST));
+            turns.saturating_record(u64::try_from(took).unwrap_or(rig::LONGEST));
         }
     }
-}
-
-fn config(folder: &Path, connections: u32) -> Config {
-    let text = format!(
-        "[director]\nsocket = {:?}\nstate = \"\"\nconnections = {connections}\n\
-         [[service]]\nprotocol = \"tcp\"\naddress = \"{VIP}\"\nport = 80\nscheduler = \"rr\"\n\
-         [[service.destination]]\naddress = \"198.51.100.11:80\"\nmethod = \"dr\"\n",
-        folder.join("control.sock")
-    );
-    Config::parse("bench", &text).unwrap()
-}
-
-fn limits(connections: u32) -> Limits {
-    let few = 1024;
-    Limits { connections, connections6: few, templates: few, templates6: few, destinations: 16, ftp: 64, calls: 64 }
-}
-
-/// Control and its sockets, on a thread of their own for as long as the process lives. Returns what the worker begins with.
-fn control(config: Config, network: Network, workers: Workers) -> Arc<Snapshot> {
-    let (sender, ready) = mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let server = server::Server::bind(&config.director.socket).unwrap();
-            let mut ipvs = ipvs::server::Server::bind(&config.director.ipvs_path().unwrap()).unwrap();
-            let (network, ports) = (Arc::new(network), Box::new(Vec::new));
-            let setup = Setup { config, config_path: None, network, workers, ports };
-            let (control, snapshot) = Control::new(setup).unwrap();
-            sender.send(snapshot).unwrap();
-            tokio::join!(server.run(&control), ipvs.run(&control), control.keep_house());
-        });
-    });
-    ready.recv().unwrap()
 }
 
 /// A worker that knows a connection of every flow.
@@ -175,46 +133,17 @@ fn worker(
     mailbox: Mailbox,
     snapshot: Arc<Snapshot>,
 ) -> Worker<Wire, NoTwin, SystemClock> {
-    let limits = limits(connections);
+    let limits = rig::limits(connections);
     let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
     director.apply(snapshot);
     for flags in ["S", "A"] {
         Generator::requests(connections, flags, mac).establish(&mut director, pool);
     }
     assert_eq!(director.used()[0], connections, "every flow has a connection");
-    let handoff = Handoff::mesh(1, 1).pop().unwrap();
-    let board = Arc::new(LoadBoard::new(1, limits.destinations as usize));
-    let resolver = Box::new(|_, _| false);
-    let parts = Parts {
-        id: WorkerId(0),
-        io: wire,
-        director,
-        limits,
-        mailbox,
-        handoff,
-        twin: NoTwin,
-        resolver,
-        board,
-        burst: BURST,
-        idle: Idle::Spin,
-    };
-    Worker::new(parts, SystemClock::default())
+    rig::alone(wire, director, limits, mailbox, SystemClock::default())
 }
 
-/// Reads a listing by the control socket. Returns how many connections it has.
-fn read_socket(socket: &Path) -> usize {
-    let mut count = 0;
-    let each = |reply| {
-        if let Reply::Connections { connections, .. } = reply {
-            count += connections.len();
-        }
-        Ok(())
-    };
-    Client::connect(socket).unwrap().each(&Request::Connections(Filter::default()), each).unwrap();
-    count
-}
-
-/// The same by the distribution's program, through the preload library, which Cargo has built beside this bench.
+/// Reads a listing by the distribution's program, through the preload library, which Cargo has built beside this bench.
 fn read_ipvsadm(socket: &Path) -> usize {
     let library = std::env::current_exe().unwrap().with_file_name("libpollvs_ipvs.so");
     let mut command = Command::new("ipvsadm");
@@ -276,10 +205,10 @@ fn measure(connections: u32, cores: [CoreId; 2]) -> Vec<Row> {
     let pool = MbufPool::new(&eal, "bench", 4095, 2048).unwrap();
     let (io, mac) = fill_ring(&eal, &pool, 0);
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path(), connections);
+    let config = rig::config(folder.path(), connections, "rr", 0);
     let socket = config.director.socket.clone();
     let (handle, mailbox) = mailbox(WorkerId(0), None);
-    let snapshot = control(config, traffic::network(mac), Workers::new(vec![handle]));
+    let snapshot = rig::control(config, traffic::network(mac), Workers::new(vec![handle]));
     let received = Arc::new(AtomicU64::new(0));
     let wire = Wire { io, generator: Generator::requests(connections, "A", mac), received: Arc::clone(&received) };
     let worker = worker(wire, (mac, &pool), connections, mailbox, snapshot);
@@ -296,7 +225,7 @@ fn measure(connections: u32, cores: [CoreId; 2]) -> Vec<Row> {
     };
     let done = [
         during(Phase::Calm, &phase, &received, calm),
-        during(Phase::ControlSocket, &phase, &received, || whole(|| read_socket(&socket), connections)),
+        during(Phase::ControlSocket, &phase, &received, || whole(|| rig::read_listing(&socket), connections)),
         during(Phase::Ipvsadm, &phase, &received, || whole(|| read_ipvsadm(&socket), connections)),
     ];
     phase.store(Phase::Over as usize, Ordering::Relaxed);
@@ -306,9 +235,7 @@ fn measure(connections: u32, cores: [CoreId; 2]) -> Vec<Row> {
 
 fn main() {
     let connections = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(1 << 20);
-    let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let [first, .., last] = cores[..] else { panic!("the worker and control need a core each") };
-    let rows = measure(connections, [first, last]);
+    let rows = measure(connections, rig::two_cores());
     println!(
         "{:<15} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9}",
         "nanoseconds", "listings", "s each", "Mpps", "p50", "p99", "p99.9", "max"
@@ -316,7 +243,5 @@ fn main() {
     for Row { phase, listings, seconds, mpps, p50, p99, p999, max, .. } in &rows {
         println!("{phase:<15} {listings:>9} {seconds:>9.2} {mpps:>8.2} {p50:>8} {p99:>8} {p999:>8} {max:>9}");
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("listing.json"), serde_json::to_string_pretty(&rows).unwrap()).unwrap();
+    rig::write("listing.json", &rows);
 }
