@@ -47,6 +47,7 @@ use crate::config::{Config, ConfigError};
 use crate::control::ages::Ages;
 use crate::control::bursts::Bursts;
 use crate::control::event::{Event, Events, Watch};
+use crate::control::health::board::{Board, Found};
 use crate::control::reply::{ErrorCode, Failure, PortView};
 use crate::control::request::Request;
 use crate::control::standing::drain::Quiet;
@@ -120,7 +121,7 @@ pub struct Control {
     reports: Arc<std::sync::Mutex<Vec<Report>>>,
     configured: watch::Sender<Configured>,
     events: Events,
-    health: Arc<health::board::Board>,
+    health: Arc<Board>,
     announced: watch::Sender<BTreeSet<IpAddr>>,
     /// How old connections are.
     ages: Arc<std::sync::Mutex<Ages>>,
@@ -182,11 +183,20 @@ impl Control {
     /// # Errors
     /// [`StartError`].
     pub fn new(setup: Setup) -> Result<(Self, Arc<Snapshot>), StartError> {
+        Self::inheriting(setup, &[])
+    }
+
+    /// The same, with what the checks of the process before have found: nobody is sent to a server that was down.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn inheriting(setup: Setup, found: &[Found]) -> Result<(Self, Arc<Snapshot>), StartError> {
         let Setup { config, config_path, network, workers, ports } = setup;
         let state_path = Some(config.director.state.clone()).filter(|p| !p.as_os_str().is_empty());
-        let store = restored(&config, state_path.as_deref())?;
+        let mut store = restored(&config, state_path.as_deref())?;
+        let health = store.inherit(found);
         let sync = sync::Shared::new(&config.sync)?;
-        Self::begin(Inner {
+        let inner = Inner {
             config,
             config_path,
             keeper: state_path.map(Keeper::new),
@@ -211,10 +221,11 @@ impl Control {
             trash: Trash::default(),
             emptied: Instant::now(),
             quiet: Quiet::default(),
-        })
+        };
+        Self::begin(inner, health)
     }
 
-    fn begin(mut inner: Inner) -> Result<(Self, Arc<Snapshot>), StartError> {
+    fn begin(mut inner: Inner, health: Board) -> Result<(Self, Arc<Snapshot>), StartError> {
         match inner.persist(None) {
             // What is there is what was read, so that clients can be served while somebody makes room.
             Err(error) if error.is_for_want_of_room() => {
@@ -235,7 +246,7 @@ impl Control {
             reports: Arc::default(),
             configured: inner.configured.clone(),
             events: inner.events.clone(),
-            health: Arc::default(),
+            health: Arc::new(health),
             announced: inner.announced.clone(),
             ages: Arc::default(),
             started: inner.started,

@@ -12,6 +12,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::snapshot::{Rules, Snapshot};
 use crate::stats::Traffic;
+use crate::steering::Steering;
 use crate::time::Tick;
 
 /// The scheduler of one service, and the service as it last saw it.
@@ -92,6 +93,14 @@ impl Director {
         self.core.shared.take_up(&snapshot.rules);
         self.core.told(&snapshot.rules.settings);
         std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// The same, whose clients are those that another steering with as many workers says, before its first packet.
+    #[must_use]
+    pub fn steered(mut self, steering: Steering) -> Self {
+        self.core.shared.workers = steering.workers();
+        self.steering = steering;
+        self
     }
 }
 

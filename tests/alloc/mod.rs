@@ -1,8 +1,10 @@
 //! The data path neither allocates nor frees: `process` and `expire` are measured for every way that a packet can go.
 mod memory;
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
@@ -12,7 +14,9 @@ use pollvs::handoff::Handoff;
 use pollvs::io::PacketIo;
 use pollvs::io::memory::VecFrame;
 use pollvs::load_board::LoadBoard;
+use pollvs::mailbox::{Command, WorkerHandle};
 use pollvs::steering::{Prefixes, Steering};
+use pollvs::tap::{Line, Subject, Tap};
 use pollvs::time::Instant;
 use pollvs::verdict::Origin::Wire;
 use pollvs::verdict::{PortId, WorkerId};
@@ -319,7 +323,7 @@ fn a_workers_turn_allocates_nothing() {
 }
 
 /// A worker with a service of long datagrams, its frames and blanks made before.
-fn fed(inbound: Vec<Vec<u8>>, blanks: usize) -> Worker<Still, NoTwin, Noon> {
+fn fed(inbound: Vec<Vec<u8>>, blanks: usize) -> (WorkerHandle, Worker<Still, NoTwin, Noon>) {
     let mut control = Control::default();
     for line in ["-A -u 192.0.2.10:53 -s rr", "-a -u 192.0.2.10:53 -r 198.51.100.11:53 -m"] {
         control.ipvsadm(line);
@@ -327,13 +331,13 @@ fn fed(inbound: Vec<Vec<u8>>, blanks: usize) -> Worker<Still, NoTwin, Noon> {
     let steering = Steering::new(1, 7, Prefixes::default(), 5);
     let mut director = Director::new(&ROOMY, 7, WorkerId(0), steering);
     director.apply(control.snapshot());
-    let (_handle, mailbox) = pollvs::mailbox::mailbox(WorkerId(0), None);
+    let (handle, mailbox) = pollvs::mailbox::mailbox(WorkerId(0), None);
     let [handoff] = <[Handoff<VecFrame>; 1]>::try_from(Handoff::mesh(1, 8)).unwrap();
     let inbound = inbound.iter().rev().map(|frame| VecFrame::new(frame)).collect();
     let blanks = (0..blanks).map(|_| VecFrame::new(&[])).collect();
     let parts = Parts {
         id: WorkerId(0),
-        io: Still { inbound, outbound: Vec::with_capacity(4000), blanks },
+        io: Still { inbound, outbound: Vec::with_capacity(8000), blanks },
         director,
         limits: ROOMY,
         mailbox,
@@ -344,7 +348,7 @@ fn fed(inbound: Vec<Vec<u8>>, blanks: usize) -> Worker<Still, NoTwin, Noon> {
         burst: 32,
         idle: Idle::Spin,
     };
-    Worker::new(parts, Noon)
+    (handle, Worker::new(parts, Noon))
 }
 
 #[test]
@@ -358,9 +362,47 @@ fn fragments_are_put_together_and_made_without_allocating() {
     let missing = (100..900).map(|n| datagram(n).fragments(1480).remove(0));
     let long = (1000..1100).map(|n| datagram(n).frame());
     let flood = (0..400).map(|n| datagram(2000).ident(n).fragments(1480).remove(1));
-    let mut worker = fed(whole.chain(missing).chain(long).chain(flood).collect(), 700);
+    let (_handle, mut worker) = fed(whole.chain(missing).chain(long).chain(flood).collect(), 700);
     // The frames of this test are vectors: those that are done with are freed.
     assert_eq!(measure(|| while worker.turn() {}).count_total, 0);
+}
+
+/// Gives the worker a tap, in the way in which control does.
+fn give_tap(handle: &WorkerHandle, worker: &mut Worker<Still, NoTwin, Noon>, tap: Tap) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _within = runtime.enter();
+    let mut asked = std::pin::pin!(handle.ask(|answer| Command::Tap(Some(tap), answer)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(asked.as_mut().poll(&mut context).is_pending());
+    worker.turn();
+    assert!(matches!(asked.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
+}
+
+/// Whether all packets are wanted, some, or none; and whether there are buffers for all or not.
+#[test]
+fn a_worker_with_a_tap_allocates_nothing() {
+    let datagram = |n: u32| {
+        let client = (IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + n % 500)), 1000);
+        udp(client, at("192.0.2.10:53")).data(*b"query").frame()
+    };
+    for subject in [Subject::Frames, Subject::Fates] {
+        for (filter, sights) in [("", 1000), ("host 11.0.0.7", 2), ("port 54", 0)] {
+            // The same clients twice: new connections and established ones. Too much for the buffers comes last.
+            let flood = if filter.is_empty() { 6000 } else { 0 };
+            let (handle, mut worker) = fed((0..1000).chain(0..flood).map(datagram).collect(), 0);
+            let line = Line::new(1);
+            give_tap(&handle, &mut worker, Tap::new(Arc::new(filter.parse().unwrap()), subject, Arc::clone(&line)));
+            assert_eq!(measure(|| while worker.turn() {}), AllocationInfo::default(), "{subject:?}, {filter:?}");
+            let mut seen = 0;
+            assert_eq!(measure(|| while line.next(|_| seen += 1) {}), AllocationInfo::default());
+            let each = if subject == Subject::Frames { 2 } else { 1 };
+            if flood == 0 {
+                assert_eq!((seen, line.lost()), (sights * each, 0), "{subject:?}, {filter:?}");
+            } else {
+                assert!(line.lost() > 0 && seen + line.lost() == (sights + 6000) * each, "{seen}, {}", line.lost());
+            }
+        }
+    }
 }
 
 #[test]

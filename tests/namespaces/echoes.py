@@ -38,8 +38,8 @@ class Held:
 
     async def run(self, address, port, opened, end):
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 5)
-            self.server = (await asyncio.wait_for(reader.readline(), 5)).decode().strip()
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), PATIENCE)
+            self.server = (await asyncio.wait_for(reader.readline(), PATIENCE)).decode().strip()
             opened.release()
             await asyncio.sleep(random.random() * PERIOD)
             while not end.is_set():

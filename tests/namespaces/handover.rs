@@ -1,4 +1,5 @@
 //! pollvsd ends and is started again under open connections and load: the connections go on.
+use super::health::stop_server;
 use super::rules::ab_says;
 use super::testbed::{TestBed, within};
 use std::io::{BufRead, BufReader};
@@ -114,6 +115,31 @@ fn a_thousand_open_connections_and_all_requests_outlive_a_restart() {
     }
 }
 
+/// The check after the restart comes minutes later; until then what was found before it holds.
+#[test]
+fn a_server_that_was_down_gets_nothing_after_a_restart() {
+    let Some(mut bed) = TestBed::with_workers(1) else { return };
+    bed.rules(&[
+        "-A -t 192.0.2.10:80 -s rr",
+        "-a -t 192.0.2.10:80 -r 198.51.100.11:8080 -m",
+        "-a -t 192.0.2.10:80 -r 198.51.100.12:8080 -m",
+    ]);
+    let service = "tcp:192.0.2.10:80";
+    stop_server(&bed, "rs2");
+    bed.pollvs(&["check", "set", service, "type=tcp", "interval=0.3", "timeout=0.3", "fall=2"]);
+    let is_down =
+        |bed: &TestBed| bed.pollvs(&["checks"]).lines().any(|l| l.contains(".12:8080") && l.contains(" down "));
+    assert!(within(Duration::from_secs(20), || is_down(&bed)), "{}", bed.pollvs(&["checks"]));
+    bed.pollvs(&["check", "set", service, "type=tcp", "interval=600", "timeout=1"]);
+    assert!(bed.stop_director().success());
+    bed.start_director();
+    let checks = bed.pollvs(&["checks"]);
+    assert!(is_down(&bed) && checks.contains("connection refused"), "{checks}");
+    for _ in 0..4 {
+        assert_eq!(bed.run("client", &["curl", "-sS", "--max-time", "5", "http://192.0.2.10/"]), "rs1\n");
+    }
+}
+
 #[test]
 fn what_cannot_be_used_is_said_and_holds_up_nothing() {
     let Some(mut bed) = TestBed::with_workers(1) else { return };
@@ -121,7 +147,7 @@ fn what_cannot_be_used_is_said_and_holds_up_nothing() {
     assert!(bed.stop_director().success());
     std::fs::write(bed.folder().join("state.connections"), "pollvs connections 0\nof an old program").unwrap();
     bed.start_director();
-    let says = "state.connections is not used: it is of version 0, this program knows 1";
+    let says = "state.connections is not used: it is of version 0, this program knows 2";
     assert!(bed.words().contains(says), "{}", bed.words());
     assert_eq!(bed.run("client", &["curl", "-sS", "--max-time", "5", "http://192.0.2.10/"]).len(), 4);
 }

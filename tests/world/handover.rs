@@ -1,7 +1,8 @@
 //! A director that ends and the next process of it: what one hands over lets the other go on, to the byte.
 use std::io::Cursor;
 
-use pollvs::control::handover::{self, Moment, TakenOver};
+use pollvs::control::handover::{self, Leaving, Left, Moment, TakenOver};
+use pollvs::control::health::board::Found;
 use pollvs::director::Director;
 use pollvs::stats::Event;
 use pollvs::steering::{Prefixes, Steering};
@@ -280,8 +281,8 @@ fn what_is_cut_off_or_changed_is_refused_whole() {
         changed
     };
     let says = [
-        ("pollvs connections 1\n", "pollvs connections 2\n", "it is of version 2, this program knows 1"),
-        ("pollvs connections 1\n", "{}\n", "it is no list of connections"),
+        ("pollvs connections 2\n", "pollvs connections 3\n", "it is of version 3, this program knows 2"),
+        ("pollvs connections 2\n", "{}\n", "it is no list of connections"),
         (r#""boot":"one""#, r#""boot":"two""#, "it is from before the machine was started"),
         (r#""destinations":["#, r#""destinations":[7,"#, "what it says of its entries cannot be read: "),
     ];
@@ -331,4 +332,25 @@ fn a_file_is_used_once_and_there_is_none_without_entries() {
     let nowhere =
         handover::save("/nonexistent/x".as_ref(), moment(0), std::slice::from_ref(&before.director), before.now);
     assert!(nowhere.is_err());
+}
+
+#[test]
+fn what_checks_have_found_is_left_with_and_without_connections() {
+    let found = |port, down: Option<&str>, since_ms| Found {
+        service: "tcp:192.0.2.10:80".parse().unwrap(),
+        address: ([198, 51, 100, 11], port).into(),
+        down: down.map(str::to_owned),
+        since_ms,
+    };
+    let health = vec![found(80, Some("connection refused"), 7000), found(81, None, 5)];
+    let world = World::new(&[]);
+    let leaving = Leaving { stopped: moment(5000), health: health.clone() };
+    let mut bytes = Vec::new();
+    handover::write(&mut bytes, leaving.clone(), std::slice::from_ref(&world.director), world.now).unwrap();
+    assert_eq!(Left::new(Cursor::new(&bytes), &moment(6000)).unwrap().health(), health);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("connections");
+    handover::save(&path, leaving, std::slice::from_ref(&world.director), world.now).unwrap();
+    assert_eq!(handover::open(&path, &moment(6000)).unwrap().unwrap().health(), health);
+    assert!(handover::open(&path, &moment(6000)).unwrap().is_none(), "it is used once");
 }

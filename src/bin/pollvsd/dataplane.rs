@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use core_affinity::CoreId;
 use pollvs::config::{Config, DirectorConfig, Huge, Idle, PortConfig};
 use pollvs::control::Ports;
+use pollvs::control::health::board::Found;
 use pollvs::control::reply::PortView;
 use pollvs::director::{Director, Limits};
 use pollvs::frame::FrameSource;
@@ -20,7 +21,6 @@ use pollvs::kernel::{self, Tap, Twin, TwinEnd};
 use pollvs::load_board::LoadBoard;
 use pollvs::mailbox::{Mailbox, Workers, mailbox};
 use pollvs::network::PortInfo;
-use pollvs::snapshot::Snapshot;
 use pollvs::steering::{Steering, SteeringReport};
 use pollvs::verdict::{PortId, WorkerId};
 use pollvs::worker::{self, Parts, SystemClock, Worker};
@@ -49,7 +49,6 @@ pub(crate) struct Prepared {
     queues: Vec<Vec<Queue>>,
     pool: MbufPool,
     taps: Vec<(PortId, Tap)>,
-    seed: u64,
     steering: Steering,
     /// By port.
     reports: Vec<SteeringReport>,
@@ -112,7 +111,7 @@ pub(crate) fn limits(config: &Config) -> Limits {
 }
 
 /// Starts DPDK and opens ports and twins.
-pub(crate) fn prepare(config: &Config, steps: &mut Steps) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::Result<Prepared> {
     if config.ports.is_empty() {
         bail!(
             "the configuration names no port; write a [[port]] section with name and device (config/minimal.toml shows one)"
@@ -123,7 +122,6 @@ pub(crate) fn prepare(config: &Config, steps: &mut Steps) -> anyhow::Result<Prep
     steps.done("DPDK");
     let pool = MbufPool::new(&eal, "frames", config.frames(), room)?;
     steps.done("the pool of frames");
-    let seed = config.director.seed.given().unwrap_or_else(rand::random);
     let Opened { workers, ports, queues, steering, reports } = ports::open(&eal, config, &pool, seed)?;
     steps.done("the ports");
     let mut taps = Vec::new();
@@ -136,7 +134,7 @@ pub(crate) fn prepare(config: &Config, steps: &mut Steps) -> anyhow::Result<Prep
     }
     steps.done("the twins");
     let strays = Strays::table(workers.into(), ports.len());
-    Ok(Prepared { workers, ports, queues, pool, taps, seed, steering, reports, strays })
+    Ok(Prepared { workers, ports, queues, pool, taps, steering, reports, strays })
 }
 
 fn start_eal(config: &Config) -> anyhow::Result<Eal> {
@@ -206,16 +204,21 @@ impl Prepared {
         })
     }
 
-    /// Starts the workers, each with the snapshot in force.
+    /// Whose clients are whose.
+    pub(crate) fn steering(&self) -> &Steering {
+        &self.steering
+    }
+
+    /// Starts the workers, each with its tables, which have rules and all that they are to have.
     pub(crate) fn start(
         self,
         config: &Config,
         cores: &Cores,
         mailboxes: Vec<Mailbox>,
-        snapshot: &Arc<Snapshot>,
-        steps: &mut Steps,
+        directors: Vec<Director>,
+        clock: SystemClock,
     ) -> anyhow::Result<DataPlane> {
-        let Self { seed, steering, .. } = self;
+        let steering = self.steering;
         let workers = usize::from(self.workers);
         let board = Arc::new(LoadBoard::new(workers, config.director.destinations as usize));
         let (asker, questions) = mpsc::channel(QUESTIONS);
@@ -223,17 +226,7 @@ impl Prepared {
         let mesh = Handoff::mesh(workers, LINE).into_iter().zip(self.strays);
         let mesh = mesh.map(|(handoff, strays)| handoff.counting(strays));
         let ends = ends.into_iter().zip(mesh).zip(lanes(self.queues, workers));
-        let clock = SystemClock::default();
         say_memory(&limits(config), workers);
-        let begin = |id: u16| {
-            let mut director = Director::new(&limits(config), seed, WorkerId(id), steering.clone());
-            director.apply(Arc::clone(snapshot));
-            director
-        };
-        let mut directors: Vec<_> = (0..self.workers).map(begin).collect();
-        steps.done("the tables");
-        handover::take_over(&config.director, &mut directors, &steering, clock);
-        steps.done("taking over");
         let mut threads = Vec::new();
         let workers = (0..).map(WorkerId).zip(mailboxes).zip(directors);
         for (((id, mailbox), director), ((twin, handoff), queues)) in workers.zip(ends) {
@@ -255,7 +248,6 @@ impl Prepared {
             };
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts, clock)?);
         }
-        steps.done("the workers");
         let frames = (self.pool, config.frames());
         Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports, frames })
     }
@@ -317,7 +309,7 @@ impl DataPlane {
     }
 
     /// Waits for the workers, which have been told to stop, hands over what they have, and closes ports and twins.
-    pub(crate) fn join(self, config: &DirectorConfig, steps: &mut Steps) {
+    pub(crate) fn join(self, config: &DirectorConfig, health: Vec<Found>, steps: &mut Steps) {
         let mut directors = Vec::new();
         for thread in self.threads {
             match thread.join() {
@@ -326,7 +318,7 @@ impl DataPlane {
             }
         }
         steps.done("stopping the workers");
-        handover::hand_over(config, &directors, self.clock);
+        handover::hand_over(config, health, &directors, self.clock);
         steps.done("handing over");
         drop(directors);
         steps.done("freeing the tables");

@@ -12,12 +12,15 @@ use pollvs::io::dpdk::MbufPool;
 use pollvs::kernel::{Watcher, check_sysctls};
 use pollvs::network::Network;
 use pollvs::verdict::PortId;
+use pollvs::worker::SystemClock;
 
 use crate::announcing::Announcing;
 use crate::cores::Cores;
 use crate::dataplane::{self, DataPlane, Question};
+use crate::handover;
 use crate::service::{Sockets, serve};
 use crate::steps::Steps;
+use crate::tables::Tables;
 
 /// How often the destinations in use are told to the part that keeps their neighbours resolved.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -54,7 +57,9 @@ pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Resul
 async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> anyhow::Result<()> {
     let mut steps = Steps::begin("start");
     let sockets = Sockets::open(&config)?;
-    let prepared = dataplane::prepare(&config, &mut steps)?;
+    let tables = Tables::begin(&config, cores);
+    let left = handover::open(&config.director);
+    let prepared = dataplane::prepare(&config, tables.seed, &mut steps)?;
     let mut watcher = Watcher::new(prepared.kernel_ports(&config)).context("cannot read the kernel's network")?;
     assign(&mut watcher, &config)?;
     let twins = prepared.twin_names();
@@ -69,10 +74,17 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         ports: prepared.views(&config),
     };
     let mut announcing = Announcing::new(&config.announce.interface).context("cannot open the kernel's network")?;
-    let (control, snapshot) = Control::new(setup)?;
+    let (control, snapshot) = Control::inheriting(setup, left.as_ref().map_or(&[], |left| left.health()))?;
     steps.done("the rules");
-    let mut plane = prepared.start(&config, cores, mailboxes, &snapshot, &mut steps)?;
+    let mut directors = tables.finish(&config, prepared.workers, prepared.steering());
+    directors.iter_mut().for_each(|director| drop(director.apply(snapshot.clone())));
     drop(snapshot);
+    steps.done("the tables");
+    let clock = SystemClock::default();
+    handover::take_over(left, &mut directors, prepared.steering(), clock);
+    steps.done("taking over");
+    let mut plane = prepared.start(&config, cores, mailboxes, directors, clock)?;
+    steps.done("the workers");
     let steering = plane.steering.clone();
     tracing::info!("forwarding; control socket {}", config.director.socket.display());
     let outcome = tokio::select! {
@@ -85,7 +97,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     control.take_leave().await;
     let mut steps = Steps::begin("end");
     let _ = workers.ask_all(pollvs::mailbox::Command::Stop).await;
-    plane.join(&config.director, &mut steps);
+    plane.join(&config.director, control.findings(), &mut steps);
     tracing::info!("stopped");
     outcome
 }

@@ -17,6 +17,8 @@ mod rules_only;
 mod service;
 #[cfg(feature = "dpdk")]
 mod steps;
+#[cfg(feature = "dpdk")]
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

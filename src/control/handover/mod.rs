@@ -1,5 +1,5 @@
-//! The handing over of connections and templates from one process of a director to the next (`docs/restart.md`): when the workers have
-//! stopped all entries go to a file, and the next process takes them over before its first packet.
+//! The handing over of connections, templates and the findings of checks from one process of a director to the next (`docs/restart.md`):
+//! when the workers have stopped all go to a file, and the next process takes them over before its first packet.
 //!
 //! The file is one line that names it and its version, one line of JSON ([`Head`]), and then blocks: a length of four bytes, big-endian,
 //! a kind, and as many bytes. A block `W` begins the tables of another worker, `E` has entries ([`crate::sync::Block`]), controllers
@@ -15,19 +15,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::health::board::Found;
 use crate::destination::DestId;
 use crate::director::Listing;
 use crate::service::ServiceKey;
 use crate::snapshot::Rules;
 use crate::sync::KeptError;
 
-pub use read::{TakenOver, read, restore};
+pub use read::{Left, TakenOver, open, read, restore};
 pub use write::{save, write};
 
 /// What a file begins with, before its version.
 const NAME: &str = "pollvs connections ";
 /// Version of the format.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// Kinds of blocks.
 const WORKER: u8 = b'W';
 const ENTRIES: u8 = b'E';
@@ -45,8 +46,25 @@ const TABLES: [Listing; 4] = [
 #[serde(deny_unknown_fields)]
 struct Head {
     stopped: Moment,
+    /// What checks have found.
+    health: Vec<Found>,
     /// The destinations that entries name by number.
     destinations: Vec<Bound>,
+}
+
+/// What is left beside connections and templates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaving {
+    /// When the workers have stopped.
+    pub stopped: Moment,
+    /// What checks have found.
+    pub health: Vec<Found>,
+}
+
+impl From<Moment> for Leaving {
+    fn from(stopped: Moment) -> Self {
+        Self { stopped, health: Vec::new() }
+    }
 }
 
 /// A destination that may have connections.
@@ -134,6 +152,10 @@ pub enum Unusable {
 impl HandoverError {
     fn unreadable(path: &Path, reason: io::Error) -> Self {
         Self::Unreadable { path: path.to_owned(), reason }
+    }
+
+    fn refused(path: &Path, reason: Unusable) -> Self {
+        Self::Refused { path: path.to_owned(), reason }
     }
 }
 

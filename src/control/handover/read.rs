@@ -2,14 +2,17 @@
 //! no trace, and then read block by block.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, Take};
 use std::path::Path;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
 use crate::conn::ConnId;
-use crate::control::handover::{END, ENTRIES, HandoverError, Head, Moment, NAME, Unusable, VERSION, WORKER, found};
+use crate::control::handover::{
+    Bound, END, ENTRIES, HandoverError, Head, Moment, NAME, Unusable, VERSION, WORKER, found,
+};
+use crate::control::health::board::Found;
 use crate::destination::DestId;
 use crate::director::Director;
 use crate::steering::Steering;
@@ -36,6 +39,28 @@ pub struct TakenOver {
     pub age: Duration,
 }
 
+/// What a process has left, read as far as is needed before the network is known.
+#[derive(Debug)]
+pub struct Left<R> {
+    file: Take<BufReader<R>>,
+    head: Head,
+}
+
+/// Looks into a file, which is used up by that; `None` when there is none.
+///
+/// # Errors
+/// [`HandoverError`].
+pub fn open(path: &Path, moment: &Moment) -> Result<Option<Left<File>>, HandoverError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(reason) => return Err(HandoverError::unreadable(path, reason)),
+    };
+    // Before it is looked at, so that whatever it does it does once.
+    fs::remove_file(path).map_err(|reason| HandoverError::unreadable(path, reason))?;
+    Left::new(file, moment).map(Some).map_err(|reason| HandoverError::refused(path, reason))
+}
+
 /// Takes over what a file holds, which is used up by that; `None` when there is no file. The directors, by worker, have their rules,
 /// have seen no packet and stand at `now`.
 ///
@@ -48,15 +73,9 @@ pub fn restore(
     steering: &Steering,
     now: Instant,
 ) -> Result<Option<TakenOver>, HandoverError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(reason) => return Err(HandoverError::unreadable(path, reason)),
-    };
-    // Before it is looked at, so that whatever it does it does once.
-    fs::remove_file(path).map_err(|reason| HandoverError::unreadable(path, reason))?;
-    let refused = |reason| HandoverError::Refused { path: path.to_owned(), reason };
-    read(file, moment, directors, steering, now).map(Some).map_err(refused)
+    let Some(left) = open(path, moment)? else { return Ok(None) };
+    let taken = left.take_over(moment, directors, steering, now);
+    taken.map(Some).map_err(|reason| HandoverError::refused(path, reason))
 }
 
 /// The same, from anything.
@@ -70,31 +89,60 @@ pub fn read(
     steering: &Steering,
     now: Instant,
 ) -> Result<TakenOver, Unusable> {
-    let mut file = BufReader::with_capacity(BUFFER, file);
-    let length = checked(&mut file)?;
-    let mut file = file.take(length);
-    named(&mut file)?;
-    let head: Head = serde_json::from_slice(&line(&mut file, HEAD)?)?;
-    if head.stopped.boot != moment.boot {
-        return Err(Unusable::Boot);
+    Left::new(file, moment)?.take_over(moment, directors, steering, now)
+}
+
+impl<R: Read + Seek> Left<R> {
+    /// Looks into anything.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn new(file: R, moment: &Moment) -> Result<Self, Unusable> {
+        let mut file = BufReader::with_capacity(BUFFER, file);
+        let length = checked(&mut file)?;
+        let mut file = file.take(length);
+        named(&mut file)?;
+        let head: Head = serde_json::from_slice(&line(&mut file, HEAD)?)?;
+        if head.stopped.boot != moment.boot {
+            return Err(Unusable::Boot);
+        }
+        Ok(Self { file, head })
     }
-    let age = Duration::from_millis(moment.millis.saturating_sub(head.stopped.millis));
-    let rules = directors.first().map(|director| director.snapshot().rules.clone()).unwrap_or_default();
-    let destinations = head.destinations.iter().filter_map(|old| Some((DestId(old.number), found(&rules, old)?)));
-    let mut heir = Heir {
-        destinations: destinations.collect(),
-        ticks: u32::try_from(age.as_nanos() / u128::from(NANOS_PER_TICK)).unwrap_or(u32::MAX / 2),
-        controllers: FxHashMap::default(),
-        steering,
-        directors,
-        now,
-        taken: TakenOver { age, ..TakenOver::default() },
-    };
-    let taken = heir.blocks(&mut file);
-    if taken.is_err() {
-        heir.directors.iter_mut().for_each(Director::flush);
+
+    /// What checks had found.
+    pub fn health(&self) -> &[Found] {
+        &self.head.health
     }
-    taken.map(|()| heir.taken)
+
+    /// Takes over connections and templates. The directors, by worker, have their rules, have seen no packet and stand at `now`.
+    ///
+    /// # Errors
+    /// [`Unusable`]; the directors have nothing then.
+    pub fn take_over(
+        mut self,
+        moment: &Moment,
+        directors: &mut [Director],
+        steering: &Steering,
+        now: Instant,
+    ) -> Result<TakenOver, Unusable> {
+        let age = Duration::from_millis(moment.millis.saturating_sub(self.head.stopped.millis));
+        let rules = directors.first().map(|director| director.snapshot().rules.clone()).unwrap_or_default();
+        let known = |old: &Bound| Some((DestId(old.number), found(&rules, old)?));
+        let mut heir = Heir {
+            destinations: self.head.destinations.iter().filter_map(known).collect(),
+            ticks: u32::try_from(age.as_nanos() / u128::from(NANOS_PER_TICK)).unwrap_or(u32::MAX / 2),
+            controllers: FxHashMap::default(),
+            steering,
+            directors,
+            now,
+            taken: TakenOver { age, ..TakenOver::default() },
+        };
+        let taken = heir.blocks(&mut self.file);
+        if taken.is_err() {
+            heir.directors.iter_mut().for_each(Director::flush);
+        }
+        taken.map(|()| heir.taken)
+    }
 }
 
 /// Holds the whole against its checksum, and goes back to the start. Returns the length without it.

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::control::handover::{END, ENTRIES, Head, Moment, NAME, TABLES, VERSION, WORKER, bound};
+use crate::control::handover::{END, ENTRIES, Head, Leaving, NAME, TABLES, VERSION, WORKER, bound};
 use crate::director::{Director, Listing};
 use crate::sync::{Block, Kept};
 use crate::time::Instant;
@@ -15,24 +15,26 @@ const PAGE: usize = 256;
 /// Bytes that are written at a time.
 const BUFFER: usize = 1 << 18;
 
-/// Writes all entries of the directors, which stand at `now`, to a file in the place of what was there; with none, there is no file.
+/// Writes what is left and all entries of the directors, which stand at `now`, to a file in the place of what was there; with neither,
+/// there is no file.
 /// Returns how many they were.
 ///
 /// # Errors
 /// The file cannot be written; there is none then.
-pub fn save(path: &Path, stopped: Moment, directors: &[Director], now: Instant) -> io::Result<u64> {
+pub fn save(path: &Path, leaving: impl Into<Leaving>, directors: &[Director], now: Instant) -> io::Result<u64> {
+    let leaving = leaving.into();
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    if directors.iter().all(|director| director.used() == [0; 4]) {
+    if leaving.health.is_empty() && directors.iter().all(|director| director.used() == [0; 4]) {
         return Ok(0);
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let _ = fs::remove_file(&beside);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    let written = write(BufWriter::with_capacity(BUFFER, file), stopped, directors, now);
+    let written = write(BufWriter::with_capacity(BUFFER, file), leaving, directors, now);
     // Not brought onto the disk: a machine that is started anew has no use for it.
     let renamed = written.and_then(|entries| fs::rename(&beside, path).map(|()| entries));
     renamed.inspect_err(|_| drop(fs::remove_file(&beside)))
@@ -42,11 +44,12 @@ pub fn save(path: &Path, stopped: Moment, directors: &[Director], now: Instant) 
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(out: impl Write, stopped: Moment, directors: &[Director], now: Instant) -> io::Result<u64> {
+pub fn write(out: impl Write, leaving: impl Into<Leaving>, directors: &[Director], now: Instant) -> io::Result<u64> {
+    let Leaving { stopped, health } = leaving.into();
     let mut out = Summed { out, crc: 0 };
     let destinations = directors.first().map_or_else(Vec::new, |director| bound(&director.snapshot().rules));
     out.put(format!("{NAME}{VERSION}\n").as_bytes())?;
-    let mut head = serde_json::to_vec(&Head { stopped, destinations })?;
+    let mut head = serde_json::to_vec(&Head { stopped, health, destinations })?;
     head.push(b'\n');
     out.put(&head)?;
     let mut entries = 0;

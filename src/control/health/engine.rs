@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::board::{Board, Id};
+use super::board::{Board, Id, NOT_CHECKED};
 use super::machine::Machine;
 use super::pace;
 use super::plan::{Plan, Probe};
@@ -129,7 +129,8 @@ async fn run<P: Probing, L: Listener>(shared: Arc<Shared<P, L>>, wanted: Wanted,
     // That it is up is not known before it was seen; that it is down is said at once.
     let mut told = !machine.is_up();
     if told {
-        shared.listener.tell(id, Err("not checked yet".to_owned())).await;
+        let reason = shared.board.row(&id).map_or_else(|| NOT_CHECKED.to_owned(), |row| row.reason());
+        shared.listener.tell(id, Err(reason)).await;
     }
     loop {
         sleep_until(due).await;

@@ -1,14 +1,15 @@
 //! The checks of a director at work: those that the rules name run, and what they find is put in force.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::board::{Board, Id};
+use super::board::{Board, Found, Id};
 use super::engine::{Engine, Listener};
 use super::probe::Probes;
 use super::rules::Planner;
 use super::view::CheckView;
 use crate::control::reply::Failure;
 use crate::control::standing::Health;
+use crate::control::store::Store;
 use crate::control::{Control, Inner};
 use crate::service::ServiceKey;
 
@@ -31,6 +32,11 @@ impl Control {
         }
     }
 
+    /// What the checks have found, for the next process.
+    pub fn findings(&self) -> Vec<Found> {
+        self.health.found(Instant::now())
+    }
+
     /// What is known of the checks.
     pub fn health(&self) -> &Board {
         &self.health
@@ -43,6 +49,26 @@ impl Control {
             inner.known(&key)?;
         }
         Ok(inner.check_views(&self.health, only))
+    }
+}
+
+impl Store {
+    /// Takes over what the checks of the process before have found of destinations that are checked still.
+    pub(in crate::control) fn inherit(&mut self, found: &[Found]) -> Board {
+        let (board, now) = (Board::default(), Instant::now());
+        for one in found {
+            let known = self.find(&one.service).is_some_and(|s| s.destination(one.address).is_some());
+            if known && self.checks().of(&one.service, one.address).is_some() {
+                let health = one.down.clone().map_or(Health::Up, |reason| Health::Down { reason });
+                // What is there from the start is no event.
+                let _ = self.report(&one.service, one.address, &health, Duration::ZERO);
+                board.inherit(one, now);
+            }
+        }
+        if !found.is_empty() {
+            self.settle();
+        }
+        board
     }
 }
 

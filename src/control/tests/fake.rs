@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Control, Setup};
 use crate::config::Config;
+use crate::control::health::board::Found;
 use crate::destination::DestId;
 use crate::director::{By, Explanation};
 use crate::mailbox::{
@@ -62,10 +63,20 @@ impl Fake {
         config_path: Option<std::path::PathBuf>,
         workers: u16,
     ) -> Result<Self, super::StartError> {
+        Self::inheriting(config, config_path, workers, &[])
+    }
+
+    /// One that is told what the checks of another have found.
+    pub(super) fn inheriting(
+        config: Config,
+        config_path: Option<std::path::PathBuf>,
+        workers: u16,
+        found: &[Found],
+    ) -> Result<Self, super::StartError> {
         let (handles, mailboxes): (Vec<_>, Vec<_>) = (0..workers).map(|i| mailbox(WorkerId(i), None)).unzip();
         let workers = Workers::new(handles);
         let setup = Setup { config, config_path, network: Arc::default(), workers, ports: Box::new(Vec::new) };
-        let (control, snapshot) = Control::new(setup)?;
+        let (control, snapshot) = Control::inheriting(setup, found)?;
         let knobs: Vec<Arc<Knobs>> = mailboxes.iter().map(|_| Arc::default()).collect();
         let over = Arc::new(AtomicBool::new(false));
         let start = |(mailbox, knobs): (Mailbox, &Arc<Knobs>)| {

@@ -1,6 +1,8 @@
 //! What is there after an end, asked for or not.
 
 use super::*;
+use crate::control::health::board::Found;
+use crate::control::standing::Standing;
 use std::path::Path;
 
 const FILE: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.20\"\nport = 80\n";
@@ -31,6 +33,55 @@ async fn rules_are_back_before_the_first_packet() {
     }
     drop(fake);
     assert_eq!(start(folder.path(), "").unwrap().weights(), [[4, 3]]);
+}
+
+#[tokio::test]
+async fn what_checks_had_found_holds_from_the_first_packet_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = "[service.check]\ntype = \"tcp\"\ninterval = 3600\n";
+    let servers = ["11", "12", "13"].map(|last| {
+        let method = "method = \"nat\"\nweight = 3\n";
+        format!("[[service.destination]]\naddress = \"198.51.100.{last}:80\"\n{method}")
+    });
+    let unchecked = "[[service]]\nmark = 7\n[[service.destination]]\naddress = \"198.51.100.11:0\"\n";
+    let file = folder.path().join("director.toml");
+    std::fs::write(&file, format!("[director]\nstate = \"\"\n{FILE}{check}{}{unchecked}", servers.concat())).unwrap();
+    let found = |service: &str, address: &str, down: Option<&str>| Found {
+        service: service.parse().unwrap(),
+        address: address.parse().unwrap(),
+        down: down.map(str::to_owned),
+        since_ms: 60_000,
+    };
+    let service = "tcp:192.0.2.20:80";
+    let all = [
+        found(service, "198.51.100.11:80", Some("no answer")),
+        found(service, "198.51.100.12:80", None),
+        // Nobody checks the one, and nobody has the other.
+        found("mark:7", "198.51.100.11:0", Some("no answer")),
+        found(service, "198.51.100.99:80", Some("no answer")),
+    ];
+    let fake = Fake::inheriting(Config::load(&file).unwrap(), Some(file), 1, &all).unwrap();
+    assert_eq!(fake.weights().concat().iter().filter(|weight| **weight == 0).count(), 1);
+    let services = services(&fake.control).await;
+    let of = |place: usize, last: u8| {
+        let d =
+            services[place].destinations.iter().find(|d| d.address.ip() == IpAddr::from([198, 51, 100, last])).unwrap();
+        (d.standing, d.weight, d.reason.as_str())
+    };
+    let place = services.iter().position(|s| s.service == service.parse().unwrap()).unwrap();
+    assert_eq!(of(place, 11), (Standing::Down, 0, "no answer"));
+    assert_eq!([of(place, 12), of(place, 13)], [(Standing::Up, 3, ""), (Standing::Unknown, 3, "")]);
+    assert_eq!(of(1 - place, 11).0, Standing::Unknown);
+    let left = fake.control.findings();
+    assert_eq!(left.iter().map(|one| one.down.as_deref()).collect::<Vec<_>>(), [Some("no answer"), None]);
+    assert!(left[0].since_ms >= 60_000, "{left:?}");
+    // The checks go on from there: what is down is said to be down, for the same reason.
+    let mut listener = fake.control.listen();
+    let checking = fake.control.check_health();
+    assert!(tokio::time::timeout(Duration::from_millis(300), checking).await.is_err());
+    let nothing = tokio::time::timeout(Duration::from_millis(10), listener.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    assert_eq!(fake.control.health().row(&(all[0].service, all[0].address)).map(|row| row.up), Some(false));
 }
 
 #[tokio::test]
