@@ -4,6 +4,7 @@
 #   make lint      formatting, clippy and shellcheck, warnings being errors
 #   make soak      traffic, random changes, flapping servers and reloads for MINUTES (20), and nothing left over at the end
 #   make bench     the benches; with CASES, FAMILIES, FLOWS, BURSTS, SOURCES or ROUNDS (dr,tun 4 1024 32 ring 3, say) forwarding alone
+#   make bench-testpmd  packets a second through pollvsd between two processes of DPDK's testpmd; LINK, METHOD, SINK (docs/benchmarks.md)
 #   make picture   draws the last figures of forwarding into docs/bench.svg
 #   make count     exact instructions a packet, held against benches/instructions.toml; RECORD=1 writes that anew
 #   make fuzz      a short seeded run of every fuzz target
@@ -27,7 +28,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SHELL  := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: all build demo test lint soak bench picture count fuzz oracle install uninstall deb deps
+.PHONY: all build demo test lint soak bench bench-testpmd picture count fuzz oracle install uninstall deb deps
 .DEFAULT_GOAL := build
 
 deps:
@@ -64,6 +65,11 @@ soak:
 bench:
 	@config/install-packages.sh build
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(CARGO) bench --locked $(if $(strip $(FORWARDING)),--bench forwarding -- $(FORWARDING))
+
+bench-testpmd:
+	@config/install-packages.sh testpmd
+	@$(MAKE) --no-print-directory build
+	@POLLVSD=$(TARGET)/release/pollvsd POLLVS=$(TARGET)/release/pollvs config/bench-testpmd.sh
 
 picture:
 	@config/install-packages.sh build

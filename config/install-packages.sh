@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing for what it is told to prepare:
-#   install-packages.sh [build] [network] [lint] [fuzz] [oracle] [deb] [count]
+#   install-packages.sh [build] [network] [lint] [fuzz] [oracle] [deb] [count] [testpmd]
 # Asks nothing, starts no service, and does nothing where everything is there.
 set -euo pipefail
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin DEBIAN_FRONTEND=noninteractive
@@ -23,6 +23,7 @@ ORACLE=(
 )
 DEB=(dpkg-shlibdeps=dpkg-dev strip=binutils)
 COUNT=(valgrind=valgrind)
+TESTPMD=(dpdk-testpmd=dpdk-dev ip=iproute2 python3=python3)
 
 is_there() {
     if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
@@ -81,8 +82,9 @@ main() {
         oracle) pairs+=("${ORACLE[@]}") ;;
         deb) pairs+=("${DEB[@]}") ;;
         count) pairs+=("${COUNT[@]}") ;;
+        testpmd) pairs+=("${TESTPMD[@]}") ;;
         *)
-            echo "install-packages.sh knows build, network, lint, fuzz, oracle, deb and count, not $what" >&2
+            echo "install-packages.sh knows build, network, lint, fuzz, oracle, deb, count and testpmd, not $what" >&2
             exit 2
             ;;
         esac
