@@ -1,6 +1,6 @@
 # What one does with pollvs. Each target installs the Debian packages that it needs and that are missing.
 #   make demo      a director between real clients and servers, in network namespaces
-#   make test      everything: lint, unit, property, world and namespace tests
+#   make test      everything: lint, unit, property, world, loom and namespace tests
 #   make lint      formatting, clippy and shellcheck, warnings being errors
 #   make soak      traffic, random changes, flapping servers and reloads for MINUTES (20), and nothing left over at the end
 #   make bench     the benches; with CASES, FAMILIES, FLOWS, BURSTS, SOURCES or ROUNDS (dr,tun 4 1024 32 ring 3, say) forwarding alone
@@ -47,6 +47,7 @@ demo:
 test: lint
 	@config/install-packages.sh network
 	$(CARGO) test --locked --no-default-features
+	$(CARGO) test --locked --release --manifest-path tests/loom/Cargo.toml
 	POLLVS_NAMESPACE_TESTS=required $(CARGO) test --locked --workspace
 	@$(MAKE) --no-print-directory count
 

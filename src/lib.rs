@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod app;
+pub mod atomic;
 pub mod burst;
 pub mod burst_meter;
 pub mod cli;

@@ -1,8 +1,7 @@
 //! Where workers tell each other how many connections each destination has, so that least-connection schedulers and thresholds see all
 //! of them: own counts exactly, the others' as of a few milliseconds ago. Each worker writes its own row and nobody else does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::atomic::{AtomicU64, Ordering};
 use crate::destination::DestId;
 use crate::director::Director;
 use crate::verdict::WorkerId;

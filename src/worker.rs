@@ -16,7 +16,7 @@ use crate::burst_meter::BurstMeter;
 use crate::destination::DestId;
 use crate::director::{Accepted, Director, Limits, Listing};
 use crate::fragments::Fragments;
-use crate::handoff::{Handoff, Parcel};
+use crate::handoff::{Flushed, Handoff, Parcel};
 use crate::hold::Hold;
 use crate::io::PacketIo;
 use crate::load_board::LoadBoard;
@@ -24,7 +24,7 @@ use crate::mailbox::{
     AcceptReport, Command, ConnectionPage, ConnectionQuery, DestinationRow, Mailbox, StatsPage, TellPage, TellQuery,
     WorkerReport,
 };
-use crate::stats::Event;
+use crate::stats::{DropReason, Event};
 use crate::sync::Entry;
 use crate::tap::{Tap, Way};
 use crate::time::Instant;
@@ -250,7 +250,17 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         }
         self.parts.io.flush();
         self.parts.twin.flush();
+        self.flush_handoff();
         commanded || received > 0 || expired
+    }
+
+    /// Sends other workers what is theirs.
+    #[inline]
+    fn flush_handoff(&mut self) {
+        let Flushed { sent, refused } = self.parts.handoff.flush();
+        let counters = self.parts.director.counters_mut();
+        counters.events[Event::HandedOff as usize] += sent;
+        counters.drops[DropReason::HandoffFull as usize] += refused;
     }
 
     /// Ends what has timed out, as far as it is this turn's share. Returns true when there was something to look at.

@@ -90,9 +90,10 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, const TAPPED: bool> Exits<'_, I, T, TAP
             let astray = self.parts.director.was_to_reach(owner, port, frame.bytes());
             self.parts.handoff.count(port, astray);
         }
-        let sent = self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_ok();
-        let counters = self.parts.director.counters_mut();
-        if sent { counters.event(Event::HandedOff) } else { counters.drop(DropReason::HandoffFull) }
+        // What is sent is counted when it is; see `flush_handoff`.
+        if self.parts.handoff.send(owner, Parcel { frame, port, origin }).is_err() {
+            self.count(DropReason::HandoffFull);
+        }
     }
 
     fn hold(&mut self, frame: I::Frame, port: PortId, neighbour: IpAddr) {

@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 /// What stands on the core, in the same way.
 const ABOVE: &[&[&str]] = &[
+    &["atomic"],
     &["burst_meter", "handoff", "hold", "tap", "mailbox", "load_board"],
     &["io"],
     &["worker"],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 use pollvs::director::{Director, Limits};
 use pollvs::frame::Frame;
-use pollvs::handoff::Handoff;
+use pollvs::handoff::{Handoff, Strays};
 use pollvs::io::memory::{MemoryIo, VecFrame};
 use pollvs::load_board::LoadBoard;
 use pollvs::mailbox::{Workers, mailbox};
@@ -58,6 +58,8 @@ pub(crate) struct Cluster {
     pub(crate) control: Control,
     pub(crate) workers: Workers,
     pub(crate) steering: Steering,
+    /// By worker, then by port.
+    pub(crate) strays: Vec<Arc<[Strays]>>,
     clock: Hand,
 }
 
@@ -79,7 +81,9 @@ impl Cluster {
         let board = Arc::new(LoadBoard::new(usize::from(count), 64));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (mut members, mut handles, mut devices, mut kernels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let strays = Strays::table(usize::from(count), 2);
         for (id, handoff) in (0..count).zip(Handoff::mesh(usize::from(count), depth)) {
+            let handoff = handoff.counting(Arc::clone(&strays[usize::from(id)]));
             let (handle, mailbox) = mailbox(WorkerId(id), None);
             let (io, twin, asked) = (MemoryIo::new(2), Kernel::default(), Arc::clone(&asked));
             devices.push(io.clone());
@@ -105,7 +109,7 @@ impl Cluster {
         }
         let workers = Workers::new(handles);
         let mut cluster =
-            Self { members, devices, kernels, asked, control: Control::default(), workers, steering, clock };
+            Self { members, devices, kernels, asked, control: Control::default(), workers, steering, strays, clock };
         rules.iter().for_each(|line| cluster.control.ipvsadm(line));
         cluster.apply();
         cluster

@@ -10,6 +10,7 @@ mod express;
 mod forwarding;
 mod fragments;
 mod ftp;
+mod handoff;
 mod handover;
 mod icmp;
 mod limits;
