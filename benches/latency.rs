@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Wall};
 
+use core_affinity::CoreId;
 use hdrhistogram::Histogram;
 use nix::sys::resource::{UsageWho, getrusage};
 use pollvs::burst::{BURST, Burst};
@@ -189,8 +190,9 @@ struct Wire {
     under_way: VecDeque<(Wall, usize)>,
     /// Frames out of the ring and not back, whether under way or dropped.
     owed: usize,
-    /// Times that the core was taken away, as last asked.
+    /// Times that the core was taken away, as last asked, and when that was found to have grown.
     switches: i64,
+    switched: Wall,
 }
 
 fn switches() -> i64 {
@@ -199,12 +201,18 @@ fn switches() -> i64 {
 }
 
 impl Wire {
-    /// A burst has been sent.
-    fn record(&mut self, took: u64) {
-        let interrupted = took > SUSPICIOUS && {
+    /// A burst that came then has been sent.
+    fn record(&mut self, came: Wall) {
+        let now = Wall::now();
+        let took = u64::try_from((now - came).as_nanos()).unwrap_or(LONGEST);
+        if took > SUSPICIOUS {
             let before = std::mem::replace(&mut self.switches, switches());
-            self.switches != before
-        };
+            if self.switches != before {
+                self.switched = now;
+            }
+        }
+        // All that were under way then had to wait.
+        let interrupted = came <= self.switched;
         let Some(bursts) = self.bursts.get(self.shared.phase()) else { return };
         let mut bursts = bursts.lock().unwrap();
         let histogram = if interrupted { &mut bursts.interrupted } else { &mut bursts.own };
@@ -280,9 +288,9 @@ impl PacketIo for Wire {
         let Some((came, left)) = self.under_way.front_mut() else { return };
         *left -= 1;
         if *left == 0 {
-            let took = u64::try_from(came.elapsed().as_nanos()).unwrap_or(LONGEST);
+            let came = *came;
             self.under_way.pop_front();
-            self.record(took);
+            self.record(came);
         }
         rig::count(&self.shared.sent, 1);
     }
@@ -437,8 +445,10 @@ fn row(done: &Done, bursts: &Bursts, scheduler: &'static str, connections: u32, 
     }
 }
 
-/// A machine that is set up: DPDK, and the number of the next ring.
+/// A machine that is set up: cores, DPDK, and the number of the next ring.
 struct Machine {
+    /// Of control, and of the worker.
+    cores: [CoreId; 2],
     eal: Eal,
     pool: MbufPool,
     rings: usize,
@@ -451,7 +461,7 @@ fn measure(
     scheduler: &'static str,
     act: impl FnOnce(&mut Bench),
 ) -> Vec<Row> {
-    let cores = rig::two_cores();
+    let cores = machine.cores;
     let (io, mac) = fill_ring(&machine.eal, &machine.pool, machine.rings);
     machine.rings += 1;
     let folder = tempfile::tempdir().unwrap();
@@ -479,6 +489,7 @@ fn measure(
         under_way: VecDeque::with_capacity(16),
         owed: 0,
         switches: 0,
+        switched: Wall::now(),
     };
     let (theirs, worker_clock) = (Arc::clone(&shared), Arc::clone(&shared));
     let running = std::thread::spawn(move || {
@@ -510,10 +521,11 @@ fn measure(
 
 fn main() {
     let connections: u32 = std::env::args().find_map(|a| a.parse().ok()).unwrap_or(1 << 20);
-    core_affinity::set_for_current(rig::two_cores()[0]);
+    let cores = rig::two_cores();
+    core_affinity::set_for_current(cores[0]);
     let eal = Eal::start(&EalOptions { memory_mib: 128, ..EalOptions::default() }).unwrap();
     let pool = MbufPool::new(&eal, "bench", 4095, 2048).unwrap();
-    let mut machine = Machine { eal, pool, rings: 0 };
+    let mut machine = Machine { cores, eal, pool, rings: 0 };
     let mut rows = measure(&mut machine, (2 * connections, 2 * connections, connections), "rr", |bench| {
         bench.rest();
         bench.rules();
