@@ -206,6 +206,7 @@ struct ByVip {
 
 const BY_MAC: ByVip = ByVip { vip: "192.0.2.11", inside: "198.51.100.", rule: "-t", method: "-g" };
 const BY_TUNNEL: ByVip = ByVip { vip: "192.0.2.12", method: "-i", ..BY_MAC };
+const BY_TUNNEL_OF_IPV6: ByVip = ByVip { method: "-i", ..BY_MAC_OF_IPV6 };
 const BY_MAC_OF_IPV6: ByVip = ByVip { vip: "2001:db8:1::11", inside: "2001:db8:2::", ..BY_MAC };
 
 impl ByVip {
@@ -332,6 +333,24 @@ fn the_virtual_address_of_ipv6_is_checked_by_the_mac_of_the_real_server() {
 #[test]
 fn the_virtual_address_is_checked_through_the_tunnel() {
     the_virtual_address_is_checked(&BY_TUNNEL);
+}
+
+#[test]
+fn the_virtual_address_of_ipv6_is_checked_through_the_tunnel() {
+    let Some(bed) = TestBed::with_workers(1) else { return };
+    let by = &BY_TUNNEL_OF_IPV6;
+    let unwrap = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespaces/unwrap.py");
+    let mut unwrapping = bed.inside("rs1", &["python3", unwrap, "ip6"]).spawn().unwrap();
+    bed.rules(&[&format!("-A -t {} -s rr", by.service())]);
+    by.enter(&bed, "-a", 1, "-i");
+    by.enter(&bed, "-a", 2, "-i");
+    let keys = ["type=http", "target=vip", "path=/vip", "interval=0.5", "timeout=0.5", "fall=2"];
+    bed.pollvs(&[&["check", "set", &format!("tcp:{}", by.service())][..], &keys].concat());
+    let decided = || by.is_up(&bed, 1) && !by.is_up(&bed, 2);
+    assert!(within(PATIENCE, decided) && by.is_asked(&bed, 1), "{}", bed.pollvs(&["checks"]));
+    unwrapping.kill().unwrap();
+    unwrapping.wait().unwrap();
+    assert!(within(PATIENCE, || !by.is_up(&bed, 1)), "{}", bed.pollvs(&["checks"]));
 }
 
 /// The servers take packets out of one encapsulation only.

@@ -1,4 +1,4 @@
-"""Takes packets out of GRE (RFC 2784) or out of GUE on UDP port 6080, as a real server's kernel would: unwrap.py gre|gue"""
+"""Takes packets out of GRE (RFC 2784), GUE on UDP port 6080, or IPv6 in IPv6 (RFC 2473), as a real server's kernel would: unwrap.py gre|gue|ip6"""
 
 import fcntl
 import os
@@ -26,6 +26,10 @@ def main():
     if kind == "gre":
         arriving = socket.socket(socket.AF_INET, socket.SOCK_RAW, IPPROTO_GRE)
         inner = gre
+    elif kind == "ip6":
+        arriving = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_IPV6)
+        # A raw socket of IPv6 gives no header.
+        inner = bytes
     else:
         arriving = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         arriving.bind(("", 6080))
