@@ -25,18 +25,26 @@ pub(crate) enum Kind {
     PlainRequest4,
     /// See there.
     PlainReply4,
-    /// IPv6, a client's.
+    /// An ICMP error that may belong to a connection.
+    Icmp4,
+    /// IPv4 with AH or ESP, whose connection is that of its key exchange.
+    Ipsec4,
+    /// IPv6, a client's; those of IPv4 stand before it.
     Request6,
     /// IPv6, a server's reply, perhaps.
     Reply6,
-    /// An ICMP error that may belong to a connection.
-    Icmp4,
     /// An ICMPv6 error that may belong to a connection.
     Icmp6,
-    /// IPv4 with AH or ESP, whose connection is that of its key exchange.
-    Ipsec4,
-    /// The same of IPv6.
+    /// IPv6 with AH or ESP.
     Ipsec6,
+}
+
+impl Kind {
+    /// Is its connection one of IPv6?
+    #[inline(always)]
+    pub(crate) fn is_v6(self) -> bool {
+        self as u8 >= Self::Request6 as u8
+    }
 }
 
 /// What the stages know of one packet.
@@ -77,28 +85,77 @@ impl Meta {
     };
 }
 
-/// One frame and what is known of it; for a frame that is a pointer this is a cache line.
+/// Which port a frame came in by, and where from, in a word that is compared at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Source(u32);
+
+impl Source {
+    /// No frame's.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
+    #[inline]
+    const fn new(port: PortId, origin: Origin) -> Self {
+        Self(port.0 as u32 | (origin as u32) << 16)
+    }
+
+    /// The port.
+    #[inline]
+    pub(crate) const fn port(self) -> PortId {
+        PortId(self.0 as u16)
+    }
+
+    /// Where from.
+    #[inline]
+    pub(crate) const fn origin(self) -> Origin {
+        if self.0 >> 16 == Origin::Wire as u32 { Origin::Wire } else { Origin::Twin }
+    }
+}
+
+/// Of a frame that does not simply leave: its [`Verdict`] says more.
+const BY_VERDICT: u16 = u16::MAX;
+
+/// One frame and what is known of it.
 #[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct Slot<F> {
-    pub(crate) frame: Option<F>,
-    pub(crate) meta: Meta,
-    pub(crate) verdict: Verdict,
+pub(crate) struct Slot<'a, F> {
+    pub(crate) frame: &'a mut Option<F>,
+    pub(crate) kind: &'a mut Kind,
+    pub(crate) hash: &'a mut u64,
+    pub(crate) candidate: ConnId,
+    /// What else the general way has found; what is above holds, not what it has of the same name.
+    pub(crate) meta: &'a mut Meta,
+    pub(crate) verdict: &'a mut Verdict,
     pub(crate) port: PortId,
     pub(crate) origin: Origin,
 }
 
-const _: () = assert!(size_of::<Slot<&u8>>() == 64, "a slot is a cache line");
-
-impl<F> Slot<F> {
-    const EMPTY: Self =
-        Self { frame: None, meta: Meta::NONE, verdict: Verdict::Pending, port: PortId(0), origin: Origin::Wire };
+/// What the stages of the common packet's way see of a burst: of each frame an element in every array.
+pub(crate) struct Lanes<'a, F> {
+    pub(crate) frames: &'a mut [Option<F>],
+    pub(crate) sources: &'a [Source],
+    /// What it is.
+    pub(crate) kinds: &'a mut [Kind],
+    /// Hash of the client.
+    pub(crate) hashes: &'a mut [u64],
+    /// First entry whose tag matches.
+    pub(crate) candidates: &'a mut [ConnId],
+    /// The port that it leaves by as it is, by number.
+    pub(crate) ways: &'a mut [u16],
 }
 
-/// Frames with their verdicts.
+/// Frames with their verdicts: an array of each, so that a device reads and writes its frames all at once, and a stage touches what it
+/// needs. What lies beyond `len` is empty.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Burst<F> {
-    slots: [Slot<F>; CAPACITY],
+    frames: [Option<F>; CAPACITY],
+    hashes: [u64; CAPACITY],
+    candidates: [ConnId; CAPACITY],
+    sources: [Source; CAPACITY],
+    /// The port that a frame leaves by as it is, or [`BY_VERDICT`].
+    ways: [u16; CAPACITY],
+    kinds: [Kind; CAPACITY],
+    metas: [Meta; CAPACITY],
+    verdicts: [Verdict; CAPACITY],
     len: usize,
     limit: usize,
 }
@@ -112,7 +169,18 @@ impl<F> Default for Burst<F> {
 impl<F> Burst<F> {
     /// An empty burst that takes `limit` frames, at most [`CAPACITY`].
     pub fn with_limit(limit: usize) -> Self {
-        Self { slots: [const { Slot::EMPTY }; CAPACITY], len: 0, limit: limit.clamp(1, CAPACITY) }
+        Self {
+            frames: [const { None }; CAPACITY],
+            hashes: [0; CAPACITY],
+            candidates: [ConnId::NONE; CAPACITY],
+            kinds: [Kind::Done; CAPACITY],
+            metas: [Meta::NONE; CAPACITY],
+            sources: [Source::new(PortId(0), Origin::Wire); CAPACITY],
+            ways: [BY_VERDICT; CAPACITY],
+            verdicts: [Verdict::Pending; CAPACITY],
+            len: 0,
+            limit: limit.clamp(1, CAPACITY),
+        }
     }
 
     /// Frames in it.
@@ -139,21 +207,86 @@ impl<F> Burst<F> {
     /// The frame itself, when there is no room.
     #[inline]
     pub fn push(&mut self, frame: F, port: PortId, origin: Origin) -> Result<(), F> {
-        if self.len >= self.limit {
+        let at = self.len;
+        if at >= self.limit.min(CAPACITY) {
             return Err(frame);
         }
-        let Some(slot) = self.slots.get_mut(self.len) else { return Err(frame) };
-        slot.frame = Some(frame);
-        slot.verdict = Verdict::Pending;
-        (slot.port, slot.origin) = (port, origin);
-        self.len += 1;
+        self.frames[at] = Some(frame);
+        (self.sources[at], self.ways[at], self.verdicts[at]) =
+            (Source::new(port, origin), BY_VERDICT, Verdict::Pending);
+        self.len = at + 1;
         Ok(())
     }
 
-    /// Each frame in it with what is known of it.
+    /// Has a device put frames off the wire, which came in by `port`, into the places that are free: `receive` fills them from the first on
+    /// and says how many.
     #[inline]
-    pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot<F>> {
-        self.slots.get_mut(..self.len).unwrap_or_default().iter_mut()
+    pub fn fill(&mut self, port: PortId, receive: impl FnOnce(&mut [Option<F>]) -> usize) {
+        let free = self.len..self.limit.min(CAPACITY);
+        let Some(frames) = self.frames.get_mut(free.clone()) else { return };
+        let end = (self.len + receive(frames)).min(free.end);
+        self.sources[self.len..end].fill(Source::new(port, Origin::Wire));
+        self.ways[self.len..end].fill(BY_VERDICT);
+        self.len = end;
+    }
+
+    /// Frames in it, a number that the compiler knows the bounds of.
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.len.min(CAPACITY)
+    }
+
+    /// Calls for each frame in it, with what is known of it.
+    #[inline]
+    pub(crate) fn each_slot(&mut self, mut call: impl FnMut(Slot<'_, F>)) {
+        for at in 0..self.count() {
+            if let Some(slot) = self.slot_mut(at) {
+                call(slot);
+            }
+        }
+    }
+
+    /// One frame with what is known of it.
+    #[inline]
+    pub(crate) fn slot_mut(&mut self, at: usize) -> Option<Slot<'_, F>> {
+        if at >= self.count() {
+            return None;
+        }
+        let source = self.sources[at];
+        Some(Slot {
+            frame: &mut self.frames[at],
+            kind: &mut self.kinds[at],
+            hash: &mut self.hashes[at],
+            candidate: self.candidates[at],
+            meta: &mut self.metas[at],
+            verdict: &mut self.verdicts[at],
+            port: source.port(),
+            origin: source.origin(),
+        })
+    }
+
+    /// The frames from number `from` on, with what is known of them.
+    #[inline(always)]
+    pub(crate) fn lanes(&mut self, from: usize) -> Lanes<'_, F> {
+        let count = self.count();
+        let range = from.min(count)..count;
+        Lanes {
+            frames: &mut self.frames[range.clone()],
+            sources: &self.sources[range.clone()],
+            kinds: &mut self.kinds[range.clone()],
+            hashes: &mut self.hashes[range.clone()],
+            candidates: &mut self.candidates[range.clone()],
+            ways: &mut self.ways[range],
+        }
+    }
+
+    /// The port that all of its frames leave by, as they are.
+    #[inline]
+    pub fn leaves_by(&self) -> Option<PortId> {
+        let ways = &self.ways[..self.count()];
+        let first = *ways.first()?;
+        let same = ways.iter().fold(true, |same, way| same & (*way == first));
+        (same && first != BY_VERDICT).then_some(PortId(first))
     }
 
     /// The frames from number `first` on, as they are, and the ports that they came in by.
@@ -161,49 +294,67 @@ impl<F> Burst<F> {
     where
         F: crate::frame::Frame,
     {
-        let slots = self.slots.get(first..self.len).unwrap_or_default();
-        slots.iter().filter_map(|slot| Some((slot.frame.as_ref()?.bytes(), slot.port)))
+        let range = first.min(self.count())..self.count();
+        let frames = self.frames[range.clone()].iter().zip(&self.sources[range]);
+        frames.filter_map(|(frame, source)| Some((frame.as_ref()?.bytes(), source.port())))
     }
 
     /// Each frame in it, to be rewritten.
     #[inline]
     pub fn frames_mut(&mut self) -> impl Iterator<Item = &mut F> {
-        self.slots_mut().filter_map(|slot| slot.frame.as_mut())
+        let count = self.count();
+        self.frames[..count].iter_mut().filter_map(Option::as_mut)
     }
 
     /// Takes frame `index` out with its verdict.
     #[inline]
     pub fn take(&mut self, index: usize) -> Option<(F, Verdict, PortId)> {
-        let slot = self.slots.get_mut(index)?;
-        Some((slot.frame.take()?, slot.verdict, slot.port))
+        let frame = self.frames.get_mut(index)?.take()?;
+        Some((frame, self.verdict(index), self.sources.get(index)?.port()))
     }
 
     /// Empties the burst, giving each frame away with its verdict, the port that it came in by, and where from.
     #[inline]
     pub fn give_away(&mut self, mut take: impl FnMut(F, Verdict, PortId, Origin)) {
-        for slot in self.slots_mut() {
-            if let Some(frame) = slot.frame.take() {
-                take(frame, slot.verdict, slot.port, slot.origin);
+        for at in 0..self.count() {
+            if let Some(frame) = self.frames[at].take() {
+                let source = self.sources[at];
+                take(frame, self.verdict(at), source.port(), source.origin());
             }
         }
         self.len = 0;
     }
 
+    /// Empties the burst, giving all frames away at once. What `take` leaves is dropped.
+    #[inline]
+    pub fn give_all(&mut self, take: impl FnOnce(&mut [Option<F>])) {
+        let count = self.count();
+        let frames = &mut self.frames[..count];
+        take(frames);
+        if !frames.iter().fold(true, |none, frame| none & frame.is_none()) {
+            frames.iter_mut().for_each(|frame| *frame = None);
+        }
+        self.len = 0;
+    }
+
     /// The verdict of frame `index`; pending when there is none.
+    #[inline]
     pub fn verdict(&self, index: usize) -> Verdict {
-        self.slots.get(index).map(|slot| slot.verdict).unwrap_or_default()
+        match self.ways.get(index) {
+            Some(&BY_VERDICT) | None => self.verdicts.get(index).copied().unwrap_or_default(),
+            Some(way) => Verdict::Transmit(PortId(*way)),
+        }
     }
 
     /// Where frame `index` came from.
     #[inline]
     pub fn origin(&self, index: usize) -> Origin {
-        self.slots.get(index).map(|slot| slot.origin).unwrap_or_default()
+        self.sources.get(index).map(|source| source.origin()).unwrap_or_default()
     }
 
     /// Forgets what is left.
     #[inline]
     pub fn clear(&mut self) {
-        self.slots_mut().for_each(|slot| drop(slot.frame.take()));
-        self.len = 0;
+        self.give_all(|_| {});
     }
 }

@@ -121,9 +121,11 @@ impl<A: Address> Fib<A> {
 /// A set of addresses, asked once for every packet: open addressing, at most half full.
 #[derive(Clone, Debug, Default)]
 pub struct AddressSet<A> {
-    /// Half of them free at least. Shared by copies.
-    slots: Arc<[Option<A>]>,
+    /// Half of them free at least; the unspecified address stands for a free one. Shared by copies.
+    slots: Arc<[A]>,
     len: usize,
+    /// Is the unspecified address in it?
+    unspecified: bool,
 }
 
 impl<A: Address> AddressSet<A> {
@@ -136,7 +138,8 @@ impl<A: Address> AddressSet<A> {
     }
 
     fn with_room(addresses: usize) -> Self {
-        Self { slots: vec![None; (addresses * 2).next_power_of_two().max(2)].into(), len: 0 }
+        let slots = vec![A::default(); (addresses * 2).next_power_of_two().max(2)];
+        Self { slots: slots.into(), len: 0, unspecified: false }
     }
 
     /// Puts an address in.
@@ -151,35 +154,41 @@ impl<A: Address> AddressSet<A> {
     }
 
     fn put(&mut self, address: A) {
+        if address == A::default() {
+            self.unspecified = true;
+            return;
+        }
         let mut at = self.home(address);
-        while self.slots[at].is_some_and(|a| a != address) {
+        while self.slots[at] != A::default() && self.slots[at] != address {
             at = (at + 1) & (self.slots.len() - 1);
         }
-        self.len += usize::from(self.slots[at].is_none());
-        Arc::make_mut(&mut self.slots)[at] = Some(address);
+        self.len += usize::from(self.slots[at] != address);
+        Arc::make_mut(&mut self.slots)[at] = address;
     }
 
     /// The addresses in it, in no order.
     pub fn iter(&self) -> impl Iterator<Item = A> {
-        self.slots.iter().copied().flatten()
+        let unspecified = self.unspecified.then(A::default);
+        self.slots.iter().copied().filter(|address| *address != A::default()).chain(unspecified)
     }
 
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the high bits of the product are the hash")]
     fn home(&self, address: A) -> usize {
-        (address.fold(0x9e37_79b9).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.slots.len() - 1)
+        let hash = address.fold(0x9e37_79b9).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        hash as usize & self.slots.len().wrapping_sub(1)
     }
 
     /// Returns true when the address is in the set.
     #[inline]
     pub fn contains(&self, address: A) -> bool {
-        if self.slots.is_empty() {
-            return false;
-        }
         let mut at = self.home(address);
-        while let Some(Some(found)) = self.slots.get(at) {
+        while let Some(found) = self.slots.get(at) {
             if *found == address {
-                return true;
+                return address != A::default() || self.unspecified;
+            }
+            if *found == A::default() {
+                return false;
             }
             at = (at + 1) & (self.slots.len() - 1);
         }

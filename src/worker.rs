@@ -348,8 +348,13 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
     /// Carries out the verdicts of the burst that has been decided, and empties it.
     fn carry_out<const TAPPED: bool>(&mut self, now: Instant) {
         let Self { parts, hold, fragments, own, pipeline, tap, .. } = self;
+        let decided = &mut pipeline[2];
+        if !TAPPED && let Some(port) = decided.leaves_by() {
+            parts.director.counters_mut().events[Event::Transmitted as usize] += decided.len() as u64;
+            return parts.io.transmit_all(port, decided);
+        }
         let mut exits = Exits::<_, _, TAPPED> { parts, hold, fragments, own, tap: tap.as_ref(), now };
-        pipeline[2].give_away(|frame, verdict, port, origin| exits.dispatch(frame, verdict, port, origin));
+        decided.give_away(|frame, verdict, port, origin| exits.dispatch(frame, verdict, port, origin));
     }
 
     /// What need not be done every turn.

@@ -184,16 +184,16 @@ impl fmt::Debug for ConnFlags {
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Connection<A> {
+    /// Virtual address. As they lie here source and destination of either direction are two neighbours, to be compared at once.
+    pub vaddr: A,
     /// Client address; of a template, the client's network.
     pub caddr: A,
-    /// Virtual address.
-    pub vaddr: A,
     /// Destination address.
     pub daddr: A,
+    /// Virtual port. What holds for the addresses holds for the ports.
+    pub vport: u16,
     /// Client port.
     pub cport: u16,
-    /// Virtual port.
-    pub vport: u16,
     /// Destination port.
     pub dport: u16,
     /// IP protocol.

@@ -2,36 +2,44 @@
 //! a port that is ready. The other files of the director judge everything; this one does the same for these packets, in a few dozen
 //! instructions and none of them twice. It changes nothing before it is sure, and gives up on whatever asks for a second thought.
 //!
-//! Conditions follow one another instead of being joined: each nearly always holds, and a branch that is foreseen costs nothing.
+//! Conditions follow one another instead of being joined: each nearly always holds, and a branch that is foreseen costs nothing. What a
+//! stage finds in the headers it does not write down: they are nearer than any note of them would be.
 
-use crate::burst::{Burst, Kind, Meta, Slot};
-use crate::conn::{ConnFlags, Connection, Table};
+use crate::burst::{Burst, Kind, Lanes, Slot, Source};
+use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::director::path_mtu::Learnt;
 use crate::director::{Core, Director, Shared};
 use crate::forward::{ETHERNET, tun};
 use crate::frame::Frame;
-use crate::network::AddressSet;
 use crate::packet::End;
-use crate::proto::TimeoutTable;
 use crate::proto::segment::Segment;
+use crate::proto::{State, TimeoutTable, tcp as flags};
 use crate::ready::Ready;
 use crate::snapshot::Snapshot;
 use crate::stats::Event;
 use crate::steering::Steering;
 use crate::time::Tick;
-use crate::verdict::{Origin, PortId, Verdict, WorkerId};
+use crate::verdict::{Origin, PortId, WorkerId};
 use crate::wire::{checksum, ethernet, ipv4, protocol, tcp, udp};
 
 /// Where the transport header begins.
 const L4: usize = ETHERNET + ipv4::HEADER_LEN;
 /// Ethernet, IPv4 and TCP without options. A frame off a wire is never shorter, whatever it carries (IEEE 802.3 pads to 60 bytes).
 const HEAD: usize = L4 + tcp::HEADER_LEN;
-/// Ethertype, and IPv4's version and header length, of a packet without options.
-const PLAIN: u64 = (ethernet::ethertype::IPV4 as u64) << 8 | 0x45;
-/// "More fragments" and the offset, in the eight bytes that begin with them.
-const FRAGMENT: u64 = 0x3fff << 48;
-/// Where the TTL stands.
+/// Ethertype, and IPv4's version and header length, of a packet without options, with the type of service behind them shifted out.
+const PLAIN: u32 = ((ethernet::ethertype::IPV4 as u32) << 8 | 0x45) << 8;
+/// "More fragments" and the offset.
+const FRAGMENT: u16 = 0x3fff;
+/// Where the fields stand.
+const LENGTH: usize = ETHERNET + 2;
+const FRAGMENTS: usize = ETHERNET + 6;
 const TTL: usize = ETHERNET + 8;
+const PROTOCOL: usize = ETHERNET + 9;
+const ADDRESSES: usize = ETHERNET + 12;
+const DST: usize = ETHERNET + 16;
+const TCP_FLAGS: usize = L4 + 13;
+/// A MAC that no frame is to: the address that is compared has 16 bits less.
+const NOBODY: u64 = 1;
 /// Of a connection these ask for a second thought.
 const CARE: ConnFlags = ConnFlags::LOCAL
     .with(ConnFlags::BYPASS)
@@ -43,7 +51,7 @@ const CARE: ConnFlags = ConnFlags::LOCAL
 
 type Head = [u8; HEAD];
 
-/// Stage 1 for the common packets of a burst: what each is, whose it is, and where its connection would be. What is left as
+/// Stage 1 for the common packets of a burst: what each is, and where its connection would be, which is then on its way. What is left as
 /// [`Kind::Unseen`] is to be looked at closely; returns whether there is any.
 pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool {
     let Director { core, snapshot, steering, .. } = director;
@@ -52,18 +60,30 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
     let (vips, connections) = (snapshot.rules.vips4(), &core.v4.connections);
     // A mark may make any address virtual.
     let marked = snapshot.rules.has_mark_services::<u32>();
-    let mut left = false;
-    for Slot { frame, meta, port, origin, .. } in burst.slots_mut() {
-        let Some(frame) = frame else { continue };
-        let whole = *origin == Origin::Wire && frame.largest_fragment().is_none();
-        let mac = macs.get(usize::from(port.0)).filter(|_| whole);
-        let seen = mac
-            .is_some_and(|mac| read(frame.bytes(), *mac, meta) && find(frame.bytes(), vips, connections, meta))
-            && !(marked && meta.kind == Kind::PlainReply4);
-        if !seen {
-            meta.kind = Kind::Unseen;
-            left = true;
+    let Lanes { frames, sources, kinds, hashes, .. } = burst.lanes(0);
+    let (mut left, mut before, mut mac) = (false, Source::NONE, NOBODY);
+    for (((frame, source), kind), hash) in frames.iter().zip(sources).zip(kinds).zip(hashes) {
+        if before != *source {
+            before = *source;
+            let wire = source.origin() == Origin::Wire;
+            mac = macs.get(usize::from(source.port().0)).filter(|_| wire).map_or(NOBODY, |mac| number(*mac));
         }
+        let whole = frame.as_ref().filter(|frame| frame.largest_fragment().is_none());
+        let Some((head, protocol)) = whole.and_then(|frame| read(frame.bytes(), mac)) else {
+            (*kind, left) = (Kind::Unseen, true);
+            continue;
+        };
+        let (address, port);
+        (address, port, *kind) = if vips.contains(word(head, DST)) {
+            (word(head, ADDRESSES), half(head, L4), Kind::PlainRequest4)
+        } else if marked {
+            (*kind, left) = (Kind::Unseen, true);
+            continue;
+        } else {
+            (word(head, DST), half(head, L4 + 2), Kind::PlainReply4)
+        };
+        *hash = connections.hash(protocol, address, port);
+        connections.prefetch(*hash);
     }
     if steering.workers() > 1 {
         left |= leave_others(burst, steering, core.shared.worker);
@@ -71,67 +91,60 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
     left
 }
 
-/// Reads the headers. False when the packet is not of the common kind, or not sound.
-#[inline(always)]
-fn read(bytes: &[u8], mac: u64, meta: &mut Meta) -> bool {
-    let Some(head) = bytes.first_chunk::<HEAD>() else { return false };
-    // Ethertype, version and header length, type of service, length, identification.
-    let opening = long(head, 12);
-    // Fragment, TTL, protocol, checksum and half of the source.
-    let middle = long(head, 20);
-    if long(head, 0) >> 16 != mac || opening >> 40 != PLAIN || middle & FRAGMENT != 0 {
-        return false;
-    }
-    let (protocol, length) = ((middle >> 32) as u8, (opening >> 16) as u16);
-    let datagram = protocol == protocol::UDP;
-    let least = ipv4::HEADER_LEN + if datagram { udp::HEADER_LEN } else { tcp::HEADER_LEN };
-    let whole = (least..=bytes.len() - ETHERNET).contains(&usize::from(length));
-    if !whole || !(datagram || protocol == protocol::TCP) || !is_intact(head) {
-        return false;
-    }
-    let ports = word(head, L4);
-    (meta.sport, meta.dport) = ((ports >> 16) as u16, ports as u16);
-    (meta.length, meta.l4, meta.protocol) = (length, L4 as u16, protocol);
-    meta.segment = if datagram { Segment::Udp } else { Segment::Tcp(head[L4 + 13]) };
-    true
+/// A MAC as the first eight bytes of a frame to it are read, but for the last two.
+#[inline]
+const fn number(mac: u64) -> u64 {
+    (mac << 16).swap_bytes()
 }
 
-/// Finds out which side the packet comes from, and where its connection would be, whose bucket is then on its way.
+/// Reads the headers: they, and the protocol. None when the packet is not of the common kind, not sound, or not to that MAC
+/// ([`number`]).
 #[inline(always)]
-fn find(bytes: &[u8], vips: &AddressSet<u32>, connections: &Table<u32>, meta: &mut Meta) -> bool {
-    let Some(head) = bytes.first_chunk::<HEAD>() else { return false };
-    let dst = word(head, 30);
-    let (client, cport);
-    (client, cport, meta.kind) = if vips.contains(dst) {
-        (word(head, 26), meta.sport, Kind::PlainRequest4)
-    } else {
-        (dst, meta.dport, Kind::PlainReply4)
+fn read(bytes: &[u8], mac: u64) -> Option<(&Head, u8)> {
+    let head = bytes.first_chunk::<HEAD>()?;
+    let protocol = head[PROTOCOL];
+    let least = match protocol {
+        protocol::TCP => ipv4::HEADER_LEN + tcp::HEADER_LEN,
+        protocol::UDP => ipv4::HEADER_LEN + udp::HEADER_LEN,
+        _ => return None,
     };
-    meta.hash = connections.hash(meta.protocol, client, cport);
-    connections.prefetch(meta.hash);
-    true
+    let length = usize::from(half(head, LENGTH));
+    let to = head.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let common = to & 0xffff_ffff_ffff == mac
+        && word(head, 12) & 0xffff_ff00 == PLAIN
+        && half(head, FRAGMENTS) & FRAGMENT == 0
+        && length >= least
+        && length <= bytes.len() - ETHERNET
+        && head[ETHERNET..].first_chunk().is_some_and(checksum::is_intact_header);
+    common.then_some((head, protocol))
 }
 
-/// Is the header intact? See [`checksum::is_intact_header`].
-#[inline(always)]
-fn is_intact(head: &Head) -> bool {
-    head[ETHERNET..].first_chunk().is_some_and(checksum::is_intact_header)
+/// Writes down what the general way wants to know of a packet.
+pub(super) fn complete<F: Frame>(slot: &mut Slot<'_, F>) {
+    let Slot { frame: Some(frame), kind, hash, candidate, meta, .. } = slot else { return };
+    (meta.kind, meta.hash, meta.candidate) = (**kind, **hash, *candidate);
+    let (Kind::PlainRequest4 | Kind::PlainReply4, Some(head)) = (**kind, frame.bytes().first_chunk::<HEAD>()) else {
+        return;
+    };
+    (meta.sport, meta.dport) = (half(head, L4), half(head, L4 + 2));
+    (meta.length, meta.l4, meta.protocol) = (half(head, LENGTH), L4 as u16, head[PROTOCOL]);
+    meta.segment = if meta.protocol == protocol::UDP { Segment::Udp } else { Segment::Tcp(head[TCP_FLAGS]) };
 }
 
 /// Leaves other workers' clients to be handed over. Returns whether there is any.
 #[inline(never)]
 fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: WorkerId) -> bool {
     let mut left = false;
-    for Slot { frame, meta, .. } in burst.slots_mut() {
+    let Lanes { frames, kinds, .. } = burst.lanes(0);
+    for (frame, kind) in frames.iter().zip(kinds) {
         let Some(head) = frame.as_ref().and_then(|frame| frame.bytes().first_chunk()) else { continue };
-        let client = match meta.kind {
-            Kind::PlainRequest4 => word(head, 26),
-            Kind::PlainReply4 => word(head, 30),
+        let client = match *kind {
+            Kind::PlainRequest4 => word(head, ADDRESSES),
+            Kind::PlainReply4 => word(head, DST),
             _ => continue,
         };
         if steering.owner4(client) != worker {
-            meta.kind = Kind::Unseen;
-            left = true;
+            (*kind, left) = (Kind::Unseen, true);
         }
     }
     left
@@ -139,28 +152,33 @@ fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: Wor
 
 /// Leaves every packet of a burst to be looked at closely.
 pub(super) fn leave<F: Frame>(burst: &mut Burst<F>) -> bool {
-    burst.slots_mut().for_each(|slot| slot.meta.kind = Kind::Unseen);
+    burst.lanes(0).kinds.fill(Kind::Unseen);
     true
 }
 
-/// Stage 3 for one packet. False when it needs a second thought, and nothing was done. With `TELLS` a master of the synchronisation
-/// runs.
+/// Stage 3 for the packets from the first on, as long as each is a common one: how many those are. With the next, if there is one, nothing
+/// was done; it needs a second thought. With `TELLS` a master of the synchronisation runs.
 #[inline(always)]
 pub(super) fn judge<F: Frame, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
-    slot: &mut Slot<F>,
+    lanes: Lanes<'_, F>,
     now: Tick,
-) -> bool {
-    let Slot { frame: Some(frame), meta, verdict, .. } = slot else { return false };
-    let port = match meta.kind {
-        Kind::PlainRequest4 => request::<F, TELLS>(core, snapshot, frame, meta, now),
-        Kind::PlainReply4 => reply(core, snapshot, frame, meta, now),
-        _ => None,
-    };
-    let Some(port) = port else { return false };
-    *verdict = Verdict::Transmit(port);
-    true
+) -> usize {
+    let Lanes { frames, kinds, candidates, ways, .. } = lanes;
+    let count = frames.len();
+    let packets = frames.iter_mut().zip(kinds.iter()).zip(candidates.iter()).zip(ways).enumerate();
+    for (at, (((frame, kind), candidate), way)) in packets {
+        let Some(frame) = frame else { return at };
+        let port = match kind {
+            Kind::PlainRequest4 => request::<F, TELLS>(core, snapshot, frame, *candidate, now),
+            Kind::PlainReply4 => reply(core, snapshot, frame, *candidate, now),
+            _ => None,
+        };
+        let Some(port) = port else { return at };
+        *way = port.0;
+    }
+    count
 }
 
 /// A client's packet to its server.
@@ -169,87 +187,100 @@ fn request<F: Frame, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
     frame: &mut F,
-    meta: &Meta,
+    candidate: ConnId,
     now: Tick,
 ) -> Option<PortId> {
     let Core { v4, shared: Shared { traffic, learnt, timeouts, counters, ident, announcer, .. }, .. } = core;
-    let connection = v4.connections.entry_mut(meta.candidate)?;
+    let connection = v4.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
-    let padded = bytes.len() > ETHERNET + usize::from(meta.length);
+    let available = bytes.len();
     let head: &mut Head = bytes.first_chunk_mut()?;
-    if pair(connection.caddr, connection.vaddr) != long(head, 26)
-        || ports(connection.cport, connection.vport) != ports(meta.sport, meta.dport)
-        || !is_settled(connection, meta, timeouts)
-        || (meta.segment != Segment::Udp && !is_assured(connection))
+    if pair(connection.caddr, connection.vaddr) != long(head, ADDRESSES)
+        || ports(connection.cport, connection.vport) != word(head, L4)
+        || !is_settled(connection, head, timeouts)
+        || (head[PROTOCOL] != protocol::UDP && !is_assured(connection))
     {
         return None;
     }
     // One whose packet may have to be told of goes the general way.
-    let next = connection.packets.wrapping_add(1);
-    if TELLS && (connection.template.is_some() || announcer.pace.may_tell(next)) {
+    if TELLS && (connection.template.is_some() || announcer.pace.may_tell(connection.packets.wrapping_add(1))) {
         return None;
     }
     let ready = snapshot.ready.get(connection.dest.index())?;
     let traffic = traffic.get_mut(connection.dest.index())?;
-    let tunnelled = connection.flags.intersects(ConnFlags::TUN);
-    let mtu = if tunnelled { ready.inner_mtu } else { ready.mtu };
-    if meta.length > mtu || head[TTL] <= 1 {
+    let length = half(head, LENGTH);
+    if head[TTL] <= 1 {
         return None;
     }
-    if connection.flags.intersects(ConnFlags::NAT) {
-        if lacks_checksum(head, meta.segment) {
+    if !connection.flags.intersects(ConnFlags::NAT.with(ConnFlags::TUN)) {
+        if length > ready.mtu {
             return None;
         }
-        rewrite(head, meta.segment, End::Destination, connection.daddr, connection.dport);
-    } else if tunnelled {
+        send(head, ready);
+        trim(frame, available, ETHERNET, length);
+    } else if connection.flags.intersects(ConnFlags::NAT) {
+        if length > ready.mtu || lacks_checksum(head) {
+            return None;
+        }
+        rewrite(head, End::Destination, connection.daddr, connection.dport);
+        send(head, ready);
+        trim(frame, available, ETHERNET, length);
+    } else {
         let usual = learnt.get(connection.dest.index()).is_some_and(Learnt::is_nothing);
-        if !usual || !frame.prepend(ipv4::HEADER_LEN) {
+        if length > ready.inner_mtu || !usual || !frame.prepend(ipv4::HEADER_LEN) {
             return None;
         }
+        send_through(frame.bytes_mut().first_chunk_mut()?, ready, ident);
+        trim(frame, available + ipv4::HEADER_LEN, L4, length);
     }
-    connection.packets = next;
+    connection.packets = connection.packets.wrapping_add(1);
     connection.expires = now.plus(connection.timeout);
     traffic.in_packets += 1;
-    traffic.in_bytes += u64::from(meta.length);
+    traffic.in_bytes += u64::from(length);
     counters.event(Event::Request);
-    if tunnelled {
-        return Some(send_through(frame, ready, meta.length, padded, ident));
-    }
-    Some(send(frame, ready, meta.length, padded))
+    Some(ready.port)
 }
 
 /// A server's packet to its client, whose connection is masqueraded.
 #[inline(always)]
-fn reply<F: Frame>(core: &mut Core, snapshot: &Snapshot, frame: &mut F, meta: &Meta, now: Tick) -> Option<PortId> {
+fn reply<F: Frame>(
+    core: &mut Core,
+    snapshot: &Snapshot,
+    frame: &mut F,
+    candidate: ConnId,
+    now: Tick,
+) -> Option<PortId> {
     const FLAGS: ConnFlags = ConnFlags::NAT.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT);
     let Core { v4, shared: Shared { traffic, timeouts, counters, .. }, .. } = core;
-    let connection = v4.connections.entry_mut(meta.candidate)?;
+    let connection = v4.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
-    let padded = bytes.len() > ETHERNET + usize::from(meta.length);
+    let available = bytes.len();
     let head: &mut Head = bytes.first_chunk_mut()?;
-    let client = word(head, 30);
-    if pair(connection.daddr, connection.caddr) != long(head, 26)
-        || ports(connection.cport, connection.dport) != ports(meta.dport, meta.sport)
+    if pair(connection.daddr, connection.caddr) != long(head, ADDRESSES)
+        || ports(connection.dport, connection.cport) != word(head, L4)
         || connection.flags.0 & FLAGS.0 != ConnFlags::NAT.0
-        || !is_settled(connection, meta, timeouts)
+        || !is_settled(connection, head, timeouts)
         || !is_assured(connection)
-        || lacks_checksum(head, meta.segment)
+        || lacks_checksum(head)
     {
         return None;
     }
     // A server that is out of service counts no more.
     let in_service = snapshot.ready.get(connection.dest.index())?.mtu != 0;
-    let ready = snapshot.ways4.to(client)?;
+    let ready = snapshot.ways4.to(connection.caddr)?;
     let traffic = traffic.get_mut(connection.dest.index())?;
-    if !in_service || meta.length > ready.mtu || head[TTL] <= 1 {
+    let length = half(head, LENGTH);
+    if !in_service || length > ready.mtu || head[TTL] <= 1 {
         return None;
     }
     connection.expires = now.plus(connection.timeout);
     traffic.out_packets += 1;
-    traffic.out_bytes += u64::from(meta.length);
+    traffic.out_bytes += u64::from(length);
     counters.event(Event::Reply);
-    rewrite(head, meta.segment, End::Source, connection.vaddr, connection.vport);
-    Some(send(frame, ready, meta.length, padded))
+    rewrite(head, End::Source, connection.vaddr, connection.vport);
+    send(head, ready);
+    trim(frame, available, ETHERNET, length);
+    Some(ready.port)
 }
 
 /// Two addresses as they follow one another in a header, to be compared at once.
@@ -258,18 +289,22 @@ fn pair(src: u32, dst: u32) -> u64 {
     u64::from(src) << 32 | u64::from(dst)
 }
 
-/// Two ports, to be compared at once.
+/// Two ports as they follow one another in a header, to be compared at once.
 #[inline(always)]
-fn ports(first: u16, second: u16) -> u32 {
-    u32::from(second) << 16 | u32::from(first)
+fn ports(src: u16, dst: u16) -> u32 {
+    u32::from(src) << 16 | u32::from(dst)
 }
 
-/// Does the packet leave the connection's state as it is, and the timer as long?
+/// Does the packet leave the connection's state as it is, and the timer as long? What [`Segment::keeps`] says, once more.
 #[inline(always)]
-fn is_settled(connection: &Connection<u32>, meta: &Meta, timeouts: &TimeoutTable) -> bool {
-    connection.protocol == meta.protocol
-        && meta.segment.keeps() == Some(connection.state)
-        && connection.timeout == timeouts.ticks(connection.state)
+fn is_settled(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable) -> bool {
+    const DECIDING: u8 = flags::FIN | flags::SYN | flags::RST | flags::ACK;
+    let protocol = head[PROTOCOL];
+    let state = if protocol == protocol::UDP { State::Udp } else { State::Established };
+    connection.protocol == protocol
+        && connection.state == state
+        && (protocol == protocol::UDP || head[TCP_FLAGS] & DECIDING == flags::ACK)
+        && connection.timeout == timeouts.ticks(state)
         && !connection.flags.intersects(CARE)
 }
 
@@ -281,20 +316,21 @@ fn is_assured(connection: &Connection<u32>) -> bool {
 
 /// Is it a datagram without a checksum, for which masquerade computes one?
 #[inline(always)]
-fn lacks_checksum(head: &Head, segment: Segment) -> bool {
-    segment == Segment::Udp && !udp::Packet::new_unchecked(&head[L4..]).has_checksum()
+fn lacks_checksum(head: &Head) -> bool {
+    head[PROTOCOL] == protocol::UDP && !udp::Packet::new_unchecked(&head[L4..]).has_checksum()
 }
 
 /// Masquerade (see [`crate::forward::nat`]): an end's address and port, and the checksums.
 #[inline(always)]
-fn rewrite(head: &mut Head, segment: Segment, end: End, address: u32, port: u16) {
+fn rewrite(head: &mut Head, end: End, address: u32, port: u16) {
+    let datagram = head[PROTOCOL] == protocol::UDP;
     let (header, transport) = head[ETHERNET..].split_at_mut(ipv4::HEADER_LEN);
     let mut ip = ipv4::Packet::new_unchecked(header);
     let delta = match end {
         End::Source => ip.set_src(address.into()),
         End::Destination => ip.set_dst(address.into()),
     };
-    if segment == Segment::Udp {
+    if datagram {
         let mut udp = udp::Packet::new_unchecked(transport);
         let port = if end == End::Source { udp.set_src_port(port) } else { udp.set_dst_port(port) };
         udp.update_checksum(delta.and(port));
@@ -305,41 +341,55 @@ fn rewrite(head: &mut Head, segment: Segment, end: End, address: u32, port: u16)
     }
 }
 
-/// The last step: one hop less to live, the MACs, and no padding.
+/// The last step: one hop less to live, of which there are two at least, and the MACs.
 #[inline(always)]
-fn send<F: Frame>(frame: &mut F, ready: &Ready, length: u16, padded: bool) -> PortId {
-    if let Some(head) = frame.bytes_mut().first_chunk_mut::<HEAD>() {
-        ipv4::Packet::new_unchecked(&mut head[ETHERNET..L4]).decrement_ttl();
-        head[..12].copy_from_slice(&ready.macs);
-    }
-    if padded {
-        frame.resize(ETHERNET + usize::from(length));
-    }
-    ready.port
+fn send(head: &mut Head, ready: &Ready) {
+    take_hop(&mut head[ETHERNET..L4]);
+    head[..12].copy_from_slice(&ready.macs);
 }
 
-/// The same through a tunnel, for which there is room in front.
+/// The same through a tunnel, for whose header there is room in front.
 #[inline(always)]
-fn send_through<F: Frame>(frame: &mut F, ready: &Ready, length: u16, padded: bool, last: &mut u32) -> PortId {
+fn send_through(head: &mut Head, ready: &Ready, last: &mut u32) {
     let ident = || {
         *last = last.wrapping_add(1);
         *last as u16
     };
-    if let Some(head) = frame.bytes_mut().first_chunk_mut::<HEAD>() {
-        let (outer, inner) = head.split_at_mut(L4);
-        let inner = inner.first_chunk_mut();
-        let header = inner.map_or([0; ipv4::HEADER_LEN], |inner| {
-            ipv4::Packet::new_unchecked(&mut *inner).decrement_ttl();
-            tun::ipip_header(inner, ident, ready.ends)
-        });
-        outer[..12].copy_from_slice(&ready.macs);
-        outer[12..ETHERNET].copy_from_slice(&ethernet::ethertype::IPV4.to_be_bytes());
-        outer[ETHERNET..].copy_from_slice(&header);
+    let (outer, inner) = head.split_at_mut(L4);
+    let header = inner.first_chunk_mut().map_or([0; ipv4::HEADER_LEN], |inner: &mut [u8; ipv4::HEADER_LEN]| {
+        take_hop(inner);
+        tun::ipip_header(inner, ident, ready.ends)
+    });
+    outer[..12].copy_from_slice(&ready.macs);
+    outer[12..ETHERNET].copy_from_slice(&ethernet::ethertype::IPV4.to_be_bytes());
+    outer[ETHERNET..].copy_from_slice(&header);
+}
+
+/// Takes one from the time to live of a header that has it to spare ([`ipv4::Packet::decrement_ttl`]).
+#[inline(always)]
+fn take_hop(header: &mut [u8]) {
+    const TTL: usize = 8;
+    const CHECKSUM: usize = 10;
+    let Some(header) = header.first_chunk_mut::<{ ipv4::HEADER_LEN }>() else { return };
+    header[TTL] = header[TTL].wrapping_sub(1);
+    let sum = u32::from(u16::from_be_bytes([header[CHECKSUM], header[CHECKSUM + 1]])) + 0x0100;
+    let sum = (sum + u32::from(sum >= 0xffff)) as u16;
+    [header[CHECKSUM], header[CHECKSUM + 1]] = sum.to_be_bytes();
+}
+
+/// Cuts padding off: of so many bytes the IP packet begins at `l3`.
+#[inline(always)]
+fn trim<F: Frame>(frame: &mut F, available: usize, l3: usize, length: u16) {
+    let end = l3 + usize::from(length);
+    if available != end {
+        frame.resize(end);
     }
-    if padded {
-        frame.resize(L4 + usize::from(length));
-    }
-    ready.port
+}
+
+/// The two bytes from `at` on, in network order.
+#[inline(always)]
+fn half(head: &Head, at: usize) -> u16 {
+    head[at..].first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
 }
 
 /// The four bytes from `at` on, in network order.

@@ -42,7 +42,7 @@ mod why;
 use std::sync::Arc;
 
 use crate::app::Apps;
-use crate::burst::{Burst, Kind, Meta, Slot};
+use crate::burst::{Burst, Kind, Lanes, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
 use crate::destination::{DestId, Destination};
@@ -273,19 +273,16 @@ impl Director {
     pub fn parse<F: Frame>(&mut self, burst: &mut Burst<F>) {
         let left = if self.express { express::look(self, burst) } else { express::leave(burst) };
         if left {
-            burst.slots_mut().for_each(|slot| self.parse_one(slot));
+            burst.each_slot(|slot| self.parse_one(slot));
         }
     }
 
     /// Stage 2: which entry matches, by its tag.
     pub fn seek<F: Frame>(&mut self, burst: &mut Burst<F>) {
         let (v4, v6) = (&self.core.v4.connections, &self.core.v6.connections);
-        for Slot { meta, .. } in burst.slots_mut() {
-            meta.candidate = match meta.kind {
-                Kind::Request6 | Kind::Reply6 | Kind::Icmp6 => v6.candidate(meta.hash),
-                // What is judged already, and what has no ports, has a hash of 0, which does no harm.
-                _ => v4.candidate(meta.hash),
-            };
+        let Lanes { kinds, hashes, candidates, .. } = burst.lanes(0);
+        for ((kind, hash), candidate) in kinds.iter().zip(hashes).zip(candidates) {
+            *candidate = if kind.is_v6() { v6.candidate(*hash) } else { v4.candidate(*hash) };
         }
     }
 
@@ -301,49 +298,56 @@ impl Director {
     /// Asked once a burst whether a master of the synchronisation runs, so that without one nobody asks.
     #[inline(always)]
     fn decide_all<F: Frame, const TELLS: bool>(&mut self, burst: &mut Burst<F>, now: Tick) {
-        for slot in burst.slots_mut() {
-            if !express::judge::<F, TELLS>(&mut self.core, &self.snapshot, slot, now) {
-                self.decide_one(slot, now);
+        let mut at = 0;
+        loop {
+            at += express::judge::<F, TELLS>(&mut self.core, &self.snapshot, burst.lanes(at), now);
+            if at >= burst.len() {
+                return;
             }
+            self.decide_at(burst, at, now);
+            at += 1;
         }
     }
 
+    /// Decides about one packet the general way.
     #[inline(never)]
-    fn decide_one<F: Frame>(&mut self, slot: &mut Slot<F>, now: Tick) {
-        let Slot { frame: Some(frame), meta, verdict, port, origin } = slot else { return };
+    fn decide_at<F: Frame>(&mut self, burst: &mut Burst<F>, at: usize, now: Tick) {
+        let Some(mut slot) = burst.slot_mut(at) else { return };
+        express::complete(&mut slot);
+        let Slot { frame: Some(frame), meta, verdict, port, origin, .. } = slot else { return };
         let (core, snapshot) = (&mut self.core, &*self.snapshot);
         let exit = match meta.kind {
             Kind::Done | Kind::Unseen => Err(*verdict),
             Kind::Request4 | Kind::PlainRequest4 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u32::lane(core, snapshot).request(frame, &packet)
             }
             Kind::Reply4 | Kind::PlainReply4 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u32::lane(core, snapshot).reply(frame, &packet)
             }
             Kind::Request6 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u128::lane(core, snapshot).request(frame, &packet)
             }
             Kind::Reply6 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u128::lane(core, snapshot).reply(frame, &packet)
             }
             Kind::Icmp4 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 Err(u32::lane(core, snapshot).message(frame, &packet))
             }
             Kind::Icmp6 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 Err(u128::lane(core, snapshot).message(frame, &packet))
             }
             Kind::Ipsec4 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 Err(u32::lane(core, snapshot).ipsec(frame, &packet))
             }
             Kind::Ipsec6 => {
-                let packet = Packet::read(frame.bytes(), meta, *port, *origin, now);
+                let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 Err(u128::lane(core, snapshot).ipsec(frame, &packet))
             }
         };

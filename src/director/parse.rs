@@ -35,10 +35,15 @@ enum Seen {
 impl Director {
     /// Parses one packet of a burst that has not been seen yet.
     #[inline]
-    pub(super) fn parse_one<F: Frame>(&mut self, slot: &mut Slot<F>) {
-        let (Some(frame), Kind::Unseen) = (&slot.frame, slot.meta.kind) else { return };
-        if let Err(verdict) = self.identify(frame.bytes(), slot.port, slot.origin, &mut slot.meta, frame.is_alone()) {
-            (slot.meta.kind, slot.verdict) = (Kind::Done, verdict);
+    pub(super) fn parse_one<F: Frame>(&mut self, slot: Slot<'_, F>) {
+        let Slot { frame: Some(frame), kind, hash, meta, verdict, port, origin, .. } = slot else { return };
+        if *kind != Kind::Unseen {
+            return;
+        }
+        match self.identify(frame.bytes(), port, origin, meta, frame.is_alone()) {
+            Ok(()) => (*kind, *hash) = (meta.kind, meta.hash),
+            // A hash of 0 does no harm where none is asked for.
+            Err(given) => (*kind, *hash, *verdict) = (Kind::Done, 0, given),
         }
     }
 

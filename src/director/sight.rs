@@ -7,7 +7,7 @@ use crate::burst::{Burst, Kind, Slot};
 use crate::conn::ReplyKey;
 use crate::director::family::Family;
 use crate::director::why::{Explanation, Question};
-use crate::director::{Core, Director, Packet};
+use crate::director::{Core, Director, Packet, express};
 use crate::frame::Frame;
 use crate::proto::State;
 use crate::time::{Instant, Tick};
@@ -30,25 +30,25 @@ pub enum Sight {
 impl Director {
     /// Looks at the one packet of a burst that has been through the first two stages.
     pub fn sight<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) -> Sight {
-        let Some(Slot { frame: Some(frame), meta, port, origin, .. }) = burst.slots_mut().next() else {
-            return Sight::Headers;
-        };
+        let Some(mut slot) = burst.slot_mut(0) else { return Sight::Headers };
+        express::complete(&mut slot);
+        let Slot { frame: Some(frame), meta, port, origin, .. } = slot else { return Sight::Headers };
         match meta.kind {
             Kind::Done | Kind::Unseen => Sight::Headers,
             Kind::Request4 | Kind::PlainRequest4 => {
-                let packet = Packet::<u32>::read(frame.bytes(), meta, *port, *origin, now.tick());
+                let packet = Packet::<u32>::read(frame.bytes(), meta, port, origin, now.tick());
                 self.request_seen(question(&packet), now)
             }
             Kind::Request6 => {
-                let packet = Packet::<u128>::read(frame.bytes(), meta, *port, *origin, now.tick());
+                let packet = Packet::<u128>::read(frame.bytes(), meta, port, origin, now.tick());
                 self.request_seen(question(&packet), now)
             }
             Kind::Reply4 | Kind::PlainReply4 => {
-                let packet = Packet::<u32>::read(frame.bytes(), meta, *port, *origin, Tick(0));
+                let packet = Packet::<u32>::read(frame.bytes(), meta, port, origin, Tick(0));
                 Sight::Reply(replies(&self.core, &packet))
             }
             Kind::Reply6 => {
-                let packet = Packet::<u128>::read(frame.bytes(), meta, *port, *origin, Tick(0));
+                let packet = Packet::<u128>::read(frame.bytes(), meta, port, origin, Tick(0));
                 Sight::Reply(replies(&self.core, &packet))
             }
             Kind::Icmp4 | Kind::Icmp6 => Sight::Error,

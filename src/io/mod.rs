@@ -23,6 +23,12 @@ pub trait PacketIo {
     /// Puts a frame in line for `port`; it leaves when the line is full or at [`PacketIo::flush`].
     fn transmit(&mut self, port: PortId, frame: Self::Frame);
 
+    /// Puts all frames of a burst in line for `port`, and empties it.
+    #[inline]
+    fn transmit_all(&mut self, port: PortId, burst: &mut Burst<Self::Frame>) {
+        burst.give_away(|frame, _, _, _| self.transmit(port, frame));
+    }
+
     /// A frame of length 0 for a fragment; `None` when there is no buffer left.
     fn blank(&mut self) -> Option<Self::Frame>;
 

@@ -91,8 +91,11 @@ pub fn is_intact_header(header: &[u8; 20]) -> bool {
     let c = header.last_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
     let (sum, first) = a.overflowing_add(b);
     let (sum, second) = sum.overflowing_add(u64::from(c) + u64::from(first));
-    let (sum, third) = sum.overflowing_add(u64::from(second));
-    folds_to_ones(sum.wrapping_add(u64::from(third)))
+    // What carries out of the second addition leaves a small number, and the third carries out no more. A number and itself turned half
+    // round add up, in the upper half, to the sum of both halves with the carry gone round.
+    let sum = sum.wrapping_add(u64::from(second));
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    sum.wrapping_add(sum.rotate_left(16)) >= 0xffff_0000
 }
 
 #[inline(always)]

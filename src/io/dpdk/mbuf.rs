@@ -31,6 +31,12 @@ impl Mbuf {
         (mbuf.raw().nb_segs == 1).then_some(mbuf)
     }
 
+    /// Is it in one segment? A device may write buffers of which that is yet to be asked.
+    #[inline]
+    pub(super) fn is_single(&self) -> bool {
+        self.raw().nb_segs == 1
+    }
+
     #[inline]
     fn raw(&self) -> &rte_mbuf {
         // SAFETY: the buffer is ours and its pool lives as long as the process.

@@ -1,20 +1,17 @@
 //! One receive and one transmit queue of a port, for one thread, and [`DpdkIo`]: a worker's queues of all ports. DPDK 22.11,
 //! "Poll Mode Driver".
 
-use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use dpdk_sys::rte_mbuf;
-
 use super::port::Device;
 use super::{Mbuf, MbufPool};
-use crate::burst::{BURST, Burst, CAPACITY};
+use crate::burst::{BURST, Burst};
 use crate::frame::Frame;
 use crate::io::PacketIo;
 use crate::io::finish_checksum::finish_checksum;
-use crate::verdict::{Origin, PortId};
+use crate::verdict::PortId;
 
 /// What no device counts, for one queue. All are rare events, or come from slow devices.
 #[derive(Debug, Default)]
@@ -45,24 +42,30 @@ impl Queue {
     /// Receives into the burst's free room, as frames of `port`; returns how many.
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst<Mbuf>, port: PortId) -> usize {
-        let mut raw = [const { MaybeUninit::<*mut rte_mbuf>::uninit() }; CAPACITY];
-        let room = burst.room().min(CAPACITY) as u16;
-        // SAFETY: the queue is set up and only ours; there is room for `room` pointers.
-        let count = unsafe { dpdk_sys::dpdk_rx_burst(self.device.id(), self.index, raw.as_mut_ptr().cast(), room) };
-        let finish = self.device.verify_checksums();
+        let Self { device, index, counters, .. } = self;
         let before = burst.len();
-        for slot in raw.iter().take(count.into()) {
-            // SAFETY: the device wrote the first `count` pointers and gave the buffers away.
-            let Some(mut frame) = (unsafe { Mbuf::from_raw(slot.assume_init()) }) else {
-                self.counters.rx_multi_segment.fetch_add(1, Relaxed);
-                continue;
-            };
-            if finish && finish_checksum(frame.bytes_mut()) {
-                self.counters.checksums_finished.fetch_add(1, Relaxed);
+        burst.fill(port, |free| {
+            // SAFETY: the queue is set up and only ours; an `Option<Mbuf>` is a pointer and nothing else, and there is room for as many.
+            // The device gives away a buffer for each pointer that it writes. What is overwritten is empty.
+            let count = unsafe { dpdk_sys::dpdk_rx_burst(device.id(), *index, free.as_mut_ptr().cast(), free.len() as u16) };
+            let Some(frames) = free.get_mut(..count.into()) else { return 0 };
+            if frames.iter().fold(true, |single, frame| single & frame.as_ref().is_some_and(Mbuf::is_single)) {
+                return frames.len();
             }
-            drop(burst.push(frame, port, Origin::Wire));
+            counters.rx_multi_segment.fetch_add(refuse(frames) as u64, Relaxed);
+            frames.iter().take_while(|frame| frame.is_some()).count()
+        });
+        if self.device.verify_checksums() {
+            self.finish_checksums(burst, before);
         }
         burst.len() - before
+    }
+
+    /// Finishes what the sender left to its device, of the frames from number `first` on.
+    #[cold]
+    fn finish_checksums(&self, burst: &mut Burst<Mbuf>, first: usize) {
+        let finished = burst.frames_mut().skip(first).filter_map(|frame| finish_checksum(frame.bytes_mut()).then_some(()));
+        self.counters.checksums_finished.fetch_add(finished.count() as u64, Relaxed);
     }
 
     /// Puts a frame in line, and sends the line when it is full.
@@ -72,6 +75,26 @@ impl Queue {
             self.flush();
         }
         self.line.push(frame);
+    }
+
+    /// Sends frames at once, behind those in line; none of them is left. What the device does not take is dropped and counted.
+    #[inline]
+    pub fn transmit_all(&mut self, frames: &mut [Option<Mbuf>]) {
+        self.flush();
+        if !frames.iter().fold(true, |all, frame| all & frame.is_some()) {
+            return frames.iter_mut().filter_map(Option::take).for_each(|frame| self.transmit(frame));
+        }
+        let count = frames.len();
+        // SAFETY: the queue is set up and only ours; every `Option<Mbuf>` is the pointer to a buffer and nothing else.
+        let sent =
+            unsafe { dpdk_sys::dpdk_tx_burst(self.device.id(), self.index, frames.as_mut_ptr().cast(), count as u16) };
+        let (sent, unsent) = frames.split_at_mut(usize::from(sent).min(count));
+        // SAFETY: they are the device's now and are forgotten here, not dropped; all bits zero are no frame.
+        unsafe { ptr::write_bytes(sent.as_mut_ptr(), 0, sent.len()) };
+        if !unsent.is_empty() {
+            self.counters.tx_full.fetch_add(unsent.len() as u64, Relaxed);
+            unsent.iter_mut().for_each(|frame| *frame = None);
+        }
     }
 
     /// Sends the line. What the device does not take is dropped and counted.
@@ -94,6 +117,22 @@ impl Queue {
             self.counters.tx_full.fetch_add((count - sent) as u64, Relaxed);
         }
     }
+}
+
+/// Drops the frames of more than one segment, moves the others up, and says how many those were.
+#[cold]
+fn refuse(frames: &mut [Option<Mbuf>]) -> usize {
+    let mut kept = 0;
+    for at in 0..frames.len() {
+        match frames[at].take() {
+            Some(frame) if frame.is_single() => {
+                frames[kept] = Some(frame);
+                kept += 1;
+            }
+            _ => {}
+        }
+    }
+    frames.len() - kept
 }
 
 /// The packet edge of one worker.
@@ -136,6 +175,15 @@ impl PacketIo for DpdkIo {
         if let Some(queue) = self.queues.get_mut(usize::from(port.0)) {
             queue.transmit(frame);
         }
+    }
+
+    #[inline]
+    fn transmit_all(&mut self, port: PortId, burst: &mut Burst<Mbuf>) {
+        burst.give_all(|frames| {
+            if let Some(queue) = self.queues.get_mut(usize::from(port.0)) {
+                queue.transmit_all(frames);
+            }
+        });
     }
 
     fn blank(&mut self) -> Option<Mbuf> {
