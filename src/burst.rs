@@ -128,32 +128,20 @@ pub(crate) struct Slot<'a, F> {
     pub(crate) origin: Origin,
 }
 
-/// What the stages of the common packet's way see of a burst: of each frame an element in every array.
-pub(crate) struct Lanes<'a, F> {
-    pub(crate) frames: &'a mut [Option<F>],
-    pub(crate) sources: &'a [Source],
-    /// What it is.
-    pub(crate) kinds: &'a mut [Kind],
-    /// Hash of the client.
-    pub(crate) hashes: &'a mut [u64],
-    /// First entry whose tag matches.
-    pub(crate) candidates: &'a mut [ConnId],
-    /// The port that it leaves by as it is, by number.
-    pub(crate) ways: &'a mut [u16],
-}
-
 /// Frames with their verdicts: an array of each, so that a device reads and writes its frames all at once, and a stage touches what it
 /// needs. What lies beyond `len` is empty.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Burst<F> {
-    frames: [Option<F>; CAPACITY],
-    hashes: [u64; CAPACITY],
-    candidates: [ConnId; CAPACITY],
-    sources: [Source; CAPACITY],
+    pub(crate) frames: [Option<F>; CAPACITY],
+    /// Hash of the client.
+    pub(crate) hashes: [u64; CAPACITY],
+    /// First entry whose tag matches.
+    pub(crate) candidates: [ConnId; CAPACITY],
+    pub(crate) sources: [Source; CAPACITY],
     /// The port that a frame leaves by as it is, or [`BY_VERDICT`].
-    ways: [u16; CAPACITY],
-    kinds: [Kind; CAPACITY],
+    pub(crate) ways: [u16; CAPACITY],
+    pub(crate) kinds: [Kind; CAPACITY],
     metas: [Meta; CAPACITY],
     verdicts: [Verdict; CAPACITY],
     len: usize,
@@ -232,7 +220,7 @@ impl<F> Burst<F> {
 
     /// Frames in it, a number that the compiler knows the bounds of.
     #[inline(always)]
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.len.min(CAPACITY)
     }
 
@@ -263,21 +251,6 @@ impl<F> Burst<F> {
             port: source.port(),
             origin: source.origin(),
         })
-    }
-
-    /// The frames from number `from` on, with what is known of them.
-    #[inline(always)]
-    pub(crate) fn lanes(&mut self, from: usize) -> Lanes<'_, F> {
-        let count = self.count();
-        let range = from.min(count)..count;
-        Lanes {
-            frames: &mut self.frames[range.clone()],
-            sources: &self.sources[range.clone()],
-            kinds: &mut self.kinds[range.clone()],
-            hashes: &mut self.hashes[range.clone()],
-            candidates: &mut self.candidates[range.clone()],
-            ways: &mut self.ways[range],
-        }
     }
 
     /// The port that all of its frames leave by, as they are.

@@ -332,8 +332,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         let [received, sought, decided] = &mut self.pipeline;
         let director = &mut self.parts.director;
         director.parse(received);
-        director.seek(sought);
-        director.decide(decided, now);
+        director.advance(sought, decided, now);
         self.carry_out::<false>(now);
         self.pipeline.rotate_right(1);
     }

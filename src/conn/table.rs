@@ -273,6 +273,12 @@ impl<A: Address> Table<A> {
         self.entries.get_mut(id.index()).filter(|connection| connection.link.in_use())
     }
 
+    /// The entry of that index, in use or not, for a guess at what a packet's will be.
+    #[inline]
+    pub fn entry(&self, id: ConnId) -> Option<&Connection<A>> {
+        self.entries.get(id.index())
+    }
+
     /// The entry of that index, in use or not, for who goes on to compare the key: that of a free entry is no packet's.
     #[inline]
     pub fn entry_mut(&mut self, id: ConnId) -> Option<&mut Connection<A>> {

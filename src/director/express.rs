@@ -5,7 +5,7 @@
 //! Conditions follow one another instead of being joined: each nearly always holds, and a branch that is foreseen costs nothing. What a
 //! stage finds in the headers it does not write down: they are nearer than any note of them would be.
 
-use crate::burst::{Burst, Kind, Lanes, Slot, Source};
+use crate::burst::{Burst, Kind, Slot, Source};
 use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::director::path_mtu::Learnt;
 use crate::director::{Core, Director, Shared};
@@ -60,9 +60,10 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
     let (vips, connections) = (snapshot.rules.vips4(), &core.v4.connections);
     // A mark may make any address virtual.
     let marked = snapshot.rules.has_mark_services::<u32>();
-    let Lanes { frames, sources, kinds, hashes, .. } = burst.lanes(0);
+    let count = burst.count();
+    let Burst { frames, sources, kinds, hashes, .. } = burst;
     let (mut left, mut before, mut mac) = (false, Source::NONE, NOBODY);
-    for (((frame, source), kind), hash) in frames.iter().zip(sources).zip(kinds).zip(hashes) {
+    for (((frame, source), kind), hash) in frames[..count].iter().zip(sources).zip(kinds).zip(hashes) {
         if before != *source {
             before = *source;
             let wire = source.origin() == Origin::Wire;
@@ -135,8 +136,8 @@ pub(super) fn complete<F: Frame>(slot: &mut Slot<'_, F>) {
 #[inline(never)]
 fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: WorkerId) -> bool {
     let mut left = false;
-    let Lanes { frames, kinds, .. } = burst.lanes(0);
-    for (frame, kind) in frames.iter().zip(kinds) {
+    let count = burst.count();
+    for (frame, kind) in burst.frames[..count].iter().zip(&mut burst.kinds) {
         let Some(head) = frame.as_ref().and_then(|frame| frame.bytes().first_chunk()) else { continue };
         let client = match *kind {
             Kind::PlainRequest4 => word(head, ADDRESSES),
@@ -152,38 +153,97 @@ fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: Wor
 
 /// Leaves every packet of a burst to be looked at closely.
 pub(super) fn leave<F: Frame>(burst: &mut Burst<F>) -> bool {
-    burst.lanes(0).kinds.fill(Kind::Unseen);
+    burst.kinds.fill(Kind::Unseen);
     true
 }
 
-/// Stage 3 for the packets from the first on, as long as each is a common one: how many those are. With the next, if there is one, nothing
-/// was done; it needs a second thought. With `TELLS` a master of the synchronisation runs.
+/// Stage 3 for the packets from number `at` on, as long as each is a common one; and stage 2 for those of the same numbers of another burst.
+/// Returns the number of the first with which nothing was done, because it needs a second thought or there is none. With `TELLS` a
+/// master of the synchronisation runs.
 #[inline(always)]
 pub(super) fn judge<F: Frame, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
-    lanes: Lanes<'_, F>,
+    sought: &mut Burst<F>,
+    decided: &mut Burst<F>,
+    mut at: usize,
     now: Tick,
 ) -> usize {
-    let Lanes { frames, kinds, candidates, ways, .. } = lanes;
-    let count = frames.len();
-    let packets = frames.iter_mut().zip(kinds.iter()).zip(candidates.iter()).zip(ways).enumerate();
-    for (at, (((frame, kind), candidate), way)) in packets {
-        let Some(frame) = frame else { return at };
-        let port = match kind {
-            Kind::PlainRequest4 => request::<F, TELLS>(core, snapshot, frame, *candidate, now),
-            Kind::PlainReply4 => reply(core, snapshot, frame, *candidate, now),
-            _ => None,
+    // Packets of one way come in a row, and each way has a loop of its own: with fewer things to keep in registers.
+    while at < decided.count() {
+        let before = at;
+        at = match (decided.kinds[at], method(core, decided.candidates[at])) {
+            (Kind::PlainRequest4, DIRECT) => requests::<F, DIRECT, TELLS>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainRequest4, MASQUERADE) => {
+                requests::<F, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
+            }
+            (Kind::PlainRequest4, TUNNEL) => requests::<F, TUNNEL, TELLS>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainReply4, MASQUERADE) => replies(core, snapshot, sought, decided, at, now),
+            _ => return at,
         };
+        if at == before {
+            return at;
+        }
+    }
+    at
+}
+
+/// The forwarding methods, as constants that a function may have.
+const DIRECT: u16 = ConnFlags::DR.0;
+const MASQUERADE: u16 = ConnFlags::NAT.0;
+const TUNNEL: u16 = ConnFlags::TUN.0;
+const METHOD: u16 = DIRECT | MASQUERADE | TUNNEL;
+
+/// The method of the connection that the packet may belong to; 0 for none.
+#[inline(always)]
+fn method(core: &Core, candidate: ConnId) -> u16 {
+    core.v4.connections.entry(candidate).map_or(0, |connection| connection.flags.0 & METHOD)
+}
+
+/// The packets of clients from number `from` on, as long as their connections are of that method.
+#[inline(never)]
+fn requests<F: Frame, const OF: u16, const TELLS: bool>(
+    core: &mut Core,
+    snapshot: &Snapshot,
+    sought: &mut Burst<F>,
+    decided: &mut Burst<F>,
+    from: usize,
+    now: Tick,
+) -> usize {
+    let count = decided.count();
+    for at in from..count {
+        let (Some(frame), Kind::PlainRequest4) = (&mut decided.frames[at], decided.kinds[at]) else { return at };
+        let port = request::<F, OF, TELLS>(core, snapshot, frame, decided.candidates[at], now);
         let Some(port) = port else { return at };
-        *way = port.0;
+        decided.ways[at] = port.0;
+        core.seek(sought, at);
+    }
+    count
+}
+
+/// The packets of servers from number `from` on.
+#[inline(never)]
+fn replies<F: Frame>(
+    core: &mut Core,
+    snapshot: &Snapshot,
+    sought: &mut Burst<F>,
+    decided: &mut Burst<F>,
+    from: usize,
+    now: Tick,
+) -> usize {
+    let count = decided.count();
+    for at in from..count {
+        let (Some(frame), Kind::PlainReply4) = (&mut decided.frames[at], decided.kinds[at]) else { return at };
+        let Some(port) = reply(core, snapshot, frame, decided.candidates[at], now) else { return at };
+        decided.ways[at] = port.0;
+        core.seek(sought, at);
     }
     count
 }
 
 /// A client's packet to its server.
 #[inline(always)]
-fn request<F: Frame, const TELLS: bool>(
+fn request<F: Frame, const OF: u16, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
     frame: &mut F,
@@ -197,8 +257,8 @@ fn request<F: Frame, const TELLS: bool>(
     let head: &mut Head = bytes.first_chunk_mut()?;
     if pair(connection.caddr, connection.vaddr) != long(head, ADDRESSES)
         || ports(connection.cport, connection.vport) != word(head, L4)
-        || !is_settled(connection, head, timeouts)
-        || (head[PROTOCOL] != protocol::UDP && !is_assured(connection))
+        || connection.flags.0 & (CARE.0 | METHOD) != OF
+        || !keeps(connection, head, timeouts, false)
     {
         return None;
     }
@@ -209,29 +269,26 @@ fn request<F: Frame, const TELLS: bool>(
     let ready = snapshot.ready.get(connection.dest.index())?;
     let traffic = traffic.get_mut(connection.dest.index())?;
     let length = half(head, LENGTH);
-    if head[TTL] <= 1 {
+    let mtu = if OF == TUNNEL { ready.inner_mtu } else { ready.mtu };
+    if length > mtu || head[TTL] <= 1 {
         return None;
     }
-    if !connection.flags.intersects(ConnFlags::NAT.with(ConnFlags::TUN)) {
-        if length > ready.mtu {
-            return None;
-        }
-        send(head, ready);
-        trim(frame, available, ETHERNET, length);
-    } else if connection.flags.intersects(ConnFlags::NAT) {
-        if length > ready.mtu || lacks_checksum(head) {
+    if OF == MASQUERADE {
+        if lacks_checksum(head) {
             return None;
         }
         rewrite(head, End::Destination, connection.daddr, connection.dport);
-        send(head, ready);
-        trim(frame, available, ETHERNET, length);
-    } else {
+    }
+    if OF == TUNNEL {
         let usual = learnt.get(connection.dest.index()).is_some_and(Learnt::is_nothing);
-        if length > ready.inner_mtu || !usual || !frame.prepend(ipv4::HEADER_LEN) {
+        if !usual || !frame.prepend(ipv4::HEADER_LEN) {
             return None;
         }
         send_through(frame.bytes_mut().first_chunk_mut()?, ready, ident);
         trim(frame, available + ipv4::HEADER_LEN, L4, length);
+    } else {
+        send(head, ready);
+        trim(frame, available, ETHERNET, length);
     }
     connection.packets = connection.packets.wrapping_add(1);
     connection.expires = now.plus(connection.timeout);
@@ -250,7 +307,7 @@ fn reply<F: Frame>(
     candidate: ConnId,
     now: Tick,
 ) -> Option<PortId> {
-    const FLAGS: ConnFlags = ConnFlags::NAT.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT);
+    const FLAGS: u16 = CARE.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT).0 | METHOD;
     let Core { v4, shared: Shared { traffic, timeouts, counters, .. }, .. } = core;
     let connection = v4.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
@@ -258,9 +315,8 @@ fn reply<F: Frame>(
     let head: &mut Head = bytes.first_chunk_mut()?;
     if pair(connection.daddr, connection.caddr) != long(head, ADDRESSES)
         || ports(connection.dport, connection.cport) != word(head, L4)
-        || connection.flags.0 & FLAGS.0 != ConnFlags::NAT.0
-        || !is_settled(connection, head, timeouts)
-        || !is_assured(connection)
+        || connection.flags.0 & FLAGS != MASQUERADE
+        || !keeps(connection, head, timeouts, true)
         || lacks_checksum(head)
     {
         return None;
@@ -295,17 +351,20 @@ fn ports(src: u16, dst: u16) -> u32 {
     u32::from(src) << 16 | u32::from(dst)
 }
 
-/// Does the packet leave the connection's state as it is, and the timer as long? What [`Segment::keeps`] says, once more.
+/// Does the packet leave the connection's state as it is (what [`Segment::keeps`] says, once more), the timer as long, and its template as
+/// sure of it? A template is sure when the connection is established, or, of a datagram, when it is `answered`.
 #[inline(always)]
-fn is_settled(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable) -> bool {
+fn keeps(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable, answered: bool) -> bool {
     const DECIDING: u8 = flags::FIN | flags::SYN | flags::RST | flags::ACK;
-    let protocol = head[PROTOCOL];
-    let state = if protocol == protocol::UDP { State::Udp } else { State::Established };
-    connection.protocol == protocol
-        && connection.state == state
-        && (protocol == protocol::UDP || head[TCP_FLAGS] & DECIDING == flags::ACK)
-        && connection.timeout == timeouts.ticks(state)
-        && !connection.flags.intersects(CARE)
+    if head[PROTOCOL] == protocol::UDP {
+        return (connection.protocol, connection.state) == (protocol::UDP, State::Udp)
+            && connection.timeout == timeouts.ticks(State::Udp)
+            && (!answered || is_assured(connection));
+    }
+    head[TCP_FLAGS] & DECIDING == flags::ACK
+        && (connection.protocol, connection.state) == (protocol::TCP, State::Established)
+        && connection.timeout == timeouts.ticks(State::Established)
+        && is_assured(connection)
 }
 
 /// Does its template, if any, know already that it is established or answered?

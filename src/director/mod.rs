@@ -42,7 +42,7 @@ mod why;
 use std::sync::Arc;
 
 use crate::app::Apps;
-use crate::burst::{Burst, Kind, Lanes, Meta, Slot};
+use crate::burst::{Burst, Kind, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
 use crate::destination::{DestId, Destination};
@@ -172,6 +172,18 @@ struct Core {
     shared: Shared,
 }
 
+impl Core {
+    /// Stage 2 for one packet; nothing when the burst has no such.
+    #[inline(always)]
+    fn seek<F>(&self, burst: &mut Burst<F>, at: usize) {
+        if at < burst.count() {
+            let (hash, kind) = (burst.hashes[at], burst.kinds[at]);
+            let (v4, v6) = (&self.v4.connections, &self.v6.connections);
+            burst.candidates[at] = if kind.is_v6() { v6.candidate(hash) } else { v4.candidate(hash) };
+        }
+    }
+}
+
 /// One family's way through the core for one packet.
 struct Lane<'a, A> {
     tables: &'a mut Tables<A>,
@@ -279,32 +291,36 @@ impl Director {
 
     /// Stage 2: which entry matches, by its tag.
     pub fn seek<F: Frame>(&mut self, burst: &mut Burst<F>) {
-        let (v4, v6) = (&self.core.v4.connections, &self.core.v6.connections);
-        let Lanes { kinds, hashes, candidates, .. } = burst.lanes(0);
-        for ((kind, hash), candidate) in kinds.iter().zip(hashes).zip(candidates) {
-            *candidate = if kind.is_v6() { v6.candidate(*hash) } else { v4.candidate(*hash) };
-        }
+        (0..burst.count()).for_each(|at| self.core.seek(burst, at));
     }
 
     /// Stage 3: state, counters, rewriting, verdict.
     pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
+        self.advance::<F>(&mut Burst::default(), burst, now);
+    }
+
+    /// Stage 2 of one burst and stage 3 of another, packet by packet in turn: a processor has but so many lines under way from memory, and
+    /// a stage that did nothing but ask for them would wait for most.
+    pub fn advance<F: Frame>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Instant) {
         if self.core.shared.announcer.on {
-            self.decide_all::<F, true>(burst, now.tick());
+            self.decide_all::<F, true>(sought, decided, now.tick());
         } else {
-            self.decide_all::<F, false>(burst, now.tick());
+            self.decide_all::<F, false>(sought, decided, now.tick());
         }
+        (decided.count()..sought.count()).for_each(|at| self.core.seek(sought, at));
     }
 
     /// Asked once a burst whether a master of the synchronisation runs, so that without one nobody asks.
     #[inline(always)]
-    fn decide_all<F: Frame, const TELLS: bool>(&mut self, burst: &mut Burst<F>, now: Tick) {
+    fn decide_all<F: Frame, const TELLS: bool>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Tick) {
         let mut at = 0;
         loop {
-            at += express::judge::<F, TELLS>(&mut self.core, &self.snapshot, burst.lanes(at), now);
-            if at >= burst.len() {
+            at = express::judge::<F, TELLS>(&mut self.core, &self.snapshot, sought, decided, at, now);
+            if at >= decided.count() {
                 return;
             }
-            self.decide_at(burst, at, now);
+            self.core.seek(sought, at);
+            self.decide_at(decided, at, now);
             at += 1;
         }
     }

@@ -47,7 +47,8 @@ impl Queue {
         burst.fill(port, |free| {
             // SAFETY: the queue is set up and only ours; an `Option<Mbuf>` is a pointer and nothing else, and there is room for as many.
             // The device gives away a buffer for each pointer that it writes. What is overwritten is empty.
-            let count = unsafe { dpdk_sys::dpdk_rx_burst(device.id(), *index, free.as_mut_ptr().cast(), free.len() as u16) };
+            let count =
+                unsafe { dpdk_sys::dpdk_rx_burst(device.id(), *index, free.as_mut_ptr().cast(), free.len() as u16) };
             let Some(frames) = free.get_mut(..count.into()) else { return 0 };
             if frames.iter().fold(true, |single, frame| single & frame.as_ref().is_some_and(Mbuf::is_single)) {
                 return frames.len();
@@ -64,7 +65,8 @@ impl Queue {
     /// Finishes what the sender left to its device, of the frames from number `first` on.
     #[cold]
     fn finish_checksums(&self, burst: &mut Burst<Mbuf>, first: usize) {
-        let finished = burst.frames_mut().skip(first).filter_map(|frame| finish_checksum(frame.bytes_mut()).then_some(()));
+        let finished =
+            burst.frames_mut().skip(first).filter_map(|frame| finish_checksum(frame.bytes_mut()).then_some(()));
         self.counters.checksums_finished.fetch_add(finished.count() as u64, Relaxed);
     }
 
