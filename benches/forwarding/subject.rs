@@ -193,13 +193,14 @@ impl Subject {
     /// Generator and MAC swap.
     fn swap(&mut self, source: &mut Source) -> usize {
         let count = self.receive(source);
-        self.pipeline[0].give_away(|mut frame, _, port, _| {
+        let burst = &mut self.pipeline[0];
+        for frame in burst.frames_mut() {
             if let Some(macs) = frame.bytes_mut().first_chunk_mut::<12>() {
                 let (to, from) = macs.split_at_mut(6);
                 to.swap_with_slice(from);
             }
-            source.io.transmit(port, black_box(frame));
-        });
+        }
+        source.io.transmit_all(PortId(0), black_box(burst));
         source.io.flush();
         count
     }
@@ -224,8 +225,7 @@ impl Subject {
         self.meter.received(count);
         let [received, sought, decided] = &mut self.pipeline;
         self.director.parse(received);
-        self.director.seek(sought);
-        self.director.decide(decided, now);
+        self.director.advance(sought, decided, now);
         send(decided, &mut source.io);
         self.director.expire(now, (self.limit * LOOKS_PER_FRAME) as u32);
         source.io.flush();
@@ -304,6 +304,9 @@ impl Subject {
 
 #[inline]
 fn send(burst: &mut Burst<Mbuf>, io: &mut DpdkIo) {
+    if let Some(port) = burst.leaves_by() {
+        return io.transmit_all(port, burst);
+    }
     burst.give_away(|frame, verdict, _, _| match verdict {
         Verdict::Transmit(PortId(port)) => io.transmit(PortId(port), frame),
         _ => panic!("a packet of an established or new connection got {verdict:?}"),
