@@ -118,14 +118,32 @@ const BY_VERDICT: u16 = u16::MAX;
 #[derive(Debug)]
 pub(crate) struct Slot<'a, F> {
     pub(crate) frame: &'a mut Option<F>,
-    pub(crate) kind: &'a mut Kind,
-    pub(crate) hash: &'a mut u64,
-    pub(crate) candidate: ConnId,
-    /// What else the general way has found; what is above holds, not what it has of the same name.
+    pub(crate) mark: &'a mut Mark,
+    /// What else the general way has found; what the mark says holds, not what it has of the same name.
     pub(crate) meta: &'a mut Meta,
     pub(crate) verdict: &'a mut Verdict,
     pub(crate) port: PortId,
     pub(crate) origin: Origin,
+}
+
+/// What one stage tells the next of a packet on the common way.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(16))]
+pub(crate) struct Mark {
+    /// Hash of the client.
+    pub(crate) hash: u64,
+    /// First entry whose tag matches.
+    pub(crate) candidate: ConnId,
+    /// The port that it leaves by as it is, by number, or [`BY_VERDICT`].
+    pub(crate) way: u16,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+const _: () = assert!(size_of::<Mark>() == 16, "four marks are a cache line");
+
+impl Mark {
+    const NONE: Self = Self { hash: 0, candidate: ConnId::NONE, way: BY_VERDICT, kind: Kind::Done };
 }
 
 /// Frames with their verdicts: an array of each, so that a device reads and writes its frames all at once, and a stage touches what it
@@ -134,14 +152,8 @@ pub(crate) struct Slot<'a, F> {
 #[repr(C, align(64))]
 pub struct Burst<F> {
     pub(crate) frames: [Option<F>; CAPACITY],
-    /// Hash of the client.
-    pub(crate) hashes: [u64; CAPACITY],
-    /// First entry whose tag matches.
-    pub(crate) candidates: [ConnId; CAPACITY],
+    pub(crate) marks: [Mark; CAPACITY],
     pub(crate) sources: [Source; CAPACITY],
-    /// The port that a frame leaves by as it is, or [`BY_VERDICT`].
-    pub(crate) ways: [u16; CAPACITY],
-    pub(crate) kinds: [Kind; CAPACITY],
     metas: [Meta; CAPACITY],
     verdicts: [Verdict; CAPACITY],
     len: usize,
@@ -159,12 +171,9 @@ impl<F> Burst<F> {
     pub fn with_limit(limit: usize) -> Self {
         Self {
             frames: [const { None }; CAPACITY],
-            hashes: [0; CAPACITY],
-            candidates: [ConnId::NONE; CAPACITY],
-            kinds: [Kind::Done; CAPACITY],
+            marks: [Mark::NONE; CAPACITY],
             metas: [Meta::NONE; CAPACITY],
             sources: [Source::new(PortId(0), Origin::Wire); CAPACITY],
-            ways: [BY_VERDICT; CAPACITY],
             verdicts: [Verdict::Pending; CAPACITY],
             len: 0,
             limit: limit.clamp(1, CAPACITY),
@@ -200,7 +209,7 @@ impl<F> Burst<F> {
             return Err(frame);
         }
         self.frames[at] = Some(frame);
-        (self.sources[at], self.ways[at], self.verdicts[at]) =
+        (self.sources[at], self.marks[at].way, self.verdicts[at]) =
             (Source::new(port, origin), BY_VERDICT, Verdict::Pending);
         self.len = at + 1;
         Ok(())
@@ -214,7 +223,7 @@ impl<F> Burst<F> {
         let Some(frames) = self.frames.get_mut(free.clone()) else { return };
         let end = (self.len + receive(frames)).min(free.end);
         self.sources[self.len..end].fill(Source::new(port, Origin::Wire));
-        self.ways[self.len..end].fill(BY_VERDICT);
+        self.marks[self.len..end].iter_mut().for_each(|mark| mark.way = BY_VERDICT);
         self.len = end;
     }
 
@@ -243,9 +252,7 @@ impl<F> Burst<F> {
         let source = self.sources[at];
         Some(Slot {
             frame: &mut self.frames[at],
-            kind: &mut self.kinds[at],
-            hash: &mut self.hashes[at],
-            candidate: self.candidates[at],
+            mark: &mut self.marks[at],
             meta: &mut self.metas[at],
             verdict: &mut self.verdicts[at],
             port: source.port(),
@@ -253,13 +260,20 @@ impl<F> Burst<F> {
         })
     }
 
+    /// What the stages have told of each frame in it.
+    #[inline(always)]
+    pub(crate) fn marks_mut(&mut self) -> &mut [Mark] {
+        let count = self.count();
+        &mut self.marks[..count]
+    }
+
     /// The port that all of its frames leave by, as they are.
     #[inline]
     pub fn leaves_by(&self) -> Option<PortId> {
-        let ways = &self.ways[..self.count()];
-        let first = *ways.first()?;
-        let same = ways.iter().fold(true, |same, way| same & (*way == first));
-        (same && first != BY_VERDICT).then_some(PortId(first))
+        let marks = &self.marks[..self.count()];
+        let first = marks.first()?.way;
+        let others = marks.iter().fold(0, |others, mark| others | (mark.way ^ first));
+        (others == 0 && first != BY_VERDICT).then_some(PortId(first))
     }
 
     /// The frames from number `first` on, as they are, and the ports that they came in by.
@@ -313,9 +327,9 @@ impl<F> Burst<F> {
     /// The verdict of frame `index`; pending when there is none.
     #[inline]
     pub fn verdict(&self, index: usize) -> Verdict {
-        match self.ways.get(index) {
-            Some(&BY_VERDICT) | None => self.verdicts.get(index).copied().unwrap_or_default(),
-            Some(way) => Verdict::Transmit(PortId(*way)),
+        match self.marks.get(index).map(|mark| mark.way) {
+            Some(BY_VERDICT) | None => self.verdicts.get(index).copied().unwrap_or_default(),
+            Some(way) => Verdict::Transmit(PortId(way)),
         }
     }
 

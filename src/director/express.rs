@@ -5,7 +5,7 @@
 //! Conditions follow one another instead of being joined: each nearly always holds, and a branch that is foreseen costs nothing. What a
 //! stage finds in the headers it does not write down: they are nearer than any note of them would be.
 
-use crate::burst::{Burst, Kind, Slot, Source};
+use crate::burst::{Burst, Kind, Mark, Slot, Source};
 use crate::conn::{ConnFlags, ConnId, Connection};
 use crate::director::path_mtu::Learnt;
 use crate::director::{Core, Director, Shared};
@@ -13,7 +13,7 @@ use crate::forward::{ETHERNET, tun};
 use crate::frame::Frame;
 use crate::packet::End;
 use crate::proto::segment::Segment;
-use crate::proto::{State, TimeoutTable, tcp as flags};
+use crate::proto::{State, TimeoutTable, tcp as flag};
 use crate::ready::Ready;
 use crate::snapshot::Snapshot;
 use crate::stats::Event;
@@ -61,9 +61,9 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
     // A mark may make any address virtual.
     let marked = snapshot.rules.has_mark_services::<u32>();
     let count = burst.count();
-    let Burst { frames, sources, kinds, hashes, .. } = burst;
+    let Burst { frames, sources, marks, .. } = burst;
     let (mut left, mut before, mut mac) = (false, Source::NONE, NOBODY);
-    for (((frame, source), kind), hash) in frames[..count].iter().zip(sources).zip(kinds).zip(hashes) {
+    for ((frame, source), mark) in frames[..count].iter().zip(&sources[..count]).zip(&mut marks[..count]) {
         if before != *source {
             before = *source;
             let wire = source.origin() == Origin::Wire;
@@ -71,20 +71,20 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
         }
         let whole = frame.as_ref().filter(|frame| frame.largest_fragment().is_none());
         let Some((head, protocol)) = whole.and_then(|frame| read(frame.bytes(), mac)) else {
-            (*kind, left) = (Kind::Unseen, true);
+            (mark.kind, left) = (Kind::Unseen, true);
             continue;
         };
         let (address, port);
-        (address, port, *kind) = if vips.contains(word(head, DST)) {
+        (address, port, mark.kind) = if vips.contains(word(head, DST)) {
             (word(head, ADDRESSES), half(head, L4), Kind::PlainRequest4)
         } else if marked {
-            (*kind, left) = (Kind::Unseen, true);
+            (mark.kind, left) = (Kind::Unseen, true);
             continue;
         } else {
             (word(head, DST), half(head, L4 + 2), Kind::PlainReply4)
         };
-        *hash = connections.hash(protocol, address, port);
-        connections.prefetch(*hash);
+        mark.hash = connections.hash(protocol, address, port);
+        connections.prefetch(mark.hash);
     }
     if steering.workers() > 1 {
         left |= leave_others(burst, steering, core.shared.worker);
@@ -122,9 +122,9 @@ fn read(bytes: &[u8], mac: u64) -> Option<(&Head, u8)> {
 
 /// Writes down what the general way wants to know of a packet.
 pub(super) fn complete<F: Frame>(slot: &mut Slot<'_, F>) {
-    let Slot { frame: Some(frame), kind, hash, candidate, meta, .. } = slot else { return };
-    (meta.kind, meta.hash, meta.candidate) = (**kind, **hash, *candidate);
-    let (Kind::PlainRequest4 | Kind::PlainReply4, Some(head)) = (**kind, frame.bytes().first_chunk::<HEAD>()) else {
+    let Slot { frame: Some(frame), mark, meta, .. } = slot else { return };
+    (meta.kind, meta.hash, meta.candidate) = (mark.kind, mark.hash, mark.candidate);
+    let (Kind::PlainRequest4 | Kind::PlainReply4, Some(head)) = (mark.kind, frame.bytes().first_chunk::<HEAD>()) else {
         return;
     };
     (meta.sport, meta.dport) = (half(head, L4), half(head, L4 + 2));
@@ -137,15 +137,15 @@ pub(super) fn complete<F: Frame>(slot: &mut Slot<'_, F>) {
 fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: WorkerId) -> bool {
     let mut left = false;
     let count = burst.count();
-    for (frame, kind) in burst.frames[..count].iter().zip(&mut burst.kinds) {
+    for (frame, mark) in burst.frames[..count].iter().zip(&mut burst.marks) {
         let Some(head) = frame.as_ref().and_then(|frame| frame.bytes().first_chunk()) else { continue };
-        let client = match *kind {
+        let client = match mark.kind {
             Kind::PlainRequest4 => word(head, ADDRESSES),
             Kind::PlainReply4 => word(head, DST),
             _ => continue,
         };
         if steering.owner4(client) != worker {
-            (*kind, left) = (Kind::Unseen, true);
+            (mark.kind, left) = (Kind::Unseen, true);
         }
     }
     left
@@ -153,7 +153,7 @@ fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: Wor
 
 /// Leaves every packet of a burst to be looked at closely.
 pub(super) fn leave<F: Frame>(burst: &mut Burst<F>) -> bool {
-    burst.kinds.fill(Kind::Unseen);
+    burst.marks_mut().iter_mut().for_each(|mark| mark.kind = Kind::Unseen);
     true
 }
 
@@ -164,7 +164,7 @@ pub(super) fn leave<F: Frame>(burst: &mut Burst<F>) -> bool {
 pub(super) fn judge<F: Frame, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
-    sought: &mut Burst<F>,
+    sought: &mut [Mark],
     decided: &mut Burst<F>,
     mut at: usize,
     now: Tick,
@@ -172,7 +172,7 @@ pub(super) fn judge<F: Frame, const TELLS: bool>(
     // Packets of one way come in a row, and each way has a loop of its own: with fewer things to keep in registers.
     while at < decided.count() {
         let before = at;
-        at = match (decided.kinds[at], method(core, decided.candidates[at])) {
+        at = match (decided.marks[at].kind, method(core, decided.marks[at].candidate)) {
             (Kind::PlainRequest4, DIRECT) => requests::<F, DIRECT, TELLS>(core, snapshot, sought, decided, at, now),
             (Kind::PlainRequest4, MASQUERADE) => {
                 requests::<F, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
@@ -205,20 +205,24 @@ fn method(core: &Core, candidate: ConnId) -> u16 {
 fn requests<F: Frame, const OF: u16, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
-    sought: &mut Burst<F>,
+    sought: &mut [Mark],
     decided: &mut Burst<F>,
     from: usize,
     now: Tick,
 ) -> usize {
-    let count = decided.count();
-    for at in from..count {
-        let (Some(frame), Kind::PlainRequest4) = (&mut decided.frames[at], decided.kinds[at]) else { return at };
-        let port = request::<F, OF, TELLS>(core, snapshot, frame, decided.candidates[at], now);
-        let Some(port) = port else { return at };
-        decided.ways[at] = port.0;
-        core.seek(sought, at);
+    let mut at = from;
+    for (frame, mark) in packets(decided, from) {
+        let (Some(frame), Kind::PlainRequest4) = (frame, mark.kind) else { break };
+        let port = request::<F, OF, TELLS>(core, snapshot, frame, mark.candidate, now);
+        let Some(port) = port else { break };
+        mark.way = port.0;
+        if let Some(mark) = sought.get_mut(at) {
+            core.seek(mark);
+        }
+        at += 1;
     }
-    count
+    core.shared.counters.events[Event::Request as usize] += (at - from) as u64;
+    at
 }
 
 /// The packets of servers from number `from` on.
@@ -226,19 +230,31 @@ fn requests<F: Frame, const OF: u16, const TELLS: bool>(
 fn replies<F: Frame>(
     core: &mut Core,
     snapshot: &Snapshot,
-    sought: &mut Burst<F>,
+    sought: &mut [Mark],
     decided: &mut Burst<F>,
     from: usize,
     now: Tick,
 ) -> usize {
-    let count = decided.count();
-    for at in from..count {
-        let (Some(frame), Kind::PlainReply4) = (&mut decided.frames[at], decided.kinds[at]) else { return at };
-        let Some(port) = reply(core, snapshot, frame, decided.candidates[at], now) else { return at };
-        decided.ways[at] = port.0;
-        core.seek(sought, at);
+    let mut at = from;
+    for (frame, mark) in packets(decided, from) {
+        let (Some(frame), Kind::PlainReply4) = (frame, mark.kind) else { break };
+        let Some(port) = reply(core, snapshot, frame, mark.candidate, now) else { break };
+        mark.way = port.0;
+        if let Some(mark) = sought.get_mut(at) {
+            core.seek(mark);
+        }
+        at += 1;
     }
-    count
+    core.shared.counters.events[Event::Reply as usize] += (at - from) as u64;
+    at
+}
+
+/// The packets of a burst from number `from` on, with what is known of them.
+#[inline(always)]
+fn packets<F>(burst: &mut Burst<F>, from: usize) -> impl Iterator<Item = (&mut Option<F>, &mut Mark)> {
+    let count = burst.count();
+    let range = from.min(count)..count;
+    burst.frames[range.clone()].iter_mut().zip(&mut burst.marks[range])
 }
 
 /// A client's packet to its server.
@@ -250,18 +266,17 @@ fn request<F: Frame, const OF: u16, const TELLS: bool>(
     candidate: ConnId,
     now: Tick,
 ) -> Option<PortId> {
-    let Core { v4, shared: Shared { traffic, learnt, timeouts, counters, ident, announcer, .. }, .. } = core;
+    let Core { v4, shared: Shared { traffic, learnt, timeouts, ident, announcer, .. }, .. } = core;
     let connection = v4.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
     let available = bytes.len();
     let head: &mut Head = bytes.first_chunk_mut()?;
     if pair(connection.caddr, connection.vaddr) != long(head, ADDRESSES)
         || ports(connection.cport, connection.vport) != word(head, L4)
-        || connection.flags.0 & (CARE.0 | METHOD) != OF
-        || !keeps(connection, head, timeouts, false)
     {
         return None;
     }
+    let timeout = keeps(connection, head, timeouts, CARE.0 | METHOD, OF)?;
     // One whose packet may have to be told of goes the general way.
     if TELLS && (connection.template.is_some() || announcer.pace.may_tell(connection.packets.wrapping_add(1))) {
         return None;
@@ -291,10 +306,9 @@ fn request<F: Frame, const OF: u16, const TELLS: bool>(
         trim(frame, available, ETHERNET, length);
     }
     connection.packets = connection.packets.wrapping_add(1);
-    connection.expires = now.plus(connection.timeout);
+    connection.expires = now.plus(timeout);
     traffic.in_packets += 1;
     traffic.in_bytes += u64::from(length);
-    counters.event(Event::Request);
     Some(ready.port)
 }
 
@@ -308,19 +322,19 @@ fn reply<F: Frame>(
     now: Tick,
 ) -> Option<PortId> {
     const FLAGS: u16 = CARE.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT).0 | METHOD;
-    let Core { v4, shared: Shared { traffic, timeouts, counters, .. }, .. } = core;
+    let Core { v4, shared: Shared { traffic, timeouts, .. }, .. } = core;
     let connection = v4.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
     let available = bytes.len();
     let head: &mut Head = bytes.first_chunk_mut()?;
     if pair(connection.daddr, connection.caddr) != long(head, ADDRESSES)
         || ports(connection.dport, connection.cport) != word(head, L4)
-        || connection.flags.0 & FLAGS != MASQUERADE
-        || !keeps(connection, head, timeouts, true)
         || lacks_checksum(head)
+        || !is_assured(connection)
     {
         return None;
     }
+    let timeout = keeps(connection, head, timeouts, FLAGS, MASQUERADE)?;
     // A server that is out of service counts no more.
     let in_service = snapshot.ready.get(connection.dest.index())?.mtu != 0;
     let ready = snapshot.ways4.to(connection.caddr)?;
@@ -329,10 +343,9 @@ fn reply<F: Frame>(
     if !in_service || length > ready.mtu || head[TTL] <= 1 {
         return None;
     }
-    connection.expires = now.plus(connection.timeout);
+    connection.expires = now.plus(timeout);
     traffic.out_packets += 1;
     traffic.out_bytes += u64::from(length);
-    counters.event(Event::Reply);
     rewrite(head, End::Source, connection.vaddr, connection.vport);
     send(head, ready);
     trim(frame, available, ETHERNET, length);
@@ -351,20 +364,26 @@ fn ports(src: u16, dst: u16) -> u32 {
     u32::from(src) << 16 | u32::from(dst)
 }
 
-/// Does the packet leave the connection's state as it is (what [`Segment::keeps`] says, once more), the timer as long, and its template as
-/// sure of it? A template is sure when the connection is established, or, of a datagram, when it is `answered`.
+/// The time-out of a connection whose state the packet leaves as it is (what [`Segment::keeps`] says, once more), and its template as sure of
+/// it; in ticks. None if it does not, or if of these flags others are set. A datagram of a client's makes no template sure.
 #[inline(always)]
-fn keeps(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable, answered: bool) -> bool {
-    const DECIDING: u8 = flags::FIN | flags::SYN | flags::RST | flags::ACK;
+fn keeps(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable, of: u16, flags: u16) -> Option<u32> {
+    const DECIDING: u8 = flag::FIN | flag::SYN | flag::RST | flag::ACK;
+    let class =
+        u32::from(connection.flags.0) << 16 | u32::from(connection.state as u8) << 8 | u32::from(connection.protocol);
+    let is = |protocol: u8, state: State| {
+        let timeout = timeouts.ticks(state);
+        let same = class & (u32::from(of) << 16 | 0xffff)
+            == u32::from(flags) << 16 | u32::from(state as u8) << 8 | u32::from(protocol);
+        (same && connection.timeout == timeout).then_some(timeout)
+    };
     if head[PROTOCOL] == protocol::UDP {
-        return (connection.protocol, connection.state) == (protocol::UDP, State::Udp)
-            && connection.timeout == timeouts.ticks(State::Udp)
-            && (!answered || is_assured(connection));
+        return is(protocol::UDP, State::Udp);
     }
-    head[TCP_FLAGS] & DECIDING == flags::ACK
-        && (connection.protocol, connection.state) == (protocol::TCP, State::Established)
-        && connection.timeout == timeouts.ticks(State::Established)
-        && is_assured(connection)
+    if head[TCP_FLAGS] & DECIDING != flag::ACK || !is_assured(connection) {
+        return None;
+    }
+    is(protocol::TCP, State::Established)
 }
 
 /// Does its template, if any, know already that it is established or answered?

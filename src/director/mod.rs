@@ -42,7 +42,7 @@ mod why;
 use std::sync::Arc;
 
 use crate::app::Apps;
-use crate::burst::{Burst, Kind, Meta, Slot};
+use crate::burst::{Burst, Kind, Mark, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
 use crate::destination::{DestId, Destination};
@@ -173,14 +173,11 @@ struct Core {
 }
 
 impl Core {
-    /// Stage 2 for one packet; nothing when the burst has no such.
+    /// Stage 2 for one packet.
     #[inline(always)]
-    fn seek<F>(&self, burst: &mut Burst<F>, at: usize) {
-        if at < burst.count() {
-            let (hash, kind) = (burst.hashes[at], burst.kinds[at]);
-            let (v4, v6) = (&self.v4.connections, &self.v6.connections);
-            burst.candidates[at] = if kind.is_v6() { v6.candidate(hash) } else { v4.candidate(hash) };
-        }
+    fn seek(&self, mark: &mut Mark) {
+        let (v4, v6) = (&self.v4.connections, &self.v6.connections);
+        mark.candidate = if mark.kind.is_v6() { v6.candidate(mark.hash) } else { v4.candidate(mark.hash) };
     }
 }
 
@@ -291,7 +288,7 @@ impl Director {
 
     /// Stage 2: which entry matches, by its tag.
     pub fn seek<F: Frame>(&mut self, burst: &mut Burst<F>) {
-        (0..burst.count()).for_each(|at| self.core.seek(burst, at));
+        burst.marks_mut().iter_mut().for_each(|mark| self.core.seek(mark));
     }
 
     /// Stage 3: state, counters, rewriting, verdict.
@@ -307,19 +304,19 @@ impl Director {
         } else {
             self.decide_all::<F, false>(sought, decided, now.tick());
         }
-        (decided.count()..sought.count()).for_each(|at| self.core.seek(sought, at));
+        sought.marks_mut().iter_mut().skip(decided.count()).for_each(|mark| self.core.seek(mark));
     }
 
     /// Asked once a burst whether a master of the synchronisation runs, so that without one nobody asks.
     #[inline(always)]
     fn decide_all<F: Frame, const TELLS: bool>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Tick) {
-        let mut at = 0;
+        let (mut at, sought) = (0, sought.marks_mut());
         loop {
             at = express::judge::<F, TELLS>(&mut self.core, &self.snapshot, sought, decided, at, now);
             if at >= decided.count() {
                 return;
             }
-            self.core.seek(sought, at);
+            sought.iter_mut().skip(at).take(1).for_each(|mark| self.core.seek(mark));
             self.decide_at(decided, at, now);
             at += 1;
         }

@@ -36,14 +36,14 @@ impl Director {
     /// Parses one packet of a burst that has not been seen yet.
     #[inline]
     pub(super) fn parse_one<F: Frame>(&mut self, slot: Slot<'_, F>) {
-        let Slot { frame: Some(frame), kind, hash, meta, verdict, port, origin, .. } = slot else { return };
-        if *kind != Kind::Unseen {
+        let Slot { frame: Some(frame), mark, meta, verdict, port, origin } = slot else { return };
+        if mark.kind != Kind::Unseen {
             return;
         }
         match self.identify(frame.bytes(), port, origin, meta, frame.is_alone()) {
-            Ok(()) => (*kind, *hash) = (meta.kind, meta.hash),
+            Ok(()) => (mark.kind, mark.hash) = (meta.kind, meta.hash),
             // A hash of 0 does no harm where none is asked for.
-            Err(given) => (*kind, *hash, *verdict) = (Kind::Done, 0, given),
+            Err(given) => (mark.kind, mark.hash, *verdict) = (Kind::Done, 0, given),
         }
     }
 
