@@ -33,6 +33,10 @@ pub(crate) enum Kind {
     Request6,
     /// IPv6, a server's reply, perhaps.
     Reply6,
+    /// The same two of the common kind: without extension headers.
+    PlainRequest6,
+    /// See there.
+    PlainReply6,
     /// An ICMPv6 error that may belong to a connection.
     Icmp6,
     /// IPv6 with AH or ESP.

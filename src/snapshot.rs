@@ -375,6 +375,11 @@ impl Rules {
         &self.vips4
     }
 
+    /// The virtual addresses of IPv6.
+    pub fn vips6(&self) -> &AddressSet<u128> {
+        &self.vips6
+    }
+
     /// Is the address a virtual one?
     #[inline]
     pub fn is_vip6(&self, address: u128) -> bool {
@@ -499,6 +504,8 @@ pub struct Snapshot {
     pub ready: Vec<Ready>,
     /// The ways to clients that lie behind routers.
     pub ways4: Ways<u32>,
+    /// The same of IPv6.
+    pub ways6: Ways<u128>,
     /// By [`crate::verdict::PortId`]: the port's MAC as a number of 48 bits.
     pub macs: Vec<u64>,
 }
@@ -507,11 +514,11 @@ impl Snapshot {
     /// Works out the path of every destination.
     pub fn new(version: u64, rules: Arc<Rules>, network: Arc<Network>) -> Self {
         let (paths, ready) = Default::default();
-        let ways4 = Ways::new(&network.v4, &network.ports);
+        let (ways4, ways6) = (Ways::new(&network.v4, &network.ports), Ways::new(&network.v6, &network.ports));
         let number = |mac: [u8; 6]| mac.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let macs = network.ports.iter().map(|port| number(port.mac.0)).collect();
         let entrances = rules.marks.entrances(network.ports.iter().map(|port| port.name.as_str()));
-        let bare = Self { version, rules: Arc::default(), network, paths, entrances, ready, ways4, macs };
+        let bare = Self { version, rules: Arc::default(), network, paths, entrances, ready, ways4, ways6, macs };
         bare.with_rules(version, rules)
     }
 

@@ -339,11 +339,11 @@ impl Director {
                 let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u32::lane(core, snapshot).reply(frame, &packet)
             }
-            Kind::Request6 => {
+            Kind::Request6 | Kind::PlainRequest6 => {
                 let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u128::lane(core, snapshot).request(frame, &packet)
             }
-            Kind::Reply6 => {
+            Kind::Reply6 | Kind::PlainReply6 => {
                 let packet = Packet::read(frame.bytes(), meta, port, origin, now);
                 u128::lane(core, snapshot).reply(frame, &packet)
             }

@@ -39,7 +39,7 @@ impl Director {
                 let packet = Packet::<u32>::read(frame.bytes(), meta, port, origin, now.tick());
                 self.request_seen(question(&packet), now)
             }
-            Kind::Request6 => {
+            Kind::Request6 | Kind::PlainRequest6 => {
                 let packet = Packet::<u128>::read(frame.bytes(), meta, port, origin, now.tick());
                 self.request_seen(question(&packet), now)
             }
@@ -47,7 +47,7 @@ impl Director {
                 let packet = Packet::<u32>::read(frame.bytes(), meta, port, origin, Tick(0));
                 Sight::Reply(replies(&self.core, &packet))
             }
-            Kind::Reply6 => {
+            Kind::Reply6 | Kind::PlainReply6 => {
                 let packet = Packet::<u128>::read(frame.bytes(), meta, port, origin, Tick(0));
                 Sight::Reply(replies(&self.core, &packet))
             }

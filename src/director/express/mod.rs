@@ -1,16 +1,19 @@
-//! The common packet's way: IPv4 without options, TCP or UDP, off the wire, of a connection that it leaves in the state it is in, out of
-//! a port that is ready. The other files of the director judge everything; this one does the same for these packets, in a few dozen
-//! instructions and none of them twice. It changes nothing before it is sure, and gives up on whatever asks for a second thought.
+//! The common packet's way: no IP options nor extension headers, TCP or UDP, off the wire, of a connection that it leaves in the state it is
+//! in, out of a port that is ready. The other files of the director judge everything; this one does the same for these packets, in a
+//! few dozen instructions and none of them twice. It changes nothing before it is sure, and gives up on whatever asks for a second thought.
 //!
 //! Conditions follow one another instead of being joined: each nearly always holds, and a branch that is foreseen costs nothing. What a
 //! stage finds in the headers it does not write down: they are nearer than any note of them would be.
 
-use crate::burst::{Burst, Kind, Mark, Slot, Source};
-use crate::conn::{ConnFlags, ConnId, Connection};
+mod plain;
+
+use crate::burst::{Burst, Kind, Mark, Meta, Slot, Source};
+use crate::conn::{ConnFlags, ConnId, Connection, Table};
 use crate::director::path_mtu::Learnt;
-use crate::director::{Core, Director, Shared};
+use crate::director::{Core, Director, Lane, Shared};
 use crate::forward::{ETHERNET, tun};
 use crate::frame::Frame;
+use crate::network::AddressSet;
 use crate::packet::End;
 use crate::proto::segment::Segment;
 use crate::proto::{State, TimeoutTable, tcp as flag};
@@ -20,26 +23,14 @@ use crate::stats::Event;
 use crate::steering::Steering;
 use crate::time::Tick;
 use crate::verdict::{Origin, PortId, WorkerId};
-use crate::wire::{checksum, ethernet, ipv4, protocol, tcp, udp};
+use crate::wire::{ethernet, ipv4, protocol, tcp, udp};
 
-/// Where the transport header begins.
-const L4: usize = ETHERNET + ipv4::HEADER_LEN;
-/// Ethernet, IPv4 and TCP without options. A frame off a wire is never shorter, whatever it carries (IEEE 802.3 pads to 60 bytes).
-const HEAD: usize = L4 + tcp::HEADER_LEN;
-/// Ethertype, and IPv4's version and header length, of a packet without options, with the type of service behind them shifted out.
-const PLAIN: u32 = ((ethernet::ethertype::IPV4 as u32) << 8 | 0x45) << 8;
-/// "More fragments" and the offset.
-const FRAGMENT: u16 = 0x3fff;
-/// Where the fields stand.
-const LENGTH: usize = ETHERNET + 2;
-const FRAGMENTS: usize = ETHERNET + 6;
-const TTL: usize = ETHERNET + 8;
-const PROTOCOL: usize = ETHERNET + 9;
-const ADDRESSES: usize = ETHERNET + 12;
-const DST: usize = ETHERNET + 16;
-const TCP_FLAGS: usize = L4 + 13;
-/// A MAC that no frame is to: the address that is compared has 16 bits less.
-const NOBODY: u64 = 1;
+use plain::{Plain, half, take_hop, word};
+
+/// Offset of the flags in a TCP header.
+const TCP_FLAGS: usize = 13;
+/// A MAC that no frame is to: of the number that it is compared with the upper 16 bits are clear.
+const NOBODY: u64 = u64::MAX;
 /// Of a connection these ask for a second thought.
 const CARE: ConnFlags = ConnFlags::LOCAL
     .with(ConnFlags::BYPASS)
@@ -49,42 +40,69 @@ const CARE: ConnFlags = ConnFlags::LOCAL
     .with(ConnFlags::RETIRED)
     .with(ConnFlags::HELPED);
 
-type Head = [u8; HEAD];
+/// What tells whose packets of a family are.
+struct Eyes<'a, A> {
+    /// With no service of the family every packet of it is the kernel's.
+    serves: bool,
+    /// A mark may make any address virtual.
+    marked: bool,
+    vips: &'a AddressSet<A>,
+    connections: &'a Table<A>,
+}
+
+impl<'a, A: Plain> Eyes<'a, A> {
+    fn new(director: &'a Director) -> Self {
+        let rules = &director.snapshot.rules;
+        Self {
+            serves: !rules.is_empty(A::V6),
+            marked: rules.has_mark_services::<A>(),
+            vips: A::vips(rules),
+            connections: &A::tables(&director.core).connections,
+        }
+    }
+
+    /// Says what a frame to that MAC is ([`number`]), and has where its connection would be fetched. False when it is not of the common
+    /// kind, or not sound.
+    #[inline(always)]
+    fn see(&self, bytes: &[u8], mac: u64, mark: &mut Mark) -> bool {
+        let Some((head, protocol)) = read::<A>(bytes, mac) else { return false };
+        let (address, port);
+        (address, port, mark.kind) = if self.vips.contains(A::address(head, A::DST)) {
+            (A::address(head, A::SRC), half(head, A::L4), A::REQUEST)
+        } else if self.marked {
+            return false;
+        } else {
+            (A::address(head, A::DST), half(head, A::L4 + 2), A::REPLY)
+        };
+        mark.hash = self.connections.hash(protocol, address, port);
+        self.connections.prefetch(mark.hash);
+        true
+    }
+}
 
 /// Stage 1 for the common packets of a burst: what each is, and where its connection would be, which is then on its way. What is left as
 /// [`Kind::Unseen`] is to be looked at closely; returns whether there is any.
 pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool {
     let Director { core, snapshot, steering, .. } = director;
-    // With no service of IPv4 every packet of it is the kernel's.
-    let macs = if snapshot.rules.is_empty(false) { &[][..] } else { &snapshot.macs };
-    let (vips, connections) = (snapshot.rules.vips4(), &core.v4.connections);
-    // A mark may make any address virtual.
-    let marked = snapshot.rules.has_mark_services::<u32>();
+    let (v4, v6) = (Eyes::<u32>::new(director), Eyes::<u128>::new(director));
     let count = burst.count();
     let Burst { frames, sources, marks, .. } = burst;
-    let (mut left, mut before, mut mac) = (false, Source::NONE, NOBODY);
+    let (mut left, mut before, mut mac4, mut mac6) = (false, Source::NONE, NOBODY, NOBODY);
     for ((frame, source), mark) in frames[..count].iter().zip(&sources[..count]).zip(&mut marks[..count]) {
         if before != *source {
             before = *source;
-            let wire = source.origin() == Origin::Wire;
-            mac = macs.get(usize::from(source.port().0)).filter(|_| wire).map_or(NOBODY, |mac| number(*mac));
+            let known = snapshot.macs.get(usize::from(source.port().0)).map_or(NOBODY, |mac| number(*mac));
+            let mac = if source.origin() == Origin::Wire { known } else { NOBODY };
+            (mac4, mac6) = (if v4.serves { mac } else { NOBODY }, if v6.serves { mac } else { NOBODY });
         }
         let whole = frame.as_ref().filter(|frame| frame.largest_fragment().is_none());
-        let Some((head, protocol)) = whole.and_then(|frame| read(frame.bytes(), mac)) else {
+        let seen = whole.is_some_and(|frame| {
+            let bytes = frame.bytes();
+            v4.see(bytes, mac4, mark) || v6.see(bytes, mac6, mark)
+        });
+        if !seen {
             (mark.kind, left) = (Kind::Unseen, true);
-            continue;
-        };
-        let (address, port);
-        (address, port, mark.kind) = if vips.contains(word(head, DST)) {
-            (word(head, ADDRESSES), half(head, L4), Kind::PlainRequest4)
-        } else if marked {
-            (mark.kind, left) = (Kind::Unseen, true);
-            continue;
-        } else {
-            (word(head, DST), half(head, L4 + 2), Kind::PlainReply4)
-        };
-        mark.hash = connections.hash(protocol, address, port);
-        connections.prefetch(mark.hash);
+        }
     }
     if steering.workers() > 1 {
         left |= leave_others(burst, steering, core.shared.worker);
@@ -98,25 +116,19 @@ const fn number(mac: u64) -> u64 {
     (mac << 16).swap_bytes()
 }
 
-/// Reads the headers: they, and the protocol. None when the packet is not of the common kind, not sound, or not to that MAC
-/// ([`number`]).
+/// Reads the headers: they, and the protocol. None when the packet is not of the common kind, not sound, or not to that MAC.
 #[inline(always)]
-fn read(bytes: &[u8], mac: u64) -> Option<(&Head, u8)> {
-    let head = bytes.first_chunk::<HEAD>()?;
-    let protocol = head[PROTOCOL];
+fn read<A: Plain>(bytes: &[u8], mac: u64) -> Option<(&[u8], u8)> {
+    let head = bytes.get(..A::HEAD)?;
+    let protocol = head[A::PROTOCOL];
     let least = match protocol {
-        protocol::TCP => ipv4::HEADER_LEN + tcp::HEADER_LEN,
-        protocol::UDP => ipv4::HEADER_LEN + udp::HEADER_LEN,
+        protocol::TCP => A::L4 + tcp::HEADER_LEN,
+        protocol::UDP => A::L4 + udp::HEADER_LEN,
         _ => return None,
     };
-    let length = usize::from(half(head, LENGTH));
+    let end = ETHERNET + A::length(head);
     let to = head.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let common = to & 0xffff_ffff_ffff == mac
-        && word(head, 12) & 0xffff_ff00 == PLAIN
-        && half(head, FRAGMENTS) & FRAGMENT == 0
-        && length >= least
-        && length <= bytes.len() - ETHERNET
-        && head[ETHERNET..].first_chunk().is_some_and(checksum::is_intact_header);
+    let common = to & 0xffff_ffff_ffff == mac && end >= least && end <= bytes.len() && A::is_plain(head);
     common.then_some((head, protocol))
 }
 
@@ -124,12 +136,18 @@ fn read(bytes: &[u8], mac: u64) -> Option<(&Head, u8)> {
 pub(super) fn complete<F: Frame>(slot: &mut Slot<'_, F>) {
     let Slot { frame: Some(frame), mark, meta, .. } = slot else { return };
     (meta.kind, meta.hash, meta.candidate) = (mark.kind, mark.hash, mark.candidate);
-    let (Kind::PlainRequest4 | Kind::PlainReply4, Some(head)) = (mark.kind, frame.bytes().first_chunk::<HEAD>()) else {
-        return;
-    };
-    (meta.sport, meta.dport) = (half(head, L4), half(head, L4 + 2));
-    (meta.length, meta.l4, meta.protocol) = (half(head, LENGTH), L4 as u16, head[PROTOCOL]);
-    meta.segment = if meta.protocol == protocol::UDP { Segment::Udp } else { Segment::Tcp(head[TCP_FLAGS]) };
+    match mark.kind {
+        Kind::PlainRequest4 | Kind::PlainReply4 => complete_as::<u32>(frame.bytes(), meta),
+        Kind::PlainRequest6 | Kind::PlainReply6 => complete_as::<u128>(frame.bytes(), meta),
+        _ => {}
+    }
+}
+
+fn complete_as<A: Plain>(bytes: &[u8], meta: &mut Meta) {
+    let Some(head) = bytes.get(..A::HEAD) else { return };
+    (meta.sport, meta.dport) = (half(head, A::L4), half(head, A::L4 + 2));
+    (meta.length, meta.l4, meta.protocol) = (A::length(head) as u16, A::L4 as u16, head[A::PROTOCOL]);
+    meta.segment = if meta.protocol == protocol::UDP { Segment::Udp } else { Segment::Tcp(head[A::L4 + TCP_FLAGS]) };
 }
 
 /// Leaves other workers' clients to be handed over. Returns whether there is any.
@@ -138,17 +156,32 @@ fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: Wor
     let mut left = false;
     let count = burst.count();
     for (frame, mark) in burst.frames[..count].iter().zip(&mut burst.marks) {
-        let Some(head) = frame.as_ref().and_then(|frame| frame.bytes().first_chunk()) else { continue };
-        let client = match mark.kind {
-            Kind::PlainRequest4 => word(head, ADDRESSES),
-            Kind::PlainReply4 => word(head, DST),
+        let Some(bytes) = frame.as_ref().map(Frame::bytes) else { continue };
+        let at = |offset| bytes.get(offset..).unwrap_or_default();
+        let owner = match mark.kind {
+            Kind::PlainRequest4 => owner4(steering, at(u32::SRC)),
+            Kind::PlainReply4 => owner4(steering, at(u32::DST)),
+            Kind::PlainRequest6 => owner6(steering, at(u128::SRC)),
+            Kind::PlainReply6 => owner6(steering, at(u128::DST)),
             _ => continue,
         };
-        if steering.owner4(client) != worker {
+        if owner != Some(worker) {
             (mark.kind, left) = (Kind::Unseen, true);
         }
     }
     left
+}
+
+/// The owner of the IPv4 client whose address the bytes begin with.
+#[inline]
+fn owner4(steering: &Steering, bytes: &[u8]) -> Option<WorkerId> {
+    bytes.first_chunk().map(|address| steering.owner4(u32::from_be_bytes(*address)))
+}
+
+/// The owner of the IPv6 client whose address the bytes begin with.
+#[inline]
+fn owner6(steering: &Steering, bytes: &[u8]) -> Option<WorkerId> {
+    bytes.first_chunk().map(|address| steering.owner6(u128::from_be_bytes(*address)))
 }
 
 /// Leaves every packet of a burst to be looked at closely.
@@ -172,13 +205,25 @@ pub(super) fn judge<F: Frame, const TELLS: bool>(
     // Packets of one way come in a row, and each way has a loop of its own: with fewer things to keep in registers.
     while at < decided.count() {
         let before = at;
-        at = match (decided.marks[at].kind, method(core, decided.marks[at].candidate)) {
-            (Kind::PlainRequest4, DIRECT) => requests::<F, DIRECT, TELLS>(core, snapshot, sought, decided, at, now),
-            (Kind::PlainRequest4, MASQUERADE) => {
-                requests::<F, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
+        let mark = decided.marks[at];
+        at = match (mark.kind, method(core, mark)) {
+            (Kind::PlainRequest4, DIRECT) => {
+                requests::<F, u32, DIRECT, TELLS>(core, snapshot, sought, decided, at, now)
             }
-            (Kind::PlainRequest4, TUNNEL) => requests::<F, TUNNEL, TELLS>(core, snapshot, sought, decided, at, now),
-            (Kind::PlainReply4, MASQUERADE) => replies(core, snapshot, sought, decided, at, now),
+            (Kind::PlainRequest4, MASQUERADE) => {
+                requests::<F, u32, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
+            }
+            (Kind::PlainRequest4, TUNNEL) => {
+                requests::<F, u32, TUNNEL, TELLS>(core, snapshot, sought, decided, at, now)
+            }
+            (Kind::PlainReply4, MASQUERADE) => replies::<F, u32>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainRequest6, DIRECT) => {
+                requests::<F, u128, DIRECT, TELLS>(core, snapshot, sought, decided, at, now)
+            }
+            (Kind::PlainRequest6, MASQUERADE) => {
+                requests::<F, u128, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
+            }
+            (Kind::PlainReply6, MASQUERADE) => replies::<F, u128>(core, snapshot, sought, decided, at, now),
             _ => return at,
         };
         if at == before {
@@ -196,13 +241,18 @@ const METHOD: u16 = DIRECT | MASQUERADE | TUNNEL;
 
 /// The method of the connection that the packet may belong to; 0 for none.
 #[inline(always)]
-fn method(core: &Core, candidate: ConnId) -> u16 {
-    core.v4.connections.entry(candidate).map_or(0, |connection| connection.flags.0 & METHOD)
+fn method(core: &Core, mark: Mark) -> u16 {
+    let flags = if mark.kind.is_v6() {
+        core.v6.connections.entry(mark.candidate).map(|connection| connection.flags)
+    } else {
+        core.v4.connections.entry(mark.candidate).map(|connection| connection.flags)
+    };
+    flags.map_or(0, |flags| flags.0 & METHOD)
 }
 
 /// The packets of clients from number `from` on, as long as their connections are of that method.
 #[inline(never)]
-fn requests<F: Frame, const OF: u16, const TELLS: bool>(
+fn requests<F: Frame, A: Plain, const OF: u16, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
     sought: &mut [Mark],
@@ -212,8 +262,8 @@ fn requests<F: Frame, const OF: u16, const TELLS: bool>(
 ) -> usize {
     let mut at = from;
     for (frame, mark) in packets(decided, from) {
-        let (Some(frame), Kind::PlainRequest4) = (frame, mark.kind) else { break };
-        let port = request::<F, OF, TELLS>(core, snapshot, frame, mark.candidate, now);
+        let Some(frame) = frame.as_mut().filter(|_| mark.kind == A::REQUEST) else { break };
+        let port = request::<F, A, OF, TELLS>(A::lane(core, snapshot), frame, mark.candidate, now);
         let Some(port) = port else { break };
         mark.way = port.0;
         if let Some(mark) = sought.get_mut(at) {
@@ -227,7 +277,7 @@ fn requests<F: Frame, const OF: u16, const TELLS: bool>(
 
 /// The packets of servers from number `from` on.
 #[inline(never)]
-fn replies<F: Frame>(
+fn replies<F: Frame, A: Plain>(
     core: &mut Core,
     snapshot: &Snapshot,
     sought: &mut [Mark],
@@ -237,8 +287,8 @@ fn replies<F: Frame>(
 ) -> usize {
     let mut at = from;
     for (frame, mark) in packets(decided, from) {
-        let (Some(frame), Kind::PlainReply4) = (frame, mark.kind) else { break };
-        let Some(port) = reply(core, snapshot, frame, mark.candidate, now) else { break };
+        let Some(frame) = frame.as_mut().filter(|_| mark.kind == A::REPLY) else { break };
+        let Some(port) = reply::<F, A>(A::lane(core, snapshot), frame, mark.candidate, now) else { break };
         mark.way = port.0;
         if let Some(mark) = sought.get_mut(at) {
             core.seek(mark);
@@ -259,20 +309,19 @@ fn packets<F>(burst: &mut Burst<F>, from: usize) -> impl Iterator<Item = (&mut O
 
 /// A client's packet to its server.
 #[inline(always)]
-fn request<F: Frame, const OF: u16, const TELLS: bool>(
-    core: &mut Core,
-    snapshot: &Snapshot,
+fn request<F: Frame, A: Plain, const OF: u16, const TELLS: bool>(
+    lane: Lane<'_, A>,
     frame: &mut F,
     candidate: ConnId,
     now: Tick,
 ) -> Option<PortId> {
-    let Core { v4, shared: Shared { traffic, learnt, timeouts, ident, announcer, .. }, .. } = core;
-    let connection = v4.connections.entry_mut(candidate)?;
+    let Lane { tables, shared: Shared { traffic, learnt, timeouts, ident, announcer, .. }, snapshot } = lane;
+    let connection = tables.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
     let available = bytes.len();
-    let head: &mut Head = bytes.first_chunk_mut()?;
-    if pair(connection.caddr, connection.vaddr) != long(head, ADDRESSES)
-        || ports(connection.cport, connection.vport) != word(head, L4)
+    let head = bytes.get_mut(..A::HEAD)?;
+    if !A::is_between(head, connection.caddr, connection.vaddr)
+        || ports(connection.cport, connection.vport) != word(head, A::L4)
     {
         return None;
     }
@@ -283,13 +332,13 @@ fn request<F: Frame, const OF: u16, const TELLS: bool>(
     }
     let ready = snapshot.ready.get(connection.dest.index())?;
     let traffic = traffic.get_mut(connection.dest.index())?;
-    let length = half(head, LENGTH);
+    let length = A::length(head);
     let mtu = if OF == TUNNEL { ready.inner_mtu } else { ready.mtu };
-    if length > mtu || head[TTL] <= 1 {
+    if length > usize::from(mtu) || head[A::HOPS] <= 1 {
         return None;
     }
     if OF == MASQUERADE {
-        if lacks_checksum(head) {
+        if lacks_checksum::<A>(head) {
             return None;
         }
         rewrite(head, End::Destination, connection.daddr, connection.dport);
@@ -299,37 +348,31 @@ fn request<F: Frame, const OF: u16, const TELLS: bool>(
         if !usual || !frame.prepend(ipv4::HEADER_LEN) {
             return None;
         }
-        send_through(frame.bytes_mut().first_chunk_mut()?, ready, ident);
-        trim(frame, available + ipv4::HEADER_LEN, L4, length);
+        send_through(frame.bytes_mut(), ready, ident);
+        trim(frame, available + ipv4::HEADER_LEN, ETHERNET + ipv4::HEADER_LEN + length);
     } else {
-        send(head, ready);
-        trim(frame, available, ETHERNET, length);
+        send::<A>(head, ready);
+        trim(frame, available, ETHERNET + length);
     }
     connection.packets = connection.packets.wrapping_add(1);
     connection.expires = now.plus(timeout);
     traffic.in_packets += 1;
-    traffic.in_bytes += u64::from(length);
+    traffic.in_bytes += length as u64;
     Some(ready.port)
 }
 
 /// A server's packet to its client, whose connection is masqueraded.
 #[inline(always)]
-fn reply<F: Frame>(
-    core: &mut Core,
-    snapshot: &Snapshot,
-    frame: &mut F,
-    candidate: ConnId,
-    now: Tick,
-) -> Option<PortId> {
+fn reply<F: Frame, A: Plain>(lane: Lane<'_, A>, frame: &mut F, candidate: ConnId, now: Tick) -> Option<PortId> {
     const FLAGS: u16 = CARE.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT).0 | METHOD;
-    let Core { v4, shared: Shared { traffic, timeouts, .. }, .. } = core;
-    let connection = v4.connections.entry_mut(candidate)?;
+    let Lane { tables, shared: Shared { traffic, timeouts, .. }, snapshot } = lane;
+    let connection = tables.connections.entry_mut(candidate)?;
     let bytes = frame.bytes_mut();
     let available = bytes.len();
-    let head: &mut Head = bytes.first_chunk_mut()?;
-    if pair(connection.daddr, connection.caddr) != long(head, ADDRESSES)
-        || ports(connection.dport, connection.cport) != word(head, L4)
-        || lacks_checksum(head)
+    let head = bytes.get_mut(..A::HEAD)?;
+    if !A::is_between(head, connection.daddr, connection.caddr)
+        || ports(connection.dport, connection.cport) != word(head, A::L4)
+        || lacks_checksum::<A>(head)
         || !is_assured(connection)
     {
         return None;
@@ -337,25 +380,19 @@ fn reply<F: Frame>(
     let timeout = keeps(connection, head, timeouts, FLAGS, MASQUERADE)?;
     // A server that is out of service counts no more.
     let in_service = snapshot.ready.get(connection.dest.index())?.mtu != 0;
-    let ready = snapshot.ways4.to(connection.caddr)?;
+    let ready = A::ways(snapshot).to(connection.caddr)?;
     let traffic = traffic.get_mut(connection.dest.index())?;
-    let length = half(head, LENGTH);
-    if !in_service || length > ready.mtu || head[TTL] <= 1 {
+    let length = A::length(head);
+    if !in_service || length > usize::from(ready.mtu) || head[A::HOPS] <= 1 {
         return None;
     }
     connection.expires = now.plus(timeout);
     traffic.out_packets += 1;
-    traffic.out_bytes += u64::from(length);
+    traffic.out_bytes += length as u64;
     rewrite(head, End::Source, connection.vaddr, connection.vport);
-    send(head, ready);
-    trim(frame, available, ETHERNET, length);
+    send::<A>(head, ready);
+    trim(frame, available, ETHERNET + length);
     Some(ready.port)
-}
-
-/// Two addresses as they follow one another in a header, to be compared at once.
-#[inline(always)]
-fn pair(src: u32, dst: u32) -> u64 {
-    u64::from(src) << 32 | u64::from(dst)
 }
 
 /// Two ports as they follow one another in a header, to be compared at once.
@@ -367,7 +404,13 @@ fn ports(src: u16, dst: u16) -> u32 {
 /// The time-out of a connection whose state the packet leaves as it is (what [`Segment::keeps`] says, once more), and its template as sure of
 /// it; in ticks. None if it does not, or if of these flags others are set. A datagram of a client's makes no template sure.
 #[inline(always)]
-fn keeps(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable, of: u16, flags: u16) -> Option<u32> {
+fn keeps<A: Plain>(
+    connection: &Connection<A>,
+    head: &[u8],
+    timeouts: &TimeoutTable,
+    of: u16,
+    flags: u16,
+) -> Option<u32> {
     const DECIDING: u8 = flag::FIN | flag::SYN | flag::RST | flag::ACK;
     let class =
         u32::from(connection.flags.0) << 16 | u32::from(connection.state as u8) << 8 | u32::from(connection.protocol);
@@ -377,10 +420,10 @@ fn keeps(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable, of:
             == u32::from(flags) << 16 | u32::from(state as u8) << 8 | u32::from(protocol);
         (same && connection.timeout == timeout).then_some(timeout)
     };
-    if head[PROTOCOL] == protocol::UDP {
+    if head[A::PROTOCOL] == protocol::UDP {
         return is(protocol::UDP, State::Udp);
     }
-    if head[TCP_FLAGS] & DECIDING != flag::ACK || !is_assured(connection) {
+    if head[A::L4 + TCP_FLAGS] & DECIDING != flag::ACK || !is_assured(connection) {
         return None;
     }
     is(protocol::TCP, State::Established)
@@ -388,26 +431,21 @@ fn keeps(connection: &Connection<u32>, head: &Head, timeouts: &TimeoutTable, of:
 
 /// Does its template, if any, know already that it is established or answered?
 #[inline(always)]
-fn is_assured(connection: &Connection<u32>) -> bool {
+fn is_assured<A>(connection: &Connection<A>) -> bool {
     !connection.template.is_some() || connection.flags.contains(ConnFlags::ASSURED)
 }
 
 /// Is it a datagram without a checksum, for which masquerade computes one?
 #[inline(always)]
-fn lacks_checksum(head: &Head) -> bool {
-    head[PROTOCOL] == protocol::UDP && !udp::Packet::new_unchecked(&head[L4..]).has_checksum()
+fn lacks_checksum<A: Plain>(head: &[u8]) -> bool {
+    head[A::PROTOCOL] == protocol::UDP && !udp::Packet::new_unchecked(&head[A::L4..]).has_checksum()
 }
 
 /// Masquerade (see [`crate::forward::nat`]): an end's address and port, and the checksums.
 #[inline(always)]
-fn rewrite(head: &mut Head, end: End, address: u32, port: u16) {
-    let datagram = head[PROTOCOL] == protocol::UDP;
-    let (header, transport) = head[ETHERNET..].split_at_mut(ipv4::HEADER_LEN);
-    let mut ip = ipv4::Packet::new_unchecked(header);
-    let delta = match end {
-        End::Source => ip.set_src(address.into()),
-        End::Destination => ip.set_dst(address.into()),
-    };
+fn rewrite<A: Plain>(head: &mut [u8], end: End, address: A, port: u16) {
+    let delta = A::replace(head, end, address);
+    let (datagram, transport) = (head[A::PROTOCOL] == protocol::UDP, &mut head[A::L4..A::HEAD]);
     if datagram {
         let mut udp = udp::Packet::new_unchecked(transport);
         let port = if end == End::Source { udp.set_src_port(port) } else { udp.set_dst_port(port) };
@@ -419,21 +457,23 @@ fn rewrite(head: &mut Head, end: End, address: u32, port: u16) {
     }
 }
 
-/// The last step: one hop less to live, of which there are two at least, and the MACs.
+/// The last step: one hop less to live, and the MACs.
 #[inline(always)]
-fn send(head: &mut Head, ready: &Ready) {
-    take_hop(&mut head[ETHERNET..L4]);
+fn send<A: Plain>(head: &mut [u8], ready: &Ready) {
+    A::take_hop(head);
     head[..12].copy_from_slice(&ready.macs);
 }
 
-/// The same through a tunnel, for whose header there is room in front.
+/// The same through a tunnel of IPv4 in IPv4, for whose header there is room in front.
 #[inline(always)]
-fn send_through(head: &mut Head, ready: &Ready, last: &mut u32) {
+fn send_through(bytes: &mut [u8], ready: &Ready, last: &mut u32) {
+    const INNER: usize = ETHERNET + ipv4::HEADER_LEN;
     let ident = || {
         *last = last.wrapping_add(1);
         *last as u16
     };
-    let (outer, inner) = head.split_at_mut(L4);
+    let Some(head) = bytes.first_chunk_mut::<{ INNER + ipv4::HEADER_LEN }>() else { return };
+    let (outer, inner) = head.split_at_mut(INNER);
     let header = inner.first_chunk_mut().map_or([0; ipv4::HEADER_LEN], |inner: &mut [u8; ipv4::HEADER_LEN]| {
         take_hop(inner);
         tun::ipip_header(inner, ident, ready.ends)
@@ -443,41 +483,10 @@ fn send_through(head: &mut Head, ready: &Ready, last: &mut u32) {
     outer[ETHERNET..].copy_from_slice(&header);
 }
 
-/// Takes one from the time to live of a header that has it to spare ([`ipv4::Packet::decrement_ttl`]).
+/// Cuts padding off, behind the `end` of the packet.
 #[inline(always)]
-fn take_hop(header: &mut [u8]) {
-    const TTL: usize = 8;
-    const CHECKSUM: usize = 10;
-    let Some(header) = header.first_chunk_mut::<{ ipv4::HEADER_LEN }>() else { return };
-    header[TTL] = header[TTL].wrapping_sub(1);
-    let sum = u32::from(u16::from_be_bytes([header[CHECKSUM], header[CHECKSUM + 1]])) + 0x0100;
-    let sum = (sum + u32::from(sum >= 0xffff)) as u16;
-    [header[CHECKSUM], header[CHECKSUM + 1]] = sum.to_be_bytes();
-}
-
-/// Cuts padding off: of so many bytes the IP packet begins at `l3`.
-#[inline(always)]
-fn trim<F: Frame>(frame: &mut F, available: usize, l3: usize, length: u16) {
-    let end = l3 + usize::from(length);
+fn trim<F: Frame>(frame: &mut F, available: usize, end: usize) {
     if available != end {
         frame.resize(end);
     }
-}
-
-/// The two bytes from `at` on, in network order.
-#[inline(always)]
-fn half(head: &Head, at: usize) -> u16 {
-    head[at..].first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
-}
-
-/// The four bytes from `at` on, in network order.
-#[inline(always)]
-fn word(head: &Head, at: usize) -> u32 {
-    head[at..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
-}
-
-/// The eight bytes from `at` on, in network order.
-#[inline(always)]
-fn long(head: &Head, at: usize) -> u64 {
-    head[at..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
