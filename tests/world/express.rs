@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::{INSIDE, INSIDE_MAC, OUTSIDE, ROOMY, World, server_mac};
 
-const RULES: [&str; 14] = [
+const RULES: [&str; 21] = [
     "-A -t 192.0.2.10:80 -s rr",
     "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m",
     "-a -t 192.0.2.10:80 -r 198.51.100.12:8080 -m",
@@ -28,15 +28,24 @@ const RULES: [&str; 14] = [
     "-a -t 192.0.2.11:443 -r 198.51.100.19:443 -g",
     "-A -u 192.0.2.11:53 -s rr -o",
     "-a -u 192.0.2.11:53 -r 198.51.100.12:53 -m",
+    "-A -t [2001:db8:1::10]:80 -s rr",
+    "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80 -m",
+    "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::12]:8080 -g",
+    "-a -t [2001:db8:1::10]:80 -r [2001:db8:2::14]:80 -i",
+    "-A -u [2001:db8:1::10]:53 -s rr -p 60",
+    "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::11]:53 -m",
+    "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::13]:53 -g",
 ];
 /// What happens to the rules meanwhile.
-const CHANGES: [&str; 6] = [
+const CHANGES: [&str; 8] = [
     "-d -t 192.0.2.11:80 -r 198.51.100.13:80",
     "-e -t 192.0.2.10:80 -r 198.51.100.11:80 -m -w 0",
     "--set 30 0 0",
     "--set 900 0 300",
     "-E -t 192.0.2.11:443 -s wlc -p 60",
     "-e -t 192.0.2.11:80 -r 198.51.100.14:80 -g",
+    "-d -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80",
+    "-e -t [2001:db8:1::10]:80 -r [2001:db8:2::12]:8080 -m",
 ];
 
 /// One thing that happens.
@@ -78,11 +87,18 @@ fn odd(sample: Sample, oddity: u8) -> Vec<u8> {
 fn frame() -> impl Strategy<Value = (PortId, Origin, Vec<u8>)> {
     let letters =
         prop_oneof![3 => Just("S"), 8 => Just("A"), 2 => Just("PA"), 1 => Just("FA"), 1 => Just("R"), 1 => Just("")];
-    let flow = (1_u8..5, 1000_u16..1003, 0_usize..5, 0_usize..6);
+    let flow = (1_u8..5, 1000_u16..1003, 0_usize..7, 0_usize..9);
     (flow, letters, any::<bool>(), oddity(), 0_u8..20).prop_map(
         |((host, port, service, server), letters, out, wrong, twin)| {
-            let client = at(&format!("203.0.113.{host}:{port}"));
-            let vip = ["192.0.2.10:80", "192.0.2.11:80", "192.0.2.10:53", "192.0.2.11:443", "192.0.2.11:53"][service];
+            let vip = [
+                "192.0.2.10:80",
+                "192.0.2.11:80",
+                "192.0.2.10:53",
+                "192.0.2.11:443",
+                "192.0.2.11:53",
+                "[2001:db8:1::10]:80",
+                "[2001:db8:1::10]:53",
+            ][service];
             let real = [
                 "198.51.100.11:80",
                 "198.51.100.12:8080",
@@ -90,13 +106,21 @@ fn frame() -> impl Strategy<Value = (PortId, Origin, Vec<u8>)> {
                 "198.51.100.11:53",
                 "198.51.100.14:53",
                 "198.51.100.12:53",
+                "[2001:db8:2::11]:80",
+                "[2001:db8:2::12]:8080",
+                "[2001:db8:2::11]:53",
             ][server];
+            let v6 = if out { real } else { vip }.starts_with('[');
+            let client = if v6 { format!("[2001:db8:3::{host}]:{port}") } else { format!("203.0.113.{host}:{port}") };
+            let client = at(&client);
             let origin = if twin == 0 { Origin::Twin } else { Origin::Wire };
             let packet = |from, to, datagram: bool| {
                 if datagram { udp(from, to).data([1, 2]) } else { tcp(from, to).letters(letters) }
             };
+            // Options and header checksums are IPv4's.
+            let wrong = if v6 && matches!(wrong, 5 | 6) { 0 } else { wrong };
             if out {
-                let sample = packet(at(real), client, server > 2).macs(server_mac(0), INSIDE_MAC);
+                let sample = packet(at(real), client, real.ends_with(":53")).macs(server_mac(0), INSIDE_MAC);
                 (INSIDE, origin, odd(sample, wrong))
             } else {
                 (OUTSIDE, origin, odd(packet(client, at(vip), vip.ends_with(":53")), wrong))

@@ -98,7 +98,7 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
         let whole = frame.as_ref().filter(|frame| frame.largest_fragment().is_none());
         let seen = whole.is_some_and(|frame| {
             let bytes = frame.bytes();
-            v4.see(bytes, mac4, mark) || v6.see(bytes, mac6, mark)
+            v4.see(bytes, mac4, mark) || apart(&v6, bytes, mac6, mark)
         });
         if !seen {
             (mark.kind, left) = (Kind::Unseen, true);
@@ -108,6 +108,12 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
         left |= leave_others(burst, steering, core.shared.worker);
     }
     left
+}
+
+/// [`Eyes::see`] by a call, so that a loop has registers for the other family.
+#[inline(never)]
+fn apart<A: Plain>(eyes: &Eyes<'_, A>, bytes: &[u8], mac: u64, mark: &mut Mark) -> bool {
+    eyes.see(bytes, mac, mark)
 }
 
 /// A MAC as the first eight bytes of a frame to it are read, but for the last two.
@@ -412,14 +418,14 @@ fn keeps<A: Plain>(
     flags: u16,
 ) -> Option<u32> {
     const DECIDING: u8 = flag::FIN | flag::SYN | flag::RST | flag::ACK;
-    let class =
-        u32::from(connection.flags.0) << 16 | u32::from(connection.state as u8) << 8 | u32::from(connection.protocol);
     let is = |protocol: u8, state: State| {
         let timeout = timeouts.ticks(state);
-        let same = class & (u32::from(of) << 16 | 0xffff)
-            == u32::from(flags) << 16 | u32::from(state as u8) << 8 | u32::from(protocol);
-        (same && connection.timeout == timeout).then_some(timeout)
+        let same = connection.protocol == protocol && connection.state == state && connection.timeout == timeout;
+        same.then_some(timeout)
     };
+    if connection.flags.0 & of != flags {
+        return None;
+    }
     if head[A::PROTOCOL] == protocol::UDP {
         return is(protocol::UDP, State::Udp);
     }
