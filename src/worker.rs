@@ -332,7 +332,7 @@ impl<I: PacketIo, T: TwinLink<I::Frame>, C: Clock> Worker<I, T, C> {
         let [received, sought, decided] = &mut self.pipeline;
         let director = &mut self.parts.director;
         director.parse(received);
-        director.advance(sought, decided, now);
+        director.seek_and_decide(sought, decided, now);
         self.carry_out::<false>(now);
         self.pipeline.rotate_right(1);
     }

@@ -225,7 +225,7 @@ impl Subject {
         self.meter.received(count);
         let [received, sought, decided] = &mut self.pipeline;
         self.director.parse(received);
-        self.director.advance(sought, decided, now);
+        self.director.seek_and_decide(sought, decided, now);
         send(decided, &mut source.io);
         self.director.expire(now, (self.limit * LOOKS_PER_FRAME) as u32);
         source.io.flush();

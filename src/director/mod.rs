@@ -293,24 +293,29 @@ impl Director {
 
     /// Stage 3: state, counters, rewriting, verdict.
     pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
-        self.advance::<F>(&mut Burst::default(), burst, now);
+        self.step(&mut [], burst, now);
     }
 
     /// Stage 2 of one burst and stage 3 of another, packet by packet in turn: a processor has but so many lines under way from memory, and
     /// a stage that did nothing but ask for them would wait for most.
-    pub fn advance<F: Frame>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Instant) {
+    pub fn seek_and_decide<F: Frame>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Instant) {
+        self.step(sought.marks_mut(), decided, now);
+    }
+
+    fn step<F: Frame>(&mut self, sought: &mut [Mark], decided: &mut Burst<F>, now: Instant) {
+        // Asked once a burst, so that without a master of the synchronisation nobody asks.
         if self.core.shared.announcer.on {
             self.decide_all::<F, true>(sought, decided, now.tick());
         } else {
             self.decide_all::<F, false>(sought, decided, now.tick());
         }
-        sought.marks_mut().iter_mut().skip(decided.count()).for_each(|mark| self.core.seek(mark));
+        sought.iter_mut().skip(decided.len()).for_each(|mark| self.core.seek(mark));
     }
 
-    /// Asked once a burst whether a master of the synchronisation runs, so that without one nobody asks.
+    /// With `TELLS` a master of the synchronisation runs.
     #[inline(always)]
-    fn decide_all<F: Frame, const TELLS: bool>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Tick) {
-        let (mut at, sought) = (0, sought.marks_mut());
+    fn decide_all<F: Frame, const TELLS: bool>(&mut self, sought: &mut [Mark], decided: &mut Burst<F>, now: Tick) {
+        let mut at = 0;
         loop {
             at = express::judge::<F, TELLS>(&mut self.core, &self.snapshot, sought, decided, at, now);
             if at >= decided.count() {
