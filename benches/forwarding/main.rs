@@ -80,39 +80,37 @@ struct Group {
 }
 
 impl Group {
-    /// Measures the cases, as many at once as memory holds the tables of, the baseline with each of them.
+    /// Measures the cases, as many at once as memory holds the tables of.
     fn measure(&self, bed: &mut Bed, plan: &Plan) -> Vec<Row> {
-        let bytes = |case: &Case| case.limits(self.family, self.flows).memory_bytes();
         let (mut rows, mut swaps) = (Vec::new(), vec![Vec::new(); plan.bursts.len()]);
-        let wanted = |case: &Case| *case != Case::Macswap && case.is_for(self.flows, self.origin);
-        let mut left: Vec<_> = plan.cases.iter().copied().filter(wanted).collect();
-        loop {
-            let (mut together, mut taken) = (vec![Case::Macswap], 0);
-            left.retain(|case| {
-                taken += bytes(case);
-                let fits = taken <= plan.memory();
-                if fits {
-                    together.push(*case);
-                } else {
-                    taken -= bytes(case);
-                }
-                !fits
-            });
-            rows.extend(self.measure_together(bed, plan, &together, &mut swaps));
-            if left.is_empty() {
-                break;
-            }
-            if together.len() == 1 {
-                let names = left.iter().map(|case| case.name()).collect::<Vec<_>>().join(", ");
-                eprintln!("No memory for {names} with {} flows of IPv{}", self.flows, self.family.number());
-                break;
-            }
+        for lot in self.lots(plan) {
+            rows.extend(self.measure_together(bed, plan, &lot, &mut swaps));
         }
-        let baseline = |(burst, swaps): (&u8, Vec<f64>)| {
-            let ns = median(&mut swaps.clone());
+        let baseline = |(burst, mut swaps): (&u8, Vec<f64>)| {
+            let ns = median(&mut swaps);
             self.row(Case::Macswap, *burst, swaps, ns)
         };
         plan.bursts.iter().zip(swaps).map(baseline).chain(rows).collect()
+    }
+
+    /// What can be measured, in lots whose tables memory holds; the baseline is the first of each.
+    fn lots(&self, plan: &Plan) -> Vec<Vec<Case>> {
+        let (memory, mut free, mut lots) = (plan.memory(), plan.memory(), vec![vec![Case::Macswap]]);
+        let wanted = |case: &Case| *case != Case::Macswap && case.is_for(self.flows, self.origin);
+        for case in plan.cases.iter().copied().filter(wanted) {
+            let bytes = case.limits(self.family, self.flows).memory_bytes();
+            if bytes > memory {
+                eprintln!("No memory for {} with {} flows of IPv{}", case.name(), self.flows, self.family.number());
+                continue;
+            }
+            if bytes > free {
+                free = memory;
+                lots.push(vec![Case::Macswap]);
+            }
+            free -= bytes;
+            lots.last_mut().unwrap().push(case);
+        }
+        lots
     }
 
     /// Measures cases in interleaved rounds. The rounds of the baseline, which is the first of them, are added to `swaps`, by burst.
