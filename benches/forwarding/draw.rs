@@ -20,20 +20,21 @@ const CASES: [(&str, &str, &str); 9] = [
     ("new-dr", "new, DR (SYN)", "#b58900"),
     ("new-nat", "new, NAT (UDP)", "#8c564b"),
 ];
-/// Others' figures for IPv4 on the same kind of machine, measured in DPVS v1.10.2 and katran 19f08fe with net_pcap as the source: name, and
+/// Others' figures for IPv4 on the same kind of machine, those of DPVS v1.10.2 and katran 19f08fe: name, and
 /// (flows, ns). What is hot in the cache is drawn at one flow.
-const PEERS: [(&str, &[(f64, f64)]); 6] = [
+const PEERS: [(&str, &[(f64, f64)]); 7] = [
     ("DPVS DR", &[(1.0, 69.0), (200e3, 384.0)]),
     ("DPVS TUN", &[(1.0, 90.0), (200e3, 396.0)]),
     ("DPVS NAT", &[(1.0, 94.0), (200e3, 427.0)]),
     ("katran, tunnel", &[(1.0, 100.0), (1_048_576.0, 431.0)]),
     ("DPVS, new", &[(16384.0, 586.0), (1_048_576.0, 586.0)]),
-    ("katran, new", &[(16384.0, 430.0), (1_048_576.0, 430.0)]),
+    ("katran, new, from", &[(16384.0, 403.0), (1_048_576.0, 403.0)]),
+    ("katran, new, to", &[(16384.0, 458.0), (1_048_576.0, 458.0)]),
 ];
 const PEER_COLOUR: &str = "#999999";
 
 const WIDTH: f64 = 1180.0;
-const HEIGHT: f64 = 560.0;
+const HEIGHT: f64 = 576.0;
 const TOP: f64 = 70.0;
 const BOTTOM: f64 = 470.0;
 /// Width of a plot, and where each begins.
@@ -81,8 +82,8 @@ pub(crate) fn picture(rows: &[Row]) -> String {
     }
     let notes = [
         "Solid: pollvs, every flow in a scattered order, states, timers, counters and expiry on.",
-        "Dashed: others' figures of IPv4, measured by others on the same kind of machine with another source (net_pcap); \
-         \u{201c}hot\u{201d} is drawn at one flow. Not measured in the same run.",
+        "Dashed: others' figures of IPv4, on the same kind of machine, but not in the same run and with other sources of packets.",
+        "What was measured hot in the cache is drawn at one flow; new connections have no number of flows.",
     ];
     for (line, note) in notes.into_iter().enumerate() {
         text(&mut svg, (LEFT[0], BOTTOM + 56.0 + LINE * line as f64), "start", "#555", note);

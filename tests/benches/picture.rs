@@ -39,7 +39,7 @@ fn every_curve_is_in_the_picture_and_in_its_frame() {
         .flat_map(|(case, flows, ns)| [4, 6].map(|family| row(case, family, flows, ns)))
         .collect();
     let svg = picture(&rows);
-    assert_eq!(svg.matches("<polyline").count(), 2 * cases.len() + 6, "own curves of both families, others' of one");
+    assert_eq!(svg.matches("<polyline").count(), 2 * cases.len() + 7, "own curves of both families, others' of one");
     for name in
         ["DR 11.5", "TUN (IPIP) 11.5", "NAT reply 11.5", "mix, 10 % new 11.5", "DPVS NAT 427", "katran, tunnel 431"]
     {
@@ -50,7 +50,7 @@ fn every_curve_is_in_the_picture_and_in_its_frame() {
     assert!(values(&svg, "cy").iter().all(|y| (70.0..=470.0).contains(y)));
     let legend: Vec<f64> =
         svg.split("x=\"430.0\" y=\"").skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok()).collect();
-    assert_eq!(legend.len(), cases.len() + 6);
+    assert_eq!(legend.len(), cases.len() + 7);
     assert!(legend.windows(2).all(|pair| pair[1] - pair[0] >= 15.9), "no name lies on another: {legend:?}");
 }
 
