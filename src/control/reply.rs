@@ -644,6 +644,9 @@ pub struct PortView {
     pub queues: u16,
     /// Link is up.
     pub up: bool,
+    /// How often it was lost.
+    #[serde(default)]
+    pub link_losses: u64,
     /// Name of the kernel twin; empty for none.
     pub twin: String,
     /// Who brings its packets to their clients' workers.

@@ -2,6 +2,9 @@
 //! has none, leaves its twin without carrier. So whoever watches the twin (keepalived, a routing daemon) sees what the card itself
 //! would show. Pure: what to change is told, and done by the watcher.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use nix::net::if_::if_nametoindex;
 
 use super::view::{Port, View};
@@ -23,30 +26,75 @@ struct Wire {
     shown: bool,
 }
 
+/// Whether a port has a link, for whoever wants to know.
+#[derive(Debug)]
+struct State {
+    up: AtomicBool,
+    losses: AtomicU64,
+}
+
+/// The links of all ports; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Links(Arc<[State]>);
+
+impl Links {
+    fn new(ports: usize) -> Self {
+        Self((0..ports).map(|_| State { up: AtomicBool::new(true), losses: AtomicU64::new(0) }).collect())
+    }
+
+    /// Has the port a link: its device, and the kernel's interface behind that?
+    pub fn is_up(&self, port: usize) -> bool {
+        self.0.get(port).is_some_and(|state| state.up.load(Ordering::Relaxed))
+    }
+
+    /// How often it has lost it.
+    pub fn losses(&self, port: usize) -> u64 {
+        self.0.get(port).map_or(0, |state| state.losses.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, port: usize, up: bool) {
+        if let Some(state) = self.0.get(port)
+            && state.up.swap(up, Ordering::Relaxed)
+            && !up
+        {
+            state.losses.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The wires of all ports.
 #[derive(Debug)]
-pub(super) struct Wires(Vec<Wire>);
+pub(super) struct Wires {
+    wires: Vec<Wire>,
+    links: Links,
+}
 
 impl Wires {
     /// All up: a twin has carrier as soon as somebody holds it.
     pub(super) fn new(ports: usize) -> Self {
-        Self(vec![Wire { device_up: true, shown: true }; ports])
+        Self { wires: vec![Wire { device_up: true, shown: true }; ports], links: Links::new(ports) }
+    }
+
+    /// What is known of them, now and later.
+    pub(super) fn links(&self) -> Links {
+        self.links.clone()
     }
 
     /// Notes whether a port's device has a link. Returns true when that is new.
     pub(super) fn device(&mut self, port: PortId, up: bool) -> bool {
-        let wire = self.0.get_mut(usize::from(port.0));
+        let wire = self.wires.get_mut(usize::from(port.0));
         wire.is_some_and(|wire| std::mem::replace(&mut wire.device_up, up) != up)
     }
 
     /// The twins whose carrier is to change, and what it is to be; from then on it counts as changed.
     pub(super) fn changes(&mut self, view: &View, ports: &[Port]) -> Vec<(u32, bool)> {
-        let change = |(wire, port): (&mut Wire, &Port)| {
-            let twin = port.twin?;
+        let links = &self.links;
+        let change = |(index, (wire, port)): (usize, (&mut Wire, &Port))| {
             let up = wire.device_up && port.behind.is_none_or(|interface| view.has_carrier(interface));
-            (std::mem::replace(&mut wire.shown, up) != up).then_some((twin, up))
+            links.set(index, up);
+            (std::mem::replace(&mut wire.shown, up) != up).then_some((port.twin?, up))
         };
-        self.0.iter_mut().zip(ports).filter_map(change).collect()
+        self.wires.iter_mut().zip(ports).enumerate().filter_map(change).collect()
     }
 }
 
@@ -90,6 +138,11 @@ mod tests {
         assert!(wires.device(PortId(0), true));
         assert_eq!(wires.changes(&view, &ports), [(5, true)]);
         assert!(!wires.device(PortId(9), false), "there is no such port");
+        let links = wires.links();
+        assert_eq!(
+            [0, 1, 2, 9].map(|port| (links.is_up(port), links.losses(port))),
+            [(true, 1), (false, 2), (false, 1), (false, 0)]
+        );
     }
 
     #[test]

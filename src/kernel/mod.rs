@@ -17,7 +17,7 @@ mod watcher;
 mod tests;
 
 pub use announce::{Announced, Announcer};
-pub use carrier::interface_behind;
+pub use carrier::{Links, interface_behind};
 pub use detour::{Detours, Way};
 pub use rtnetlink::interface_mtu;
 pub use sysctl::check_sysctls;

@@ -10,7 +10,7 @@ use netlink_sys::TokioSocket;
 use nix::errno::Errno;
 use rustc_hash::FxHashSet;
 
-use super::carrier::Wires;
+use super::carrier::{Links, Wires};
 use super::fresh::Fresh;
 use super::rtnetlink::{self, Requests};
 use super::view::{Effect, Event, Key, Port, Reach, View};
@@ -137,6 +137,11 @@ impl Watcher {
         let now = Instant::now();
         self.choose_fresh(now);
         self.probe_due(now);
+    }
+
+    /// Whether ports have a link, now and later.
+    pub fn links(&self) -> Links {
+        self.wires.links()
     }
 
     /// Takes in whether a port's device has a link, and shows it on the twin.

@@ -16,6 +16,7 @@ mod restart;
 mod rules;
 mod soak;
 mod standing;
+mod start;
 mod synchronisation;
 mod takeover;
 mod testbed;

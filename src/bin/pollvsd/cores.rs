@@ -9,6 +9,8 @@ use pollvs::config::DirectorConfig;
 pub(crate) struct Cores {
     workers: Vec<CoreId>,
     control: Option<CoreId>,
+    /// How many workers there are to be.
+    wanted: usize,
 }
 
 impl Cores {
@@ -19,6 +21,7 @@ impl Cores {
 
     fn among(config: &DirectorConfig, usable: &[CoreId]) -> anyhow::Result<Self> {
         let workers = usize::from(config.workers);
+        let count = workers;
         let wanted: Vec<CoreId> = config.cpus.iter().map(|cpu| CoreId { id: *cpu as usize }).collect();
         if let Some(missing) = wanted.iter().find(|core| !usable.contains(core)) {
             bail!(
@@ -38,12 +41,18 @@ impl Cores {
         let workers = if wanted.is_empty() { from_the_end() } else { wanted };
         let free = || usable.iter().copied().find(|core| !workers.contains(core));
         let control = config.control_cpu.given().map(|cpu| CoreId { id: cpu as usize }).or_else(free);
-        Ok(Self { workers, control })
+        Ok(Self { workers, control, wanted: count })
     }
 
     /// The core of a worker; several share one when there are fewer.
     pub(crate) fn worker(&self, index: usize) -> Option<CoreId> {
         self.workers.get(index % self.workers.len().max(1)).copied()
+    }
+
+    /// What there is to say when workers share cores.
+    pub(crate) fn shared(&self) -> Option<String> {
+        let (cores, workers) = (self.workers.len(), self.wanted);
+        (cores < workers).then(|| format!("{cores} cores for {workers} workers: some share one (allow_fewer)"))
     }
 
     /// Keeps this thread, and those that it starts, off the workers' cores. Returns what there is to say about it.
@@ -86,6 +95,8 @@ mod tests {
         assert!(error.contains("write workers = 2"), "{error}");
         let shared = Cores::among(&config(3, &[], true), &cores(2)).unwrap();
         assert_eq!(shared.worker(2), shared.worker(0));
+        assert_eq!(shared.shared().as_deref(), Some("2 cores for 3 workers: some share one (allow_fewer)"));
+        assert_eq!(Cores::among(&config(2, &[], false), &cores(2)).unwrap().shared(), None);
     }
 
     #[test]

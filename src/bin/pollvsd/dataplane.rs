@@ -17,7 +17,7 @@ use pollvs::handoff::{Handoff, Strays};
 use pollvs::io::dpdk::{
     DpdkIo, Eal, EalOptions, HugePages, Mbuf, MbufPool, Port, PortSettings, Queue, register_thread,
 };
-use pollvs::kernel::{self, Tap, Twin, TwinEnd};
+use pollvs::kernel::{self, Links, Tap, Twin, TwinEnd};
 use pollvs::load_board::LoadBoard;
 use pollvs::mailbox::{Mailbox, Workers, mailbox};
 use pollvs::network::PortInfo;
@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 use crate::cores::Cores;
 use crate::handover;
+use crate::nodes;
 use crate::ports::{self, Opened};
 use crate::steps::Steps;
 
@@ -120,7 +121,7 @@ pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::
     let eal = start_eal(config)?;
     let room = data_room(config);
     steps.done("DPDK");
-    let pool = MbufPool::new(&eal, "frames", config.frames(), room)?;
+    let pool = frames(&eal, config, room)?;
     steps.done("the pool of frames");
     let Opened { workers, ports, queues, steering, reports } = ports::open(&eal, config, &pool, seed)?;
     steps.done("the ports");
@@ -137,6 +138,17 @@ pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::
     Ok(Prepared { workers, ports, queues, pool, taps, steering, reports, strays })
 }
 
+/// The pool of frames, on the node of the ports if they are on one and it has room.
+fn frames(eal: &Eal, config: &Config, room: usize) -> anyhow::Result<MbufPool> {
+    if let Some(node) = nodes::of_frames(config) {
+        match MbufPool::on_node(eal, "frames", config.frames(), room, node) {
+            Ok(pool) => return Ok(pool),
+            Err(error) => tracing::warn!("frames are not on NUMA node {node}, where the ports are: {error}"),
+        }
+    }
+    Ok(MbufPool::new(eal, "frames", config.frames(), room)?)
+}
+
 fn start_eal(config: &Config) -> anyhow::Result<Eal> {
     let settings = config.ports.iter().map(|p| PortSettings::new(p.device.as_str()));
     let options = EalOptions {
@@ -144,6 +156,7 @@ fn start_eal(config: &Config) -> anyhow::Result<Eal> {
         huge_pages: match config.dpdk.huge {
             Huge::Auto => HugePages::Auto,
             Huge::Never => HugePages::Never,
+            Huge::Required if config.director.allow_fewer => HugePages::Auto,
             Huge::Required => HugePages::Always,
         },
         pci: settings.filter(PortSettings::is_pci).map(|p| p.device).collect(),
@@ -151,6 +164,12 @@ fn start_eal(config: &Config) -> anyhow::Result<Eal> {
         ..EalOptions::default()
     };
     let eal = Eal::start(&options)?;
+    if config.dpdk.huge == Huge::Required && !eal.has_huge_pages() {
+        tracing::warn!(
+            "too few huge pages are free for memory_mb = {}: ordinary pages are taken (allow_fewer)",
+            config.dpdk.memory_mb
+        );
+    }
     let pages = if eal.has_huge_pages() { "huge pages" } else { "ordinary pages (reserve huge pages for full speed)" };
     tracing::info!("DPDK is up on {} MiB of {pages}", config.dpdk.memory_mb);
     Ok(eal)
@@ -180,7 +199,7 @@ impl Prepared {
     }
 
     /// What the ports say of themselves, whenever asked.
-    pub(crate) fn views(&self, config: &Config) -> Ports {
+    pub(crate) fn views(&self, config: &Config, links: Links) -> Ports {
         let (ports, settings, reports) = (self.ports.clone(), config.ports.clone(), self.reports.clone());
         let (queues, strays) = (self.workers, self.strays.clone());
         Box::new(move || {
@@ -192,7 +211,8 @@ impl Prepared {
                     mac: port.mac().to_string(),
                     mtu: port.mtu(),
                     queues,
-                    up: port.link_is_up(),
+                    up: links.is_up(index),
+                    link_losses: links.losses(index),
                     twin: settings.twin_name().unwrap_or_default().to_owned(),
                     steering: report.clone(),
                     handed_over,

@@ -18,6 +18,7 @@ use crate::announcing::Announcing;
 use crate::cores::Cores;
 use crate::dataplane::{self, DataPlane, Question};
 use crate::handover;
+use crate::nodes;
 use crate::service::{Sockets, serve};
 use crate::steps::Steps;
 use crate::tables::Tables;
@@ -38,7 +39,9 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     if let Some(warning) = Announcing::new(&config.announce.interface)?.missing()? {
         println!("warning   {warning}");
     }
-    Cores::assign(&config.director).map(drop)
+    let cores = Cores::assign(&config.director)?;
+    cores.shared().into_iter().chain(nodes::remarks(&config, &cores)).for_each(|remark| println!("warning   {remark}"));
+    Ok(())
 }
 
 /// Runs until it is told to stop.
@@ -47,6 +50,7 @@ pub(crate) fn run(config: Config, config_path: Option<PathBuf>) -> anyhow::Resul
     if let Some(remark) = cores.settle_control() {
         tracing::info!("{remark}");
     }
+    cores.shared().into_iter().chain(nodes::remarks(&config, &cores)).for_each(|remark| tracing::warn!("{remark}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(direct(config, config_path, &cores));
     // Nothing that is still under way on the control side may hold up the end.
@@ -71,7 +75,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
         config_path,
         network: watcher.read().context("cannot read the kernel's network")?,
         workers: workers.clone(),
-        ports: prepared.views(&config),
+        ports: prepared.views(&config, watcher.links()),
     };
     let mut announcing = Announcing::new(&config.announce.interface).context("cannot open the kernel's network")?;
     let (control, snapshot) = Control::inheriting(setup, left.as_ref().map_or(&[], |left| left.health()))?;

@@ -12,6 +12,8 @@ mod forwarding;
 mod handover;
 mod log;
 #[cfg(feature = "dpdk")]
+mod nodes;
+#[cfg(feature = "dpdk")]
 mod ports;
 mod rules_only;
 mod service;

@@ -39,6 +39,7 @@ families! {
     BURST_FRAMES "pollvs_worker_burst_frames" Histogram ["worker"] "Frames that a turn found: off the wire, from other workers, from the kernel twins.",
 
     PORT_UP "pollvs_port_up" Gauge ["port"] "1 if the port's device has a link.",
+    PORT_LINK_LOSSES "pollvs_port_link_losses_total" Counter ["port"] "How often the port has lost its link.",
     PORT_RX_PACKETS "pollvs_port_rx_packets_total" Counter ["port"] "Frames received.",
     PORT_RX_BYTES "pollvs_port_rx_bytes_total" Counter ["port"] "Bytes received.",
     PORT_TX_PACKETS "pollvs_port_tx_packets_total" Counter ["port"] "Frames sent.",

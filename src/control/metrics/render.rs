@@ -126,6 +126,7 @@ const PORT: [PortCounted; 11] = [
 
 fn ports(page: &mut Page, ports: &[PortView]) {
     page.family(&f::PORT_UP, ports.iter().map(|p| ([p.name.clone()], p.up.into())));
+    page.family(&f::PORT_LINK_LOSSES, ports.iter().map(|p| ([p.name.clone()], p.link_losses.into())));
     for (family, count) in PORT {
         page.family(&family, ports.iter().map(|p| ([p.name.clone()], count(&p.counters).into())));
     }

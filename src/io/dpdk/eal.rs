@@ -54,8 +54,9 @@ impl Default for EalOptions {
 pub enum EalError {
     /// Too few huge pages.
     #[error(
-        "{wanted_mib} MiB of huge pages are asked for and {free_mib} MiB are free; reserve more (`sysctl -w \
-         vm.nr_hugepages=N`, 2 MiB each), or run without huge pages"
+        "{wanted_mib} MiB of huge pages are asked for and {free_mib} MiB are free; reserve more (`sysctl -w vm.nr_hugepages={}`, 2 MiB \
+         each), or write huge = \"auto\" in [dpdk], or allow_fewer = true in [director]",
+        .wanted_mib.div_ceil(2)
     )]
     HugePages {
         /// MiB asked for.

@@ -158,13 +158,24 @@ impl MbufPool {
     ///
     /// # Errors
     /// When memory does not suffice, or the name is taken or too long.
-    pub fn new(_: &Eal, name: &str, count: u32, data_room: usize) -> Result<Self, PoolError> {
+    pub fn new(eal: &Eal, name: &str, count: u32, data_room: usize) -> Result<Self, PoolError> {
         const ANY_SOCKET: i32 = -1;
+        Self::on(eal, name, count, data_room, ANY_SOCKET)
+    }
+
+    /// The same, with its memory on a NUMA node.
+    ///
+    /// # Errors
+    /// As [`MbufPool::new`].
+    pub fn on_node(eal: &Eal, name: &str, count: u32, data_room: usize, node: u16) -> Result<Self, PoolError> {
+        Self::on(eal, name, count, data_room, node.into())
+    }
+
+    fn on(_: &Eal, name: &str, count: u32, data_room: usize, socket: i32) -> Result<Self, PoolError> {
         let room = u16::try_from(data_room + RTE_PKTMBUF_HEADROOM as usize).map_err(|_| PoolError::Room(data_room))?;
         let cache: c_uint = CACHE.min(count / 2);
         // SAFETY: the environment is started; the name is NUL-terminated and copied.
-        let pool =
-            unsafe { dpdk_sys::rte_pktmbuf_pool_create(c_string(name).as_ptr(), count, cache, 0, room, ANY_SOCKET) };
+        let pool = unsafe { dpdk_sys::rte_pktmbuf_pool_create(c_string(name).as_ptr(), count, cache, 0, room, socket) };
         NonNull::new(pool).map(Self).ok_or_else(|| PoolError::Create {
             name: name.into(),
             count,
