@@ -1,5 +1,7 @@
 //! From request to answer.
 
+use std::sync::Arc;
+
 use crate::config::{Given, parse_rules, write_rules};
 use crate::control::bursts::Recent;
 use crate::control::daemon::DaemonSpec;
@@ -67,13 +69,16 @@ impl Control {
             inner.known(&key)?;
         }
         inner.ask_totals().await?;
-        Ok(Answer::Many(Listing::services(inner.service_views(service))))
+        let picture = inner.picture();
+        drop(inner);
+        let views = tokio::task::spawn_blocking(move || picture.service_views(service));
+        Ok(Answer::Many(Listing::services(views.await.unwrap_or_default())))
     }
 
     async fn observe(&self, request: &Request) -> Result<Reply, Failure> {
         match request {
             Request::Ports {} => Ok(Reply::Ports { ports: (self.inner.lock().await.ports)() }),
-            Request::NextHops {} => Ok(Reply::NextHops { next_hops: self.inner.lock().await.next_hops() }),
+            Request::NextHops {} => Ok(Reply::NextHops { next_hops: self.inner.lock().await.picture().next_hops() }),
             Request::Status {} => {
                 let reports = self.workers.ask_each(Command::Report).await;
                 let mut inner = self.inner.lock().await;
@@ -148,7 +153,7 @@ impl Inner {
         let uid = service.map(|key| self.known(&key)).transpose()?;
         // What has been counted until now is what is set to zero.
         self.ask_totals().await?;
-        self.statistics.zero(uid);
+        Arc::make_mut(&mut self.statistics).zero(uid);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ pub mod ipvs;
 pub mod key;
 mod listing;
 pub mod metrics;
+mod picture;
 pub mod proc;
 pub mod reply;
 pub mod request;
@@ -138,7 +139,8 @@ struct Inner {
     config_path: Option<PathBuf>,
     keeper: Option<Keeper>,
     store: Store,
-    statistics: Statistics,
+    /// Shared with pictures.
+    statistics: Arc<Statistics>,
     bursts: Bursts,
     network: Arc<Network>,
     workers: Workers,
@@ -147,7 +149,7 @@ struct Inner {
     /// There are no workers, and the rules have changed since `current` was made.
     behind: bool,
     /// What all workers together had counted when they were last asked, by [`DestId`].
-    totals: Vec<Totals>,
+    totals: Arc<Vec<Totals>>,
     /// When that was.
     asked: Option<Instant>,
     /// Snapshots that a silent worker may still hold: freed here and not there.
@@ -201,11 +203,11 @@ impl Control {
             config_path,
             keeper: state_path.map(Keeper::new),
             store,
-            statistics: Statistics::default(),
+            statistics: Arc::default(),
             bursts: Bursts::default(),
             current: Arc::default(),
             behind: false,
-            totals: Vec::new(),
+            totals: Arc::default(),
             asked: None,
             network,
             workers,
@@ -507,9 +509,9 @@ impl Inner {
             for (total, row) in totals.iter_mut().zip(&rows).filter(|(total, row)| total.uid == row.uid) {
                 total.add(row);
             }
-            self.statistics.absorb_worker(index, 0, &rows);
+            Arc::make_mut(&mut self.statistics).absorb_worker(index, 0, &rows);
         }
-        self.totals = totals;
+        self.totals = Arc::new(totals);
         self.asked = Some(Instant::now());
         self.absorb();
         Ok(())
@@ -541,26 +543,28 @@ impl Inner {
         for (index, worker) in self.workers.clone().iter().enumerate() {
             let rows = worker.stats(id.index(), 1).await?;
             rows.iter().filter(|row| row.uid == uid).for_each(|row| total.add(row));
-            self.statistics.absorb_worker(index, id.index(), &rows);
+            Arc::make_mut(&mut self.statistics).absorb_worker(index, id.index(), &rows);
         }
-        let length = self.totals.len().max(id.index() + 1);
-        self.totals.resize(length, Totals::default());
-        self.totals[id.index()] = total;
-        let counted = self.store.counted_one(id).map(|one| self.counted(one));
-        counted.into_iter().for_each(|counted| self.statistics.absorb_one(&counted));
+        let totals = Arc::make_mut(&mut self.totals);
+        totals.resize(totals.len().max(id.index() + 1), Totals::default());
+        totals[id.index()] = total;
+        if let Some(counted) = self.store.counted_one(id).map(|one| self.counted(one)) {
+            Arc::make_mut(&mut self.statistics).absorb_one(&counted);
+        }
         Ok(())
     }
 
     /// What was last heard of a destination.
     fn total(&self, d: &Destination) -> Totals {
-        self.totals.get(d.id.index()).copied().filter(|total| total.uid == d.uid).unwrap_or_default()
+        Totals::of(&self.totals, d)
     }
 
     fn absorb(&mut self) {
         let all: Vec<_> = self.store.counted().map(|one| self.counted(one)).collect();
-        self.statistics.absorb(&all);
+        let statistics = Arc::make_mut(&mut self.statistics);
+        statistics.absorb(&all);
         let services: std::collections::HashSet<_> = self.store.services().iter().map(|s| s.uid).collect();
-        self.statistics.keep_services(|uid| services.contains(&uid));
+        statistics.keep_services(|uid| services.contains(&uid));
     }
 
     /// Takes the logs of all workers that answer.
@@ -582,7 +586,7 @@ impl Inner {
         self.ask_bursts().await;
         self.ask_totals().await?;
         if self.store.settings().run_estimation {
-            self.statistics.estimate();
+            Arc::make_mut(&mut self.statistics).estimate();
         }
         self.end_drains().await;
         let scarce = self.store.is_crowded();
@@ -654,6 +658,11 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
+    /// That of a destination.
+    fn of(all: &[Self], d: &Destination) -> Self {
+        all.get(d.id.index()).copied().filter(|total| total.uid == d.uid).unwrap_or_default()
+    }
+
     fn add(&mut self, row: &DestinationRow) {
         self.traffic += row.traffic;
         self.lent += row.lent;

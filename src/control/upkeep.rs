@@ -13,7 +13,7 @@ use crate::control::health::rules::Checks;
 use crate::control::reply::{DrainView, OldestView};
 use crate::control::request::Request;
 use crate::control::standing::Health;
-use crate::control::standing::drain::{Drain, Left, UnderWay};
+use crate::control::standing::drain::{Drain, Left};
 use crate::control::standing::sorry::Sorry;
 use crate::control::{Control, Inner, Totals};
 use crate::destination::{DestId, Destination};
@@ -86,7 +86,7 @@ impl Control {
             let mut inner = self.inner.lock().await;
             inner.ask_totals().await?;
             let ids: Vec<_> = inner.store.drained().map(|(d, _)| d.id).collect();
-            (inner.drain_views(), ids)
+            (inner.picture().drain_views(), ids)
         };
         if oldest && views.iter().any(|view| view.active + view.inactive > 0) {
             let found = self.oldest(&ids).await?;
@@ -200,26 +200,6 @@ impl Inner {
             (d, Left { active, inactive, templates: persistent, quiet }, how)
         });
         left.filter(|(_, left, how)| how.is_over(*left, now)).collect()
-    }
-
-    pub(super) fn drain_views(&self) -> Vec<DrainView> {
-        let now = unix_secs();
-        let view = |(d, drain): (&Arc<Destination>, UnderWay)| {
-            let total = self.total(d);
-            DrainView {
-                service: d.of,
-                destination: (d.address, d.port).into(),
-                templates: drain.how.templates,
-                remove: drain.how.remove,
-                left_secs: drain.how.until.map(|until| until.saturating_sub(now)),
-                over: drain.is_over,
-                active: total.active,
-                inactive: total.inactive,
-                persistent: total.persistent,
-                oldest: None,
-            }
-        };
-        self.store.drained().map(view).collect()
     }
 
     async fn publish_if_stale(&mut self) -> Result<(), Silent> {

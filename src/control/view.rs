@@ -1,108 +1,19 @@
 //! What control knows, as replies show it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 
-use crate::addr::MacAddr;
 use crate::control::Inner;
-use crate::control::check::flag_list;
 use crate::control::key::word;
-use crate::control::reply::{
-    BurstView, CounterView, DestinationView, HopView, NextHopView, PersistenceView, Reply, ServiceView, SorryView,
-    StatusView, WorkerView,
-};
+use crate::control::reply::{BurstView, CounterView, Reply, StatusView, WorkerView};
 use crate::control::state::Keeper;
-use crate::destination::Destination;
 use crate::mailbox::{Silent, WorkerHandle, WorkerReport};
-use crate::network::{Hop, Network};
-use crate::service::{Service, ServiceKey};
-use crate::snapshot::{Rules, Snapshot};
+use crate::network::Hop;
+use crate::service::ServiceKey;
+use crate::snapshot::Rules;
 use crate::stats::{Counters, DropReason, Event};
 
 impl Inner {
-    /// The services, or that one, with what was last heard from the workers.
-    pub(super) fn service_views(&self, only: Option<ServiceKey>) -> Vec<ServiceView> {
-        let chosen = match only {
-            Some(key) => self.store.find(&key).into_iter().collect(),
-            None => self.store.services(),
-        };
-        chosen.into_iter().map(|s| self.service_view(s)).collect()
-    }
-
-    /// One without its destinations.
-    pub(super) fn service_head(&self, service: &Service) -> ServiceView {
-        let meter = self.statistics.service(service.uid);
-        ServiceView {
-            service: service.key,
-            scheduler: service.scheduler,
-            persistence: service
-                .persistence
-                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, netmask: p.netmask }),
-            pe: service.engine,
-            one_packet: service.flags.one_packet,
-            flags: flag_list(service.flags),
-            traffic: meter.traffic(),
-            rates: meter.rates(),
-            destinations: Vec::new(),
-            policy: self.store.policy(service.id),
-            weight_up: self.store.weight_up(service),
-            quorum: self.store.has_quorum(service.id),
-            sorry: self.sorry_view(service),
-        }
-    }
-
-    /// One with its destinations.
-    pub(super) fn service_view(&self, service: &Service) -> ServiceView {
-        let destinations = service.destinations.iter().map(|d| self.destination_view(d)).collect();
-        ServiceView { destinations, ..self.service_head(service) }
-    }
-
-    fn sorry_view(&self, service: &Service) -> Option<SorryView> {
-        let sorry = self.store.sorry(service.id)?;
-        let destination = self.destination_view(self.store.destination(sorry.dest)?);
-        Some(SorryView { on: sorry.on, destination })
-    }
-
-    pub(super) fn destination_view(&self, d: &Destination) -> DestinationView {
-        let meter = self.statistics.destination(d.uid);
-        let total = self.total(d);
-        let (record, effect) = (self.store.record(d.id), self.store.effect(d));
-        DestinationView {
-            address: SocketAddr::new(d.address, d.port),
-            method: d.method,
-            tunnel: d.tunnel,
-            weight: effect.weight,
-            configured_weight: d.weight,
-            standing: record.standing(),
-            reason: record.reason().to_owned(),
-            removed: !effect.available,
-            upper: d.upper,
-            lower: d.lower,
-            active: total.active,
-            inactive: total.inactive,
-            persistent: total.persistent,
-            overloaded: total.overloaded,
-            traffic: meter.traffic(),
-            rates: meter.rates(),
-            next_hop: hop_view(&self.current, d),
-        }
-    }
-
-    pub(super) fn next_hops(&self) -> Vec<NextHopView> {
-        let mut seen = std::collections::HashSet::new();
-        let services = self.store.services();
-        let sorry = |s: &Service| self.store.destination(self.store.sorry(s.id)?.dest);
-        let all = services.iter().flat_map(|s| s.destinations.iter().chain(sorry(s)));
-        let destinations = all.filter(|d| seen.insert(d.address));
-        let view = |d: &Arc<Destination>| NextHopView {
-            address: d.address,
-            source: self.current.paths.get(d.id.index()).and_then(|p| p.source),
-            next_hop: hop_view(&self.current, d),
-        };
-        destinations.map(view).collect()
-    }
-
     pub(super) fn status(&self, reports: &[(WorkerHandle, Result<WorkerReport, Silent>)]) -> StatusView {
         let sum =
             |field: fn(&WorkerReport) -> u64| reports.iter().filter_map(|(_, r)| r.as_ref().ok()).map(field).sum();
@@ -137,11 +48,9 @@ impl Inner {
     ) -> Vec<String> {
         let silent = reports.iter().filter_map(|(_, r)| r.as_ref().err()).map(ToString::to_string);
         let down = ports.iter().filter(|p| !p.up).map(|p| format!("port {} has no link", p.name));
-        let hops = self.next_hops();
-        let which = |wanted: HopView| hops.iter().filter(move |n| n.next_hop == wanted).map(|n| n.address).collect();
-        let no_route = few(which(HopView::Unreachable)).map(|some| format!("there is no route to {some}"));
-        let beside =
-            few(which(HopView::Kernel)).map(|some| format!("by an interface that is no port goes the way to {some}"));
+        let reached = |by: Hop| few(self.picture().reached(by));
+        let no_route = reached(Hop::Unreachable).map(|some| format!("there is no route to {some}"));
+        let beside = reached(Hop::Kernel).map(|some| format!("by an interface that is no port goes the way to {some}"));
         let unreached = no_route.into_iter().chain(beside);
         let daemons = self.sync.waits().into_iter().map(|wait| format!("the synchronisation: {wait}"));
         silent.chain(down).chain(unreached).chain(daemons).chain(without_effect(&self.current.rules)).collect()
@@ -165,25 +74,6 @@ fn few(addresses: Vec<IpAddr>) -> Option<String> {
         1..=FEW => Some(named),
         more => Some(format!("{named} and {} more", more - FEW)),
     }
-}
-
-fn hop_view(snapshot: &Snapshot, d: &Destination) -> HopView {
-    let port = |id: crate::verdict::PortId| port_name(&snapshot.network, id);
-    match snapshot.paths.get(d.id.index()).map(|p| p.hop).unwrap_or_default() {
-        Hop::Resolved { port: id, to, mtu, .. } => HopView::Resolved { port: port(id), mac: mac_text(to), mtu },
-        Hop::Unresolved { port: id, neighbour, .. } => HopView::Unresolved { port: port(id), neighbour },
-        Hop::Local => HopView::Local,
-        Hop::Kernel => HopView::Kernel,
-        Hop::Unreachable => HopView::Unreachable,
-    }
-}
-
-pub(super) fn port_name(network: &Network, id: crate::verdict::PortId) -> String {
-    network.ports.get(usize::from(id.0)).map_or_else(|| format!("port {}", id.0), |p| p.name.clone())
-}
-
-fn mac_text(mac: MacAddr) -> String {
-    mac.0.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// One worker.

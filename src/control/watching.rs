@@ -154,7 +154,7 @@ impl Watch {
 
 impl Inner {
     fn port_name(&self, port: PortId) -> String {
-        crate::control::view::port_name(&self.current.network, port)
+        crate::control::picture::port_name(&self.current.network, port)
     }
 
     fn frame_view(&self, (worker, at_nanos, shot): (u16, u64, &Shot)) -> FrameView {

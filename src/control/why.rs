@@ -106,7 +106,7 @@ impl Inner {
     }
 
     fn destination_by(&self, id: DestId) -> Option<DestinationView> {
-        self.current.rules.destination(id).map(|destination| self.destination_view(destination))
+        self.current.rules.destination(id).map(|destination| self.picture().destination_view(destination))
     }
 
     fn address_of(&self, id: DestId) -> String {
@@ -140,7 +140,7 @@ impl Inner {
     /// What keeps each destination of a service from new connections.
     fn unusable(&self, service: &Service) -> Vec<String> {
         // Those that their standing has taken out, too.
-        let views = self.service_views(Some(service.key)).into_iter().flat_map(|view| view.destinations);
+        let views = self.picture().service_views(Some(service.key)).into_iter().flat_map(|view| view.destinations);
         let sentences: Vec<_> = views.map(|view| format!("{} {}", view.address, unusable(&view))).collect();
         if sentences.is_empty() { vec!["the service has no destinations".to_owned()] } else { sentences }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::machine::Machine;
 use super::probe::Outcome;
 use crate::service::ServiceKey;
+
+/// Rows that are listed at a time.
+const AT_A_TIME: usize = 256;
 
 /// What a check is of: a destination of a service.
 pub type Id = (ServiceKey, SocketAddr);
@@ -83,7 +87,18 @@ impl Board {
 
     /// All, by service and destination.
     pub fn all(&self) -> Vec<(Id, Row)> {
-        self.rows().iter().map(|(id, row)| (*id, row.clone())).collect()
+        let mut all = Vec::new();
+        let mut after = Bound::Unbounded;
+        loop {
+            // Checks that are made meanwhile wait for some rows, not for all.
+            let listed = all.len();
+            let rows = self.rows();
+            all.extend(rows.range((after, Bound::Unbounded)).take(AT_A_TIME).map(|(id, row)| (*id, row.clone())));
+            match all.last() {
+                Some((id, _)) if all.len() > listed => after = Bound::Excluded(*id),
+                _ => return all,
+            }
+        }
     }
 
     /// What is known of destinations that are down, or were seen to be up.

@@ -193,22 +193,22 @@ fn refused(failure: impl Into<Failure>) -> Errno {
 impl Inner {
     async fn list_services(&mut self) -> Result<Answer, Errno> {
         self.ask_totals().await.map_err(refused)?;
-        let services = self.store.services_in_kernels_order();
-        Ok(Answer::List(services.into_iter().map(|s| Entry::Service(Box::new(self.service_head(s)))).collect()))
+        let (services, picture) = (self.store.services_in_kernels_order(), self.picture());
+        Ok(Answer::List(services.into_iter().map(|s| Entry::Service(Box::new(picture.service_head(s)))).collect()))
     }
 
     async fn list_dests(&mut self, body: Result<Body, Errno>) -> Result<Vec<Entry>, Errno> {
         let key = body.and_then(|body| translate::key(body.service()?));
         let Some(key) = key.ok().filter(|key| self.store.find(key).is_some()) else { return Ok(Vec::new()) };
         self.ask_totals_before(FRESH).await.map_err(refused)?;
-        let views = self.service_views(Some(key));
+        let views = self.picture().service_views(Some(key));
         Ok(views.iter().flat_map(ServiceView::in_force).cloned().map(Entry::Dest).collect())
     }
 
     async fn one_service(&mut self, body: &Body) -> Result<Answer, Errno> {
         let key = self.known_service(body)?;
         self.ask_totals().await.map_err(refused)?;
-        let view = self.service_views(Some(key)).into_iter().next().ok_or(Errno::ESRCH)?;
+        let view = self.picture().service_views(Some(key)).into_iter().next().ok_or(Errno::ESRCH)?;
         let mut to = Vec::new();
         Entry::Service(Box::new(view)).write(&mut to);
         Ok(Answer::Message(Command::NewService as u8, to))

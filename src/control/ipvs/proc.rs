@@ -73,7 +73,8 @@ impl Inner {
     }
 
     fn views_in_kernels_order(&self) -> Vec<ServiceView> {
-        self.store.services_in_kernels_order().into_iter().map(|s| self.service_view(s)).collect()
+        let picture = self.picture();
+        self.store.services_in_kernels_order().into_iter().map(|s| picture.service_view(s)).collect()
     }
 }
 

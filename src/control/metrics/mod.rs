@@ -7,7 +7,6 @@ pub mod page;
 mod render;
 pub mod server;
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::burst_meter::BurstSums;
@@ -15,9 +14,7 @@ use crate::control::health::board::{Id, Row};
 use crate::control::reply::{BurstView, DrainView, PortView, ServiceView, StatusView};
 use crate::control::sync::SyncView;
 use crate::control::{Control, Inner};
-use crate::destination::Destination;
 use crate::mailbox::{Command, Silent, WorkerHandle, WorkerReport};
-use crate::service::Service;
 
 /// What one worker says, and what was heard of its bursts.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -63,16 +60,24 @@ impl Sample {
 }
 
 impl Control {
-    /// Takes a sample.
+    /// Takes a sample. What there is one of for each destination is put together on another thread, while control goes on.
     pub async fn sample(&self) -> Sample {
         let reports = self.workers.ask_each(Command::Report).await;
-        let mut inner = self.inner.lock().await;
-        inner.catch_up();
-        Sample { checks: self.health.all(), ..inner.sample(reports) }
+        let (mut sample, picture) = {
+            let mut inner = self.inner.lock().await;
+            inner.catch_up();
+            (inner.sample(reports), inner.picture())
+        };
+        let health = self.health.clone();
+        let many = move || (picture.counted_views(), picture.drain_views(), health.all());
+        let many = tokio::task::spawn_blocking(many).await.unwrap_or_default();
+        (sample.services, sample.drains, sample.checks) = many;
+        sample
     }
 }
 
 impl Inner {
+    /// A sample without what there is one of for each destination.
     fn sample(&self, reports: Vec<(WorkerHandle, Result<WorkerReport, Silent>)>) -> Sample {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Sample {
@@ -81,8 +86,8 @@ impl Inner {
             room: [self.config.director.services, self.config.director.destinations].map(|n| n as usize),
             workers: reports.into_iter().map(|(w, report)| self.worker_sample(&w, report.ok())).collect(),
             ports: (self.ports)(),
-            services: self.counted_views(),
-            drains: self.drain_views(),
+            services: Vec::new(),
+            drains: Vec::new(),
             checks: Vec::new(),
             sync: self.sync.view(),
         }
@@ -96,22 +101,5 @@ impl Inner {
             total: recent.map(|r| r.total()).unwrap_or_default(),
             bursts: recent.map(|r| r.view()).unwrap_or_default(),
         }
-    }
-
-    fn counted_views(&self) -> Vec<ServiceView> {
-        let counted = |service: &Arc<Service>| {
-            let mut view = self.service_view(service);
-            view.traffic = self.statistics.service(service.uid).counted();
-            let of = |destination: &Destination| self.statistics.destination(destination.uid).counted();
-            for (view, destination) in view.destinations.iter_mut().zip(&service.destinations) {
-                view.traffic = of(destination);
-            }
-            let sorry = self.store.sorry(service.id).and_then(|sorry| self.store.destination(sorry.dest));
-            if let (Some(view), Some(destination)) = (&mut view.sorry, sorry) {
-                view.destination.traffic = of(destination);
-            }
-            view
-        };
-        self.store.services().into_iter().map(counted).collect()
     }
 }

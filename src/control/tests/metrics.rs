@@ -257,16 +257,46 @@ async fn what_cannot_be_listened_on_is_refused_in_words() {
     assert!(Server::bind(&Listen::Off).unwrap().is_none());
 }
 
-/// Ten thousand destinations: the page is whole, and control answers while it is made.
-#[tokio::test]
-async fn many_destinations_hold_up_nobody() {
-    let fake = Fake::new(1);
-    let mut rules = String::from("[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.10\"\nport = 80\n");
-    for n in 0..10_000_u32 {
-        rules += &format!("[[service.destination]]\naddress = \"10.0.{}.{}:80\"\n", n >> 8, n & 255);
+/// A thousand services with ten destinations each.
+async fn many(fake: &Fake) {
+    let mut rules = String::new();
+    for s in 0..1_000_u32 {
+        rules += &format!("[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.10\"\nport = {}\n", 1000 + s);
+        for d in 0..10 {
+            rules += &format!("[[service.destination]]\naddress = \"10.{}.{}.{d}:80\"\n", s >> 8, s & 255);
+        }
     }
     let text = serde_json::json!({"request": "apply", "rules": rules}).to_string();
     assert!(matches!(ask(&fake.control, &text).await, Reply::Applied { .. }));
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+}
+
+/// What control itself does for a sample is a small part of it, whatever the machine does beside.
+#[tokio::test]
+async fn a_sample_of_many_destinations_takes_little_of_controls_thread() {
+    let fake = Fake::new(1);
+    many(&fake).await;
+    fake.control.sample().await;
+    let before = cpu();
+    let sample = fake.control.sample().await;
+    let by_control = cpu() - before;
+    // The test's own thread does by itself what another does for control.
+    let picture = fake.control.inner.lock().await.picture();
+    let before = cpu();
+    assert_eq!(picture.counted_views(), sample.services);
+    let elsewhere = cpu() - before;
+    assert!(by_control * 4 < elsewhere, "{by_control:?} on control's thread, {elsewhere:?} elsewhere");
+}
+
+/// The page is whole, and control answers while it is made.
+#[tokio::test]
+async fn many_destinations_hold_up_nobody() {
+    let fake = Fake::new(1);
+    many(&fake).await;
     let control = fake.control.clone();
     let page = with_server(&fake.control, |address| http(TcpStream::connect(address).unwrap(), "GET /metrics"));
     let answers = AtomicU64::new(0);
