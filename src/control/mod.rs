@@ -30,6 +30,7 @@ pub mod state;
 pub mod statistics;
 pub mod store;
 pub mod sync;
+mod totals;
 pub mod trash;
 mod upkeep;
 mod view;
@@ -53,12 +54,13 @@ use crate::control::reply::{ErrorCode, Failure, PortView};
 use crate::control::request::Request;
 use crate::control::standing::drain::Quiet;
 use crate::control::state::{Keeper, State, StateError};
-use crate::control::statistics::{Counted, INTERVAL, Statistics};
+use crate::control::statistics::{INTERVAL, Statistics};
 use crate::control::store::{Limits, Store};
+use crate::control::totals::Totals;
 use crate::control::trash::{Removed, Trash};
 use crate::control::upkeep::Report;
 use crate::destination::{DestId, Destination};
-use crate::mailbox::{self, Command, DestinationRow, Silent, Workers};
+use crate::mailbox::{Command, Silent, Workers};
 use crate::network::Network;
 use crate::snapshot::{Rules, Snapshot};
 use crate::steering::Prefixes;
@@ -498,90 +500,6 @@ impl Inner {
         }
     }
 
-    /// Asks all workers what they have counted. Rows of former destinations are left out.
-    async fn ask_totals(&mut self) -> Result<(), Silent> {
-        let mut totals = vec![Totals::default(); self.store.destination_indices()];
-        for (d, _) in self.store.counted() {
-            totals[d.id.index()].uid = d.uid;
-        }
-        for (index, worker) in self.workers.clone().iter().enumerate() {
-            let rows = worker.stats(0, totals.len()).await?;
-            for (total, row) in totals.iter_mut().zip(&rows).filter(|(total, row)| total.uid == row.uid) {
-                total.add(row);
-            }
-            Arc::make_mut(&mut self.statistics).absorb_worker(index, 0, &rows);
-        }
-        self.totals = Arc::new(totals);
-        self.asked = Some(Instant::now());
-        self.absorb();
-        Ok(())
-    }
-
-    /// The same, unless they were asked no longer ago than this.
-    async fn ask_totals_before(&mut self, age: Duration) -> Result<(), Silent> {
-        match self.asked {
-            Some(at) if at.elapsed() <= age => Ok(()),
-            _ => self.ask_totals().await,
-        }
-    }
-
-    /// Asks them what they have counted of the destinations that were just brought back.
-    async fn ask_totals_of_revived(&mut self) -> Result<(), Silent> {
-        let revived = self.store.take_revived();
-        if revived.len() > mailbox::PAGE {
-            return self.ask_totals().await;
-        }
-        for id in revived {
-            self.ask_total(id).await?;
-        }
-        Ok(())
-    }
-
-    async fn ask_total(&mut self, id: DestId) -> Result<(), Silent> {
-        let Some(uid) = self.store.counted_one(id).map(|(d, _)| d.uid) else { return Ok(()) };
-        let mut total = Totals { uid, ..Totals::default() };
-        for (index, worker) in self.workers.clone().iter().enumerate() {
-            let rows = worker.stats(id.index(), 1).await?;
-            rows.iter().filter(|row| row.uid == uid).for_each(|row| total.add(row));
-            Arc::make_mut(&mut self.statistics).absorb_worker(index, id.index(), &rows);
-        }
-        let totals = Arc::make_mut(&mut self.totals);
-        totals.resize(totals.len().max(id.index() + 1), Totals::default());
-        totals[id.index()] = total;
-        if let Some(counted) = self.store.counted_one(id).map(|one| self.counted(one)) {
-            Arc::make_mut(&mut self.statistics).absorb_one(&counted);
-        }
-        Ok(())
-    }
-
-    /// What was last heard of a destination.
-    fn total(&self, d: &Destination) -> Totals {
-        Totals::of(&self.totals, d)
-    }
-
-    fn absorb(&mut self) {
-        let all: Vec<_> = self.store.counted().map(|one| self.counted(one)).collect();
-        let statistics = Arc::make_mut(&mut self.statistics);
-        statistics.absorb(&all);
-        let services: std::collections::HashSet<_> = self.store.services().iter().map(|s| s.uid).collect();
-        statistics.keep_services(|uid| services.contains(&uid));
-    }
-
-    /// Takes the logs of all workers that answer.
-    async fn ask_bursts(&mut self) {
-        let logs = self.workers.ask_each(|answer| Command::Bursts(Box::default(), answer)).await;
-        for (worker, log) in logs {
-            if let Ok(log) = log {
-                self.bursts.hear(worker.id.0.into(), &log);
-            }
-        }
-    }
-
-    fn counted(&self, (d, service_uid): (&Arc<Destination>, u64)) -> Counted {
-        let Totals { traffic, lent, .. } = self.total(d);
-        Counted { uid: d.uid, service_uid, traffic, lent, listed: d.available, borrower: self.store.borrower(d) }
-    }
-
     async fn tick(&mut self) -> Result<(), Silent> {
         self.ask_bursts().await;
         self.ask_totals().await?;
@@ -642,39 +560,6 @@ fn quiesced(rules: &Rules) -> Rules {
     let mut quiesced = rules.clone();
     (quiesced.services, quiesced.destinations) = (services, destinations);
     quiesced
-}
-
-/// What all workers together know of one destination.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Totals {
-    /// The destination.
-    uid: u64,
-    traffic: crate::stats::Traffic,
-    lent: u64,
-    active: u64,
-    inactive: u64,
-    persistent: u64,
-    overloaded: bool,
-}
-
-impl Totals {
-    /// That of a destination.
-    fn of(all: &[Self], d: &Destination) -> Self {
-        all.get(d.id.index()).copied().filter(|total| total.uid == d.uid).unwrap_or_default()
-    }
-
-    fn add(&mut self, row: &DestinationRow) {
-        self.traffic += row.traffic;
-        self.lent += row.lent;
-        self.active += u64::from(row.active);
-        self.inactive += u64::from(row.inactive);
-        self.persistent += u64::from(row.persistent);
-        self.overloaded |= row.overloaded;
-    }
-
-    fn in_use(&self) -> bool {
-        self.active + self.inactive + self.persistent > 0
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::addr::MacAddr;
+use crate::control::Inner;
 use crate::control::check::flag_list;
 use crate::control::reply::{
     DestinationView, DrainView, HopView, NextHopView, PersistenceView, ServiceView, SorryView,
@@ -12,8 +13,8 @@ use crate::control::reply::{
 use crate::control::standing::drain::UnderWay;
 use crate::control::statistics::Statistics;
 use crate::control::store::Store;
+use crate::control::totals::Totals;
 use crate::control::upkeep::unix_secs;
-use crate::control::{Inner, Totals};
 use crate::destination::Destination;
 use crate::network::{Hop, Network};
 use crate::service::{Service, ServiceKey};
