@@ -81,9 +81,9 @@ impl Control {
             Request::NextHops {} => Ok(Reply::NextHops { next_hops: self.inner.lock().await.picture().next_hops() }),
             Request::Status {} => {
                 let reports = self.workers.ask_each(Command::Report).await;
-                let mut inner = self.inner.lock().await;
-                inner.catch_up();
-                Ok(Reply::Status(inner.status(&reports)))
+                let picture = self.picture().await;
+                let unreached = tokio::task::spawn_blocking(move || picture.unreached()).await.unwrap_or_default();
+                Ok(Reply::Status(self.inner.lock().await.status(&reports, unreached)))
             }
             Request::Workers {} => {
                 let reports = self.workers.ask_all(Command::Report).await?;

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::addr::MacAddr;
-use crate::control::Inner;
 use crate::control::check::flag_list;
 use crate::control::reply::{
     DestinationView, DrainView, HopView, NextHopView, PersistenceView, ServiceView, SorryView,
@@ -15,6 +14,7 @@ use crate::control::statistics::Statistics;
 use crate::control::store::Store;
 use crate::control::totals::Totals;
 use crate::control::upkeep::unix_secs;
+use crate::control::{Control, Inner};
 use crate::destination::Destination;
 use crate::network::{Hop, Network};
 use crate::service::{Service, ServiceKey};
@@ -29,6 +29,15 @@ pub(super) struct Picture {
     statistics: Arc<Statistics>,
     totals: Arc<Vec<Totals>>,
     current: Arc<Snapshot>,
+}
+
+impl Control {
+    /// What is known now.
+    pub(super) async fn picture(&self) -> Picture {
+        let mut inner = self.inner.lock().await;
+        inner.catch_up();
+        inner.picture()
+    }
 }
 
 impl Inner {
@@ -122,9 +131,15 @@ impl Picture {
         self.by_address(|_| true).into_iter().map(view).collect()
     }
 
-    /// Addresses of destinations that are reached in such a way.
-    pub(super) fn reached(&self, by: Hop) -> Vec<IpAddr> {
-        self.by_address(|d| hop(&self.current, d) == by).iter().map(|d| d.address).collect()
+    /// To which destinations no way leads that workers can go, a sentence for each kind.
+    pub(super) fn unreached(&self) -> Vec<String> {
+        let reached = |by: Hop| {
+            let fits = self.by_address(|d| hop(&self.current, d) == by);
+            few(fits.iter().map(|d| d.address).collect())
+        };
+        let no_route = reached(Hop::Unreachable).map(|some| format!("there is no route to {some}"));
+        let beside = reached(Hop::Kernel).map(|some| format!("by an interface that is no port goes the way to {some}"));
+        no_route.into_iter().chain(beside).collect()
     }
 
     /// Destinations and sorry servers, of those that fit one for each address.
@@ -173,6 +188,18 @@ impl Picture {
             view
         };
         self.store.services().into_iter().map(counted).collect()
+    }
+}
+
+/// The first few of some addresses, and how many more there are; `None` for none.
+fn few(addresses: Vec<IpAddr>) -> Option<String> {
+    const FEW: usize = 3;
+    let named: Vec<_> = addresses.iter().take(FEW).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match addresses.len() {
+        0 => None,
+        1..=FEW => Some(named),
+        more => Some(format!("{named} and {} more", more - FEW)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! What control knows, as replies show it.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use crate::control::Inner;
@@ -8,13 +7,19 @@ use crate::control::key::word;
 use crate::control::reply::{BurstView, CounterView, Reply, StatusView, WorkerView};
 use crate::control::state::Keeper;
 use crate::mailbox::{Silent, WorkerHandle, WorkerReport};
-use crate::network::Hop;
 use crate::service::ServiceKey;
 use crate::snapshot::Rules;
 use crate::stats::{Counters, DropReason, Event};
 
 impl Inner {
-    pub(super) fn status(&self, reports: &[(WorkerHandle, Result<WorkerReport, Silent>)]) -> StatusView {
+    /// The director at a glance; `unreached` by [`Picture::unreached`].
+    ///
+    /// [`Picture::unreached`]: super::picture::Picture::unreached
+    pub(super) fn status(
+        &self,
+        reports: &[(WorkerHandle, Result<WorkerReport, Silent>)],
+        unreached: Vec<String>,
+    ) -> StatusView {
         let sum =
             |field: fn(&WorkerReport) -> u64| reports.iter().filter_map(|(_, r)| r.as_ref().ok()).map(field).sum();
         let services = self.store.services();
@@ -36,7 +41,7 @@ impl Inner {
             templates: sum(|r| r.templates),
             templates_max: sum(|r| r.templates_max),
             snapshot: self.current.version,
-            warnings: self.warnings(reports, &ports),
+            warnings: self.warnings(reports, &ports, unreached),
             ports: ports.into_iter().map(|p| p.name).collect(),
         }
     }
@@ -45,13 +50,10 @@ impl Inner {
         &self,
         reports: &[(WorkerHandle, Result<WorkerReport, Silent>)],
         ports: &[crate::control::reply::PortView],
+        unreached: Vec<String>,
     ) -> Vec<String> {
         let silent = reports.iter().filter_map(|(_, r)| r.as_ref().err()).map(ToString::to_string);
         let down = ports.iter().filter(|p| !p.up).map(|p| format!("port {} has no link", p.name));
-        let reached = |by: Hop| few(self.picture().reached(by));
-        let no_route = reached(Hop::Unreachable).map(|some| format!("there is no route to {some}"));
-        let beside = reached(Hop::Kernel).map(|some| format!("by an interface that is no port goes the way to {some}"));
-        let unreached = no_route.into_iter().chain(beside);
         let daemons = self.sync.waits().into_iter().map(|wait| format!("the synchronisation: {wait}"));
         silent.chain(down).chain(unreached).chain(daemons).chain(without_effect(&self.current.rules)).collect()
     }
@@ -62,18 +64,6 @@ fn without_effect(rules: &Rules) -> Vec<String> {
     let unset = |v6: bool| !rules.marks.sets(v6);
     let marks = rules.services.iter().filter(|s| matches!(s.key, ServiceKey::Mark { v6, .. } if unset(v6)));
     marks.map(|s| format!("{} gets no packets: no rule sets marks of its family", word(&s.key))).collect()
-}
-
-/// The first few of some addresses, and how many more there are; `None` for none.
-fn few(addresses: Vec<IpAddr>) -> Option<String> {
-    const FEW: usize = 3;
-    let named: Vec<_> = addresses.iter().take(FEW).map(ToString::to_string).collect();
-    let named = named.join(", ");
-    match addresses.len() {
-        0 => None,
-        1..=FEW => Some(named),
-        more => Some(format!("{named} and {} more", more - FEW)),
-    }
 }
 
 /// One worker.

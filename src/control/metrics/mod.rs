@@ -63,26 +63,20 @@ impl Control {
     /// Takes a sample. What there is one of for each destination is put together on another thread, while control goes on.
     pub async fn sample(&self) -> Sample {
         let reports = self.workers.ask_each(Command::Report).await;
-        let (mut sample, picture) = {
-            let mut inner = self.inner.lock().await;
-            inner.catch_up();
-            (inner.sample(reports), inner.picture())
-        };
-        let health = self.health.clone();
-        let many = move || (picture.counted_views(), picture.drain_views(), health.all());
-        let many = tokio::task::spawn_blocking(many).await.unwrap_or_default();
-        (sample.services, sample.drains, sample.checks) = many;
-        sample
+        let (picture, health) = (self.picture().await, self.health.clone());
+        let many = move || (picture.unreached(), picture.counted_views(), picture.drain_views(), health.all());
+        let (unreached, services, drains, checks) = tokio::task::spawn_blocking(many).await.unwrap_or_default();
+        Sample { services, drains, checks, ..self.inner.lock().await.sample(reports, unreached) }
     }
 }
 
 impl Inner {
     /// A sample without what there is one of for each destination.
-    fn sample(&self, reports: Vec<(WorkerHandle, Result<WorkerReport, Silent>)>) -> Sample {
+    fn sample(&self, reports: Vec<(WorkerHandle, Result<WorkerReport, Silent>)>, unreached: Vec<String>) -> Sample {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Sample {
             started_secs: since_1970.saturating_sub(self.started.elapsed()).as_secs(),
-            status: self.status(&reports),
+            status: self.status(&reports, unreached),
             room: [self.config.director.services, self.config.director.destinations].map(|n| n as usize),
             workers: reports.into_iter().map(|(w, report)| self.worker_sample(&w, report.ok())).collect(),
             ports: (self.ports)(),
