@@ -91,11 +91,8 @@ pub fn is_intact_header(header: &[u8; 20]) -> bool {
     let c = header.last_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
     let (sum, first) = a.overflowing_add(b);
     let (sum, second) = sum.overflowing_add(u64::from(c) + u64::from(first));
-    // What carries out of the second addition leaves a small number, and the third carries out no more. A number and itself turned half
-    // round add up, in the upper half, to the sum of both halves with the carry gone round.
-    let sum = sum.wrapping_add(u64::from(second));
-    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
-    sum.wrapping_add(sum.rotate_left(16)) >= 0xffff_0000
+    // What carries out of the second addition leaves a small number, and the third carries out no more.
+    fold(sum.wrapping_add(u64::from(second))) == 0xffff
 }
 
 #[inline(always)]
@@ -109,13 +106,12 @@ const fn folds_to_ones(sum: u64) -> bool {
     sum != 0 && sum.is_multiple_of(0xffff)
 }
 
-/// Folds the carries back in until 16 bits are left.
+/// Folds the carries back in until 16 bits are left. A number and itself turned half round add up, in the upper half, to the sum of both
+/// halves with the carry gone round.
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// Returns the checksum of `bytes`, whose checksum field is zero.
