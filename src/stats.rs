@@ -101,8 +101,7 @@ counters! {
     }
 }
 
-/// Counters of one destination on one worker, a cache line. Packets and bytes from the IP header on.
-#[repr(align(64))]
+/// Counters of one destination on one worker. Packets and bytes from the IP header on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Connections scheduled.
