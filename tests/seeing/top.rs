@@ -1,4 +1,5 @@
 //! `pollvs top` in a real terminal: tmux gives it the keys and shows the screen.
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,14 +13,20 @@ use super::{succeeds, there_are};
 struct Terminal {
     /// tmux' own socket.
     name: String,
+    /// Where the program's exit status is written. tmux does not always notice that a program has ended, when that comes while the last of
+    /// what it wrote is still to be read.
+    status: PathBuf,
 }
 
 impl Terminal {
     /// 80 columns and 24 lines, with the command in it.
     fn new(name: &str, command: &str) -> Self {
-        let terminal = Self { name: format!("pollvs-{name}-{}", std::process::id()) };
+        let name = format!("pollvs-{name}-{}", std::process::id());
+        let status = std::env::temp_dir().join(format!("{name}.status"));
+        let command = format!("{command}; echo $? > {}.new; mv {0}.new {0}", status.display());
+        let terminal = Self { name, status };
         let set_up = ["-f", "/dev/null", "start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"];
-        terminal.tmux(&[&set_up[..], &["new-session", "-d", "-x", "80", "-y", "24", command]].concat());
+        terminal.tmux(&[&set_up[..], &["new-session", "-d", "-x", "80", "-y", "24", &command]].concat());
         terminal
     }
 
@@ -49,13 +56,12 @@ impl Terminal {
         }
     }
 
-    /// The exit status of the program, once it has ended. The screen may not say so: what the program wrote last can come after that.
+    /// The exit status of the program, once it has ended.
     fn status(&self) -> String {
         let begun = Instant::now();
         loop {
-            let said = self.tmux(&["display-message", "-p", "#{pane_dead} #{pane_dead_status}"]);
-            if let Some(status) = said.trim().strip_prefix("1 ") {
-                return status.to_owned();
+            if let Ok(status) = std::fs::read_to_string(&self.status) {
+                return status.trim().to_owned();
             }
             assert!(begun.elapsed() < Duration::from_secs(60), "it does not end:\n{}", self.screen());
             sleep(Duration::from_millis(20));
@@ -70,6 +76,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = Command::new("tmux").args(["-L", &self.name, "kill-server"]).output();
+        let _ = std::fs::remove_file(&self.status);
     }
 }
 
@@ -95,7 +102,7 @@ fn started() -> (tempfile::TempDir, Director) {
 
 fn top(name: &str, director: &Director, environment: &str) -> Terminal {
     let (program, socket) = (env!("CARGO_BIN_EXE_pollvs"), director.socket());
-    Terminal::new(name, &format!("exec {environment} {program} --socket {} top", socket.display()))
+    Terminal::new(name, &format!("{environment} {program} --socket {} top", socket.display()))
 }
 
 #[test]
