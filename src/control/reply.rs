@@ -1,6 +1,8 @@
 //! What the director answers on the control socket: one JSON object a line, `{"reply": "services", ...}`. A long listing is several
 //! lines, the last of which has `"more": false`. The first line of a connection is the director's `hello`.
 
+mod machine;
+
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -13,13 +15,13 @@ use crate::control::standing::drain::Templates;
 use crate::control::standing::{Policy, Standing};
 use crate::control::sync::SyncView;
 use crate::destination::{Method, Tunnel};
-use crate::io::PortCounters;
 use crate::mark::MarkRules;
 use crate::netmask::Netmask;
 use crate::service::{Engine, SchedulerName, ServiceKey};
 use crate::settings::{Settings, Timeouts};
 use crate::stats::Traffic;
-use crate::steering::SteeringReport;
+
+pub use machine::{BurstView, CounterView, PortSteering, PortView, WorkerView};
 
 /// Version of the protocol. Grows when a client written for the old one would be misled.
 pub const PROTOCOL: u32 = 1;
@@ -569,126 +571,4 @@ pub struct ConnectionView {
     pub received: bool,
     /// The worker that owns it.
     pub worker: u16,
-}
-
-/// One worker.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct WorkerView {
-    /// Index.
-    pub worker: u16,
-    /// The core it is pinned to, if it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<u32>,
-    /// Turns of the poll loop.
-    pub turns: u64,
-    /// Turns that found a packet.
-    pub busy_turns: u64,
-    /// Nanoseconds that these took, since the start.
-    #[serde(default)]
-    pub busy_ns: u64,
-    /// Frames in them: off the wire, from other workers and from the kernel twin.
-    #[serde(default)]
-    pub frames: u64,
-    /// How long they took of late.
-    #[serde(default)]
-    pub bursts: BurstView,
-    /// Connections.
-    pub connections: u64,
-    /// Room for connections.
-    pub connections_max: u64,
-    /// Templates.
-    pub templates: u64,
-    /// Room for templates.
-    pub templates_max: u64,
-    /// Frames received.
-    pub received: u64,
-    /// Frames transmitted.
-    pub transmitted: u64,
-    /// Frames given to the kernel twin.
-    pub passed: u64,
-    /// Frames given to other workers.
-    pub handed_off: u64,
-    /// Frames dropped.
-    pub dropped: u64,
-    /// Version of the rules in force here.
-    pub snapshot: u64,
-}
-
-/// Nanoseconds that turns with packets took in the last ten to twenty seconds: so much or less in this share of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct BurstView {
-    /// Half.
-    pub p50_ns: u64,
-    /// 90 %.
-    pub p90_ns: u64,
-    /// 99 %.
-    pub p99_ns: u64,
-    /// 99.9 %.
-    pub p999_ns: u64,
-    /// All.
-    pub max_ns: u64,
-}
-
-/// One port.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct PortView {
-    /// Name.
-    pub name: String,
-    /// PCI address or device string.
-    pub device: String,
-    /// MAC.
-    pub mac: String,
-    /// Largest IP packet in bytes.
-    pub mtu: u16,
-    /// Queues.
-    pub queues: u16,
-    /// Link is up.
-    pub up: bool,
-    /// How often it was lost.
-    #[serde(default)]
-    pub link_losses: u64,
-    /// Name of the kernel twin; empty for none.
-    pub twin: String,
-    /// Who brings its packets to their clients' workers.
-    #[serde(default)]
-    pub steering: SteeringReport,
-    /// Frames that came to another worker than their client's.
-    #[serde(default)]
-    pub handed_over: u64,
-    /// Those among them that the device was to bring to the right one.
-    #[serde(default)]
-    pub astray: u64,
-    /// Counters of the device.
-    pub counters: PortCounters,
-}
-
-/// Who brings the packets of a port to their clients' workers.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct PortSteering {
-    /// Name of the port.
-    pub port: String,
-    /// How it is steered.
-    #[serde(flatten)]
-    pub report: SteeringReport,
-    /// As of a port.
-    pub handed_over: u64,
-    /// As of a port.
-    pub astray: u64,
-}
-
-impl From<&PortView> for PortSteering {
-    fn from(p: &PortView) -> Self {
-        Self { port: p.name.clone(), report: p.steering.clone(), handed_over: p.handed_over, astray: p.astray }
-    }
-}
-
-/// One counter.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct CounterView {
-    /// For programs.
-    pub name: String,
-    /// For people.
-    pub text: String,
-    /// How often.
-    pub count: u64,
 }
