@@ -52,7 +52,7 @@ impl Shared {
             lent: Vec::with_capacity(destinations),
             owners: Vec::with_capacity(destinations),
             learnt: Vec::with_capacity(destinations),
-            schedulers: Vec::new(),
+            schedulers: Default::default(),
             timeouts: TimeoutTable::default(),
             counters: Counters::default(),
             ident: 0,

@@ -7,32 +7,14 @@ use crate::destination::Destination;
 use crate::director::path_mtu::Learnt;
 use crate::director::{Director, Shared};
 use crate::proto::TimeoutTable;
-use crate::scheduler::{AnyScheduler, Candidates, Load, WorkerStart};
-use crate::service::Service;
-use crate::settings::Settings;
+use crate::scheduler::{Load, WorkerStart};
 use crate::snapshot::{Rules, Snapshot};
 use crate::stats::Traffic;
 use crate::steering::Steering;
-use crate::time::Tick;
 
-/// The scheduler of one service, and the service as it last saw it.
-#[derive(Debug)]
-pub(super) struct Slot {
-    service: Arc<Service>,
-    pub(super) scheduler: AnyScheduler,
-}
-
-impl Slot {
-    /// Is it of these very rules?
-    #[inline]
-    pub(super) fn is_of(&self, service: &Service) -> bool {
-        std::ptr::eq(&raw const *self.service, service)
-    }
-}
-
-/// New rules on their way into force, a bounded piece at a time: first the counters of their destinations, which no packet asks for yet,
-/// then the rules, then the schedulers of services that have changed. A packet for a service whose scheduler has not had its turn gives
-/// it to it.
+/// New rules on their way into force, a bounded piece at a time: first the counters of their destinations and what their schedulers will
+/// need, which no packet asks for yet, then the rules, then the schedulers of services that have changed. A packet for a service whose
+/// scheduler has not had its turn gives it to it.
 #[derive(Debug)]
 pub struct Change {
     stage: Stage,
@@ -44,6 +26,8 @@ pub struct Change {
 enum Stage {
     /// Counters are made to fit these, which are not in force yet.
     Counters(Arc<Snapshot>),
+    /// What schedulers will need is made, for these, which are not in force yet.
+    Needs(Arc<Snapshot>),
     /// Schedulers are made to fit the rules in force; these were before.
     Schedulers(Arc<Snapshot>),
 }
@@ -71,9 +55,16 @@ impl Director {
         let Change { stage, next } = change;
         match stage {
             Stage::Counters(to) => {
-                let next = self.core.shared.prepare(&self.snapshot.rules, &to.rules, next);
+                let next = self.core.shared.prepare_counters(&self.snapshot.rules, &to.rules, next);
                 Err(match next {
                     Some(next) => Change { stage: Stage::Counters(to), next },
+                    None => Change { stage: Stage::Needs(to), next: 0 },
+                })
+            }
+            Stage::Needs(to) => {
+                let next = self.core.shared.prepare_schedulers(&self.snapshot.rules, &to.rules, next);
+                Err(match next {
+                    Some(next) => Change { stage: Stage::Needs(to), next },
                     None => Change { stage: Stage::Schedulers(self.put_in_force(to)), next: 0 },
                 })
             }
@@ -106,7 +97,7 @@ impl Director {
 
 impl Shared {
     /// Makes the counters of some destinations fit rules that are to come. Returns where to go on, or `None` at the end.
-    fn prepare(&mut self, before: &Rules, rules: &Rules, next: usize) -> Option<usize> {
+    fn prepare_counters(&mut self, before: &Rules, rules: &Rules, next: usize) -> Option<usize> {
         let all = rules.destinations.len().max(before.destinations.len());
         let end = (next + Change::LOOKS).min(all);
         self.make_room(end.min(rules.destinations.len()));
@@ -116,6 +107,20 @@ impl Shared {
                 self.adopt(dest);
                 self.limit(before, dest);
             });
+        }
+        let next = changed.next().map_or(end, |(index, ..)| index);
+        (next < all).then_some(next)
+    }
+
+    /// Makes what the schedulers of some services need for rules that are to come. Returns where to go on, or `None` at the end.
+    fn prepare_schedulers(&mut self, before: &Rules, rules: &Rules, next: usize) -> Option<usize> {
+        let all = rules.services.len();
+        let end = (next + Change::LOOKS).min(all);
+        self.schedulers.make_room(end);
+        let start = WorkerStart { index: self.worker.0, count: self.workers.max(1) };
+        let mut changed = rules.services.changed_within(&before.services, next..end);
+        for (_, _, now) in changed.by_ref().take(Change::SERVICES) {
+            now.into_iter().for_each(|service| self.schedulers.prepare(service, &self.loads, start));
         }
         let next = changed.next().map_or(end, |(index, ..)| index);
         (next < all).then_some(next)
@@ -143,7 +148,6 @@ impl Shared {
             self.endings = rules.endings();
             self.walks = self.walks.map(|walk| walk.again(false));
         }
-        self.schedulers.resize_with(rules.services.len().max(self.schedulers.len()), || None);
     }
 
     /// Makes some schedulers fit the rules in force. Returns where to go on, or `None` at the end.
@@ -151,34 +155,16 @@ impl Shared {
         let all = self.schedulers.len();
         if rules.settings != before.settings {
             let end = (next + Change::SERVICES).min(all);
-            for index in next..end {
-                self.catch_up(index, rules);
-                self.tune(index, &rules.settings);
-            }
+            (next..end).for_each(|index| self.schedulers.settle(index, rules, &self.loads));
             return (end < all).then_some(end);
         }
         let end = (next + Change::LOOKS).min(all);
         let mut changed = rules.services.changed_within(&before.services, next..end);
-        changed.by_ref().take(Change::SERVICES).for_each(|(index, ..)| self.catch_up(index, rules));
+        for (index, ..) in changed.by_ref().take(Change::SERVICES) {
+            self.schedulers.settle(index, rules, &self.loads);
+        }
         let next = changed.next().map_or(end, |(index, ..)| index);
         (next < all).then_some(next)
-    }
-
-    /// Makes one scheduler fit the rules in force.
-    pub(super) fn catch_up(&mut self, index: usize, rules: &Rules) {
-        self.reschedule(index, rules.services.get(index));
-        self.tune(index, &rules.settings);
-    }
-
-    fn tune(&mut self, index: usize, settings: &Settings) {
-        if let Some(Some(slot)) = self.schedulers.get_mut(index) {
-            slot.scheduler.inner_mut().tune(settings);
-        }
-    }
-
-    /// Does a scheduler remember the destination?
-    pub(super) fn remembers(&mut self, uid: u64, now: Tick) -> bool {
-        self.schedulers.iter_mut().flatten().any(|slot| slot.scheduler.inner_mut().remembers(uid, now))
     }
 
     /// Clears what was counted for the destination that had this index before.
@@ -193,32 +179,6 @@ impl Shared {
         }
     }
 
-    fn reschedule(&mut self, index: usize, service: Option<&Arc<Service>>) {
-        let Some(service) = service else {
-            self.schedulers[index] = None;
-            return;
-        };
-        match self.schedulers[index].take() {
-            Some(slot) if slot.service.uid == service.uid => self.update(index, slot, service),
-            _ => self.schedulers[index] = Some(self.start(service)),
-        }
-    }
-
-    fn update(&mut self, index: usize, mut slot: Slot, service: &Arc<Service>) {
-        if slot.service.version != service.version {
-            if slot.service.scheduler == service.scheduler {
-                let candidates =
-                    Candidates { destinations: &service.destinations, loads: &self.loads, v6: service.key.v6() };
-                slot.scheduler.inner_mut().update(&slot.service.destinations, &candidates, service.flags);
-            } else {
-                slot = self.start(service);
-            }
-        }
-        // Always the one in force: the last to hold another would have to free it.
-        slot.service = Arc::clone(service);
-        self.schedulers[index] = Some(slot);
-    }
-
     /// New thresholds are held against the connections that there are (`__ip_vs_dest_update_overload`).
     fn limit(&mut self, before: &Rules, dest: &Destination) {
         let old = before.destination(dest.id).filter(|old| old.uid == dest.uid);
@@ -226,12 +186,5 @@ impl Shared {
         if changed && let Some(load) = self.loads.get_mut(dest.id.index()) {
             load.limit(dest.upper, dest.lower);
         }
-    }
-
-    fn start(&self, service: &Arc<Service>) -> Slot {
-        let candidates = Candidates { destinations: &service.destinations, loads: &self.loads, v6: service.key.v6() };
-        let start = WorkerStart { index: self.worker.0, count: self.workers.max(1) };
-        let scheduler = AnyScheduler::new(service.scheduler, service.flags, &candidates, start);
-        Slot { service: Arc::clone(service), scheduler }
     }
 }

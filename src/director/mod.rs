@@ -32,6 +32,7 @@ mod request;
 mod schedule;
 mod shared_route;
 mod sight;
+mod slots;
 mod spill;
 mod stray;
 mod supersede;
@@ -52,7 +53,7 @@ use crate::frame::Frame;
 use crate::hash::HashKey;
 use crate::proto::TimeoutTable;
 use crate::proto::segment::Segment;
-use crate::scheduler::Load;
+use crate::scheduler::{Flow, Load};
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, DropReason, Event, Traffic};
 use crate::steering::Steering;
@@ -136,7 +137,7 @@ struct Shared {
     /// By [`DestId`]: what its way was found to take.
     learnt: Vec<path_mtu::Learnt>,
     /// By [`ServiceId`].
-    schedulers: Vec<Option<apply::Slot>>,
+    schedulers: slots::Slots,
     timeouts: TimeoutTable,
     counters: Counters,
     /// The last identification of what is, or may be, fragmented.
@@ -438,7 +439,7 @@ impl Director {
     /// Does anything here still refer to a destination that was removed: a connection, a template or a scheduler's memory?
     pub fn refers_to(&mut self, dest: &Destination, now: Instant) -> bool {
         let load = self.load(dest.id);
-        load.total() + load.persistent > 0 || self.core.shared.remembers(dest.uid, now.tick())
+        load.total() + load.persistent > 0 || self.core.shared.schedulers.remember(dest.uid, now.tick())
     }
 
     /// Tells how many connections other workers hold to a destination.
@@ -499,6 +500,16 @@ impl<A: Family> Packet<A> {
         let at = Offsets { l3: ETHERNET, l4: meta.l4.into(), end: ETHERNET + usize::from(length), protocol };
         let (src, dst) = A::addresses(bytes, ETHERNET);
         Self { src, dst, sport, dport, at, segment, hash, candidate, length, port, origin, now }
+    }
+
+    /// What a scheduler may know of it.
+    fn flow(&self) -> Flow {
+        Flow {
+            source: self.src.ip(),
+            destination: self.dst.ip(),
+            source_port: self.sport,
+            destination_port: self.dport,
+        }
     }
 }
 

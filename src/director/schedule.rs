@@ -9,12 +9,12 @@ use crate::director::call::call_id;
 use crate::director::family::Family;
 use crate::director::ftp::is_helped;
 use crate::director::request::Bound;
-use crate::director::{Lane, Packet};
+use crate::director::{Lane, Packet, Shared};
 use crate::forward;
 use crate::forward::answer::Fault;
 use crate::frame::Frame;
 use crate::proto::{Direction, State};
-use crate::scheduler::{Candidates, Flow};
+use crate::scheduler::Candidates;
 use crate::service::{Protocol, Service};
 use crate::stats::{DropReason, Event};
 use crate::time::HZ;
@@ -118,20 +118,9 @@ impl<'s, A: Family> Lane<'s, A> {
 
     /// Asks the service's scheduler.
     pub(super) fn pick(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
-        let index = service.id.index();
-        if !self.shared.schedulers.get(index)?.as_ref().is_some_and(|slot| slot.is_of(service)) {
-            self.shared.catch_up(index, &self.snapshot.rules);
-        }
-        let slot = self.shared.schedulers.get_mut(index)?.as_mut()?;
-        let candidates =
-            Candidates { destinations: &service.destinations, loads: &self.shared.loads, v6: service.key.v6() };
-        let flow = Flow {
-            source: packet.src.ip(),
-            destination: packet.dst.ip(),
-            source_port: packet.sport,
-            destination_port: packet.dport,
-        };
-        let id = slot.scheduler.inner_mut().schedule(&candidates, &flow, packet.now)?;
+        let Shared { schedulers, loads, .. } = &mut *self.shared;
+        let scheduler = schedulers.of(service, loads, &self.snapshot.rules)?;
+        let id = scheduler.inner_mut().schedule(&Candidates::of(service, loads), &packet.flow(), packet.now)?;
         service.destinations.iter().find(|d| d.id == id)
     }
 

@@ -11,7 +11,7 @@ use crate::forward::{ETHERNET, Offsets};
 use crate::network::Hop;
 use crate::proto::State;
 use crate::proto::segment::Segment;
-use crate::scheduler::{Candidates, Flow};
+use crate::scheduler::Candidates;
 use crate::service::{Protocol, Service, ServiceId};
 use crate::time::{Instant, Tick};
 use crate::verdict::{Origin, PortId, WorkerId};
@@ -263,15 +263,7 @@ impl<A: Family> Lane<'_, A> {
 
     /// What the service's scheduler would choose.
     fn foretell(&self, service: &Service, packet: &Packet<A>) -> Option<DestId> {
-        let slot = self.shared.schedulers.get(service.id.index())?.as_ref()?;
-        let candidates =
-            Candidates { destinations: &service.destinations, loads: &self.shared.loads, v6: service.key.v6() };
-        let flow = Flow {
-            source: packet.src.ip(),
-            destination: packet.dst.ip(),
-            source_port: packet.sport,
-            destination_port: packet.dport,
-        };
-        slot.scheduler.peek(&candidates, &flow, packet.now)
+        let scheduler = self.shared.schedulers.peek(service)?;
+        scheduler.peek(&Candidates::of(service, &self.shared.loads), &packet.flow(), packet.now)
     }
 }

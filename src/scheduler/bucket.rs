@@ -9,7 +9,7 @@ use crate::destination::Destination;
 pub(super) const BUCKETS: usize = 256;
 
 /// Places in the list of destinations, by bucket; `None` while the list is empty.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Buckets(Option<Box<[u32; BUCKETS]>>);
 
 impl Buckets {

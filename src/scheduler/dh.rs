@@ -10,7 +10,7 @@ use crate::service::ServiceFlags;
 use crate::time::Tick;
 
 /// Destination hashing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DestinationHashing {
     buckets: Buckets,
 }

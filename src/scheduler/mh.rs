@@ -24,7 +24,7 @@ pub(super) const SKIP_KEY: u64 = 2_654_446_892;
 const FREE: u32 = u32::MAX;
 
 /// Maglev hashing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Maglev {
     /// Places in the list of destinations; empty while nobody takes part.
     table: Vec<u32>,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::destination::{DestId, Destination};
-use crate::service::{SchedulerName, ServiceFlags};
+use crate::service::{SchedulerName, Service, ServiceFlags};
 use crate::settings::Settings;
 use crate::time::Tick;
 
@@ -102,6 +102,14 @@ pub struct Candidates<'a> {
     pub v6: bool,
 }
 
+impl<'a> Candidates<'a> {
+    /// Those of a service; loads by [`DestId`].
+    #[inline]
+    pub fn of(service: &'a Service, loads: &'a [Load]) -> Self {
+        Self { destinations: &service.destinations, loads, v6: service.key.v6() }
+    }
+}
+
 impl Candidates<'_> {
     /// Connections of the destination.
     #[inline]
@@ -141,7 +149,7 @@ pub trait Scheduler {
     fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId>;
 
     /// The service or its destinations changed; `before` is the list that it had. A destination was edited if its `Arc` is
-    /// another one. May allocate: it happens between bursts.
+    /// another one. Allocates and frees nothing, but where [`AnyScheduler::ahead`] spares a packet from waiting for it.
     fn update(&mut self, before: &[Arc<Destination>], candidates: &Candidates<'_>, flags: ServiceFlags) {
         let _ = (before, candidates, flags);
     }
@@ -238,6 +246,20 @@ impl AnyScheduler {
         };
         scheduler.inner_mut().update(&[], candidates, flags);
         scheduler
+    }
+
+    /// What an update would make of it, made ahead and beside it, where that takes allocations: what such a scheduler knows comes of
+    /// its service alone, never of packets.
+    pub fn ahead(&self, candidates: &Candidates<'_>, flags: ServiceFlags) -> Option<Self> {
+        let mut ahead = match self {
+            Self::Sh(s) => Self::Sh(s.clone()),
+            Self::Dh(s) => Self::Dh(s.clone()),
+            Self::Mh(s) => Self::Mh(s.clone()),
+            _ => return None,
+        };
+        // These do not ask for the list that they had.
+        ahead.inner_mut().update(&[], candidates, flags);
+        Some(ahead)
     }
 
     /// What it would choose, with nothing changed by asking.

@@ -9,7 +9,7 @@ use crate::service::ServiceFlags;
 use crate::time::Tick;
 
 /// Source hashing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SourceHashing {
     buckets: Buckets,
     /// `sh-fallback`: another destination for the clients of one that is not usable.

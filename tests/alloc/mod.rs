@@ -1,4 +1,5 @@
 //! The data path neither allocates nor frees: `process` and `expire` are measured for every way that a packet can go.
+mod changing;
 mod memory;
 
 use std::future::Future;

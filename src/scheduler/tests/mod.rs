@@ -29,7 +29,10 @@ impl World {
         let before = self.destinations.clone();
         change(&mut self.destinations);
         let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, v6: true };
-        self.scheduler.inner_mut().update(&before, &candidates, self.flags);
+        match self.scheduler.ahead(&candidates, self.flags) {
+            Some(ahead) => self.scheduler = ahead,
+            None => self.scheduler.inner_mut().update(&before, &candidates, self.flags),
+        }
     }
 
     /// Adds one at the head; its number, counted from 0 in order of addition, is its id.
