@@ -30,6 +30,7 @@ pub mod mark;
 pub mod netmask;
 pub mod network;
 pub mod packet;
+mod place;
 pub mod prefetch;
 pub mod proto;
 pub mod ready;

@@ -1,25 +1,9 @@
 //! What becomes of a packet.
 
-use crate::stats::DropReason;
 use std::net::IpAddr;
 
-/// Index of a port, in the order of the configuration.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct PortId(pub u16);
-
-/// Index of a worker.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct WorkerId(pub u16);
-
-/// Where a frame came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Origin {
-    /// Off the wire.
-    #[default]
-    Wire,
-    /// From the kernel, through the port's twin: it leaves by that port unless it belongs to a connection.
-    Twin,
-}
+pub use crate::place::{Origin, PortId, WorkerId};
+use crate::stats::DropReason;
 
 /// How a packet is cut into fragments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

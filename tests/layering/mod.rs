@@ -9,7 +9,7 @@ use source::Source;
 
 /// The core, each layer standing on those before it.
 const LAYERS: &[&[&str]] = &[
-    &["time", "addr", "hash", "netmask", "family", "prefetch", "shelf", "counted"],
+    &["time", "addr", "hash", "netmask", "family", "prefetch", "shelf", "counted", "place"],
     &["wire"],
     &["stats", "verdict", "frame", "packet"],
     &["destination", "service", "settings", "network", "mark", "ready"],

@@ -6,6 +6,8 @@ extern crate self as rtrb;
 pub mod handoff;
 #[path = "../../../src/load_board.rs"]
 pub mod load_board;
+#[path = "../../../src/place.rs"]
+pub mod verdict;
 
 mod ring;
 
@@ -14,19 +16,6 @@ pub use ring::{Consumer, Producer, RingBuffer};
 /// Instead of the standard library's.
 pub mod atomic {
     pub use loom::sync::atomic::{AtomicU64, Ordering};
-}
-
-pub mod verdict {
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct PortId(pub u16);
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct WorkerId(pub u16);
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub enum Origin {
-        #[default]
-        Wire,
-        Twin,
-    }
 }
 
 pub mod destination {
