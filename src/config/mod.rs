@@ -17,6 +17,7 @@ use toml::Spanned;
 use crate::control::request::DestinationSpec;
 use crate::control::rule_set::RuleSet;
 use crate::destination::Method;
+use crate::director::Limits;
 use crate::service::ServiceKey;
 use crate::settings::Settings;
 use crate::steering::Role;
@@ -143,6 +144,19 @@ impl Default for DirectorConfig {
 }
 
 impl DirectorConfig {
+    /// Sizes of one worker's tables.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections,
+            connections6: self.connections6,
+            templates: self.templates,
+            templates6: self.templates6,
+            destinations: self.destinations,
+            ftp: self.ftp_connections,
+            calls: self.call_ids,
+        }
+    }
+
     /// Where the netlink-compatible socket is, if there is to be one.
     pub fn ipvs_path(&self) -> Option<PathBuf> {
         let folder = self.socket.parent().unwrap_or(std::path::Path::new(""));

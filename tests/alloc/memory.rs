@@ -43,16 +43,7 @@ fn sixteen_million_connections_take_no_more_than_was_promised() {
 
 #[test]
 fn the_default_has_room_for_two_million_and_takes_a_fraction_of_a_gigabyte() {
-    let director = pollvs::config::Config::parse("none", "").unwrap().director;
-    assert!(director.connections >= 2_000_000);
-    let limits = Limits {
-        connections: director.connections,
-        connections6: director.connections6,
-        templates: director.templates,
-        templates6: director.templates6,
-        destinations: director.destinations,
-        ftp: director.ftp_connections,
-        calls: director.call_ids,
-    };
+    let limits = pollvs::config::Config::parse("none", "").unwrap().director.limits();
+    assert!(limits.connections >= 2_000_000);
     assert!(limits.memory_bytes() < 300 << 20, "{} bytes", limits.memory_bytes());
 }

@@ -97,20 +97,6 @@ fn say_memory(limits: &Limits, workers: usize) {
     );
 }
 
-/// Sizes of one worker's tables.
-pub(crate) fn limits(config: &Config) -> Limits {
-    let director = &config.director;
-    Limits {
-        connections: director.connections,
-        connections6: director.connections6,
-        templates: director.templates,
-        templates6: director.templates6,
-        destinations: director.destinations,
-        ftp: director.ftp_connections,
-        calls: director.call_ids,
-    }
-}
-
 /// Starts DPDK and opens ports and twins.
 pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::Result<Prepared> {
     if config.ports.is_empty() {
@@ -246,7 +232,7 @@ impl Prepared {
         let mesh = Handoff::mesh(workers, LINE).into_iter().zip(self.strays);
         let mesh = mesh.map(|(handoff, strays)| handoff.counting(strays));
         let ends = ends.into_iter().zip(mesh).zip(lanes(self.queues, workers));
-        say_memory(&limits(config), workers);
+        say_memory(&config.director.limits(), workers);
         let mut threads = Vec::new();
         let workers = (0..).map(WorkerId).zip(mailboxes).zip(directors);
         for (((id, mailbox), director), ((twin, handoff), queues)) in workers.zip(ends) {
@@ -254,7 +240,7 @@ impl Prepared {
                 id,
                 io: DpdkIo::new(queues, self.pool),
                 director,
-                limits: limits(config),
+                limits: config.director.limits(),
                 mailbox,
                 handoff,
                 twin,

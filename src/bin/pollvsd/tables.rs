@@ -10,7 +10,6 @@ use pollvs::steering::Steering;
 use pollvs::verdict::WorkerId;
 
 use crate::cores::Cores;
-use crate::dataplane::limits;
 
 /// Tables that are being made.
 pub(crate) struct Tables {
@@ -23,7 +22,7 @@ impl Tables {
     /// Begins to make those of as many workers as the configuration asks for.
     pub(crate) fn begin(config: &Config, cores: &Cores) -> Self {
         let seed = config.director.seed.given().unwrap_or_else(rand::random);
-        let limits = limits(config);
+        let limits = config.director.limits();
         let make = |id: u16, core: Option<CoreId>| {
             let body = move || {
                 core.map(core_affinity::set_for_current);
@@ -43,6 +42,8 @@ impl Tables {
             return made.into_iter().map(|director| director.steered(steering.clone())).collect();
         }
         drop(made);
-        (0..workers).map(|id| Director::new(&limits(config), self.seed, WorkerId(id), steering.clone())).collect()
+        (0..workers)
+            .map(|id| Director::new(&config.director.limits(), self.seed, WorkerId(id), steering.clone()))
+            .collect()
     }
 }
