@@ -6,6 +6,7 @@
 mod ages;
 pub mod announce;
 pub mod apply;
+mod bare;
 pub mod bursts;
 pub mod check;
 pub mod client;

@@ -1,14 +1,11 @@
 //! What control knows of services and destinations at one time, as replies show it.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::addr::MacAddr;
-use crate::control::check::flag_list;
-use crate::control::reply::{
-    DestinationView, DrainView, HopView, NextHopView, PersistenceView, ServiceView, SorryView,
-};
+use crate::control::reply::{DestinationView, DrainView, HopView, NextHopView, ServiceView, SorryView};
 use crate::control::standing::drain::UnderWay;
 use crate::control::statistics::Statistics;
 use crate::control::store::Store;
@@ -66,21 +63,11 @@ impl Picture {
     pub(super) fn service_head(&self, service: &Service) -> ServiceView {
         let meter = self.statistics.service(service.uid);
         ServiceView {
-            service: service.key,
-            scheduler: service.scheduler,
-            persistence: service
-                .persistence
-                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, netmask: p.netmask }),
-            pe: service.engine,
-            one_packet: service.flags.one_packet,
-            flags: flag_list(service.flags),
-            traffic: meter.traffic(),
-            rates: meter.rates(),
-            destinations: Vec::new(),
             policy: self.store.policy(service.id),
             weight_up: self.store.weight_up(service),
             quorum: self.store.has_quorum(service.id),
             sorry: self.sorry_view(service),
+            ..ServiceView::of(service, meter.traffic(), meter.rates())
         }
     }
 
@@ -101,23 +88,16 @@ impl Picture {
         let total = Totals::of(&self.totals, d);
         let (record, effect) = (self.store.record(d.id), self.store.effect(d));
         DestinationView {
-            address: SocketAddr::new(d.address, d.port),
-            method: d.method,
-            tunnel: d.tunnel,
             weight: effect.weight,
-            configured_weight: d.weight,
             standing: record.standing(),
             reason: record.reason().to_owned(),
             removed: !effect.available,
-            upper: d.upper,
-            lower: d.lower,
             active: total.active,
             inactive: total.inactive,
             persistent: total.persistent,
             overloaded: total.overloaded,
-            traffic: meter.traffic(),
-            rates: meter.rates(),
             next_hop: hop_view(&self.current, d),
+            ..DestinationView::of(d, meter.traffic(), meter.rates())
         }
     }
 

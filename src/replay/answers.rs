@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::conn::ConnFlags;
-use crate::control::check;
-use crate::control::reply::{
-    ConnectionView, DestinationView, ErrorCode, Failure, HopView, PersistenceView, Reply, ServiceView,
-};
+use crate::control::reply::{ConnectionView, DestinationView, ErrorCode, Failure, Reply, ServiceView};
 use crate::control::request::Request;
 use crate::destination::Destination;
 use crate::director::{ConnectionInfo, Listing};
@@ -108,21 +105,8 @@ impl Machine {
     fn service_view(&self, service: &Service) -> ServiceView {
         let meter = self.statistics.service(service.uid);
         ServiceView {
-            service: service.key,
-            scheduler: service.scheduler,
-            persistence: service
-                .persistence
-                .map(|p| PersistenceView { timeout_secs: p.timeout_secs, netmask: p.netmask }),
-            pe: service.engine,
-            one_packet: service.flags.one_packet,
-            flags: check::flag_list(service.flags),
-            traffic: meter.sampled(),
-            rates: meter.rates(),
             destinations: service.destinations.iter().map(|d| self.destination_view(d)).collect(),
-            policy: Default::default(),
-            weight_up: 0,
-            quorum: false,
-            sorry: None,
+            ..ServiceView::of(service, meter.sampled(), meter.rates())
         }
     }
 
@@ -130,23 +114,11 @@ impl Machine {
         let load = self.director.load(destination.id);
         let meter = self.statistics.destination(destination.uid);
         DestinationView {
-            address: SocketAddr::new(destination.address, destination.port),
-            method: destination.method,
-            tunnel: destination.tunnel,
-            weight: destination.weight,
-            configured_weight: destination.weight,
-            standing: Default::default(),
-            reason: String::new(),
-            removed: false,
-            upper: destination.upper,
-            lower: destination.lower,
             active: load.active.into(),
             inactive: load.inactive.into(),
             persistent: load.persistent.into(),
             overloaded: load.overloaded,
-            traffic: meter.sampled(),
-            rates: meter.rates(),
-            next_hop: HopView::default(),
+            ..DestinationView::of(destination, meter.sampled(), meter.rates())
         }
     }
 
