@@ -20,15 +20,14 @@ use std::time::{Duration, Instant as Wall};
 use core_affinity::CoreId;
 use hdrhistogram::Histogram;
 use pollvs::addr::MacAddr;
-use pollvs::burst::Burst;
 use pollvs::director::Director;
-use pollvs::io::PacketIo;
-use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, register_thread};
+use pollvs::io::dpdk::{Eal, EalOptions, MbufPool, register_thread};
 use pollvs::mailbox::{Mailbox, Workers, mailbox};
 use pollvs::snapshot::Snapshot;
 use pollvs::steering::Steering;
-use pollvs::verdict::{PortId, WorkerId};
+use pollvs::verdict::WorkerId;
 use pollvs::worker::{NoTwin, SystemClock, Worker};
+use rig::wire::Wire;
 use serde::Serialize;
 use traffic::{Generator, fill_ring};
 
@@ -74,41 +73,13 @@ struct Row {
     max: u64,
 }
 
-/// The ring, whose frames are the next packets when they come in.
-struct Wire {
-    io: DpdkIo,
-    generator: Generator,
-    received: Arc<AtomicU64>,
-}
-
-impl PacketIo for Wire {
-    type Frame = Mbuf;
-
-    fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
-        let count = self.io.receive(burst);
-        self.generator.generate(burst);
-        self.received.fetch_add(count as u64, Ordering::Relaxed);
-        count
-    }
-
-    fn transmit(&mut self, port: PortId, frame: Mbuf) {
-        self.io.transmit(port, frame);
-    }
-
-    fn blank(&mut self) -> Option<Mbuf> {
-        self.io.blank()
-    }
-
-    fn flush(&mut self) {
-        self.io.flush();
-    }
-}
+type Member = Worker<Wire<Generator>, NoTwin, SystemClock>;
 
 /// Where the worker's turns go, by phase.
 type Turns = Vec<Histogram<u64>>;
 
 /// Runs a worker and watches it until that is over.
-fn watch(mut worker: Worker<Wire, NoTwin, SystemClock>, phase: &AtomicUsize) -> Turns {
+fn watch(mut worker: Member, phase: &AtomicUsize) -> Turns {
     let mut turns: Turns =
         Phase::WATCHED.iter().map(|_| Histogram::new_with_bounds(1, rig::LONGEST, 3).unwrap()).collect();
     loop {
@@ -127,12 +98,12 @@ fn watch(mut worker: Worker<Wire, NoTwin, SystemClock>, phase: &AtomicUsize) -> 
 
 /// A worker that knows a connection of every flow.
 fn worker(
-    wire: Wire,
+    wire: Wire<Generator>,
     (mac, pool): (MacAddr, &MbufPool),
     connections: u32,
     mailbox: Mailbox,
     snapshot: Arc<Snapshot>,
-) -> Worker<Wire, NoTwin, SystemClock> {
+) -> Member {
     let limits = rig::limits(connections);
     let mut director = Director::new(&limits, 42, WorkerId(0), Steering::default());
     director.apply(snapshot);
@@ -209,8 +180,7 @@ fn measure(connections: u32, cores: [CoreId; 2]) -> Vec<Row> {
     let socket = config.director.socket.clone();
     let (handle, mailbox) = mailbox(WorkerId(0), None);
     let snapshot = rig::control(config, traffic::network(mac), Workers::new(vec![handle]));
-    let received = Arc::new(AtomicU64::new(0));
-    let wire = Wire { io, generator: Generator::requests(connections, "A", mac), received: Arc::clone(&received) };
+    let (wire, received) = Wire::new(io, Generator::requests(connections, "A", mac));
     let worker = worker(wire, (mac, &pool), connections, mailbox, snapshot);
     let phase = Arc::new(AtomicUsize::new(Phase::Between as usize));
     let now = Arc::clone(&phase);

@@ -14,31 +14,28 @@ mod rig;
 #[allow(dead_code, reason = "some of it is for other benches")]
 mod traffic;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant as Wall};
 
 use pollvs::addr::MacAddr;
-use pollvs::burst::{BURST, Burst};
+use pollvs::burst::Burst;
 use pollvs::config::Config;
 use pollvs::control::store::{Limits as RuleLimits, Store};
 use pollvs::director::Director;
-use pollvs::frame::Frame;
 use pollvs::handoff::Handoff;
-use pollvs::io::PacketIo;
-use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, register_thread};
+use pollvs::io::dpdk::{Eal, EalOptions, Mbuf, MbufPool, register_thread};
 use pollvs::load_board::LoadBoard;
 use pollvs::mailbox::{WorkerHandle, mailbox};
 use pollvs::snapshot::Snapshot;
 use pollvs::steering::{Prefixes, Steering};
-use pollvs::time::Instant;
-use pollvs::verdict::{Origin, PortId, WorkerId};
-use pollvs::wire::checksum::Sum;
-use pollvs::wire::sample::{at, tcp};
-use pollvs::worker::{Idle, NoTwin, Parts, SystemClock, Worker};
+use pollvs::verdict::WorkerId;
+use pollvs::worker::{NoTwin, SystemClock, Worker};
+use rig::Place;
+use rig::wire::{Source, Wire};
 use serde::Serialize;
-use traffic::fill_ring;
+use traffic::generator::{Scatter, client};
+use traffic::{Generator, fill_ring};
 
 const ROUNDS: usize = 9;
 const WINDOW: Duration = Duration::from_millis(300);
@@ -46,13 +43,8 @@ const WINDOW: Duration = Duration::from_millis(300);
 const COUNTED_TURNS: usize = 16_000;
 /// Frames that a ring between two workers holds.
 const LINE: usize = 1024;
-/// Bytes of a packet.
-const LENGTH: usize = 54;
-/// Offsets in it.
-const IP: usize = 14;
-const CHECKSUM: usize = IP + 10;
-const SOURCE: usize = IP + 12;
-const TCP: usize = IP + 20;
+/// The flows among which each worker finds its own: two to this many.
+const FLOW_BITS: u32 = 24;
 
 /// One line of the result.
 #[derive(Serialize)]
@@ -70,91 +62,41 @@ struct Row {
 
 /// Packets of the clients of one worker, in an order that no prefetcher guesses.
 struct Clients {
-    template: [u8; LENGTH],
-    /// Sum of the IP header without its client address and checksum.
-    header: Sum,
-    /// Address and port of each.
-    all: Vec<(u32, u16)>,
+    generator: Generator,
+    flows: Vec<u32>,
     next: usize,
 }
 
 impl Clients {
     /// So many that the worker owns.
-    fn of(worker: WorkerId, steering: &Steering, flows: u32, flags: &str, own: MacAddr) -> Self {
-        let sample = tcp(at("0.0.0.0:0"), at("192.0.2.10:80")).letters(flags).macs(MacAddr([2, 0, 0, 0, 0, 0xfe]), own);
-        let mut template: [u8; LENGTH] = sample.frame()[..LENGTH].try_into().unwrap();
-        template[CHECKSUM..CHECKSUM + 2].fill(0);
-        let header = Sum::new().bytes(&template[IP..TCP]);
-        // An odd product scatters them.
-        let clients = (0_u32..).map(|n| 0x0a00_0000 | (n.wrapping_mul(0x9e37_79b1) >> 8));
-        let owned = clients.filter(|client| steering.owner(Ipv4Addr::from_bits(*client).into()) == worker);
-        let ports = (0_u16..).step_by(7).map(|n| 1024 + n % 60_000).cycle();
-        let all = owned.zip(ports).take(flows as usize).collect();
-        Self { template, header, all, next: 0 }
-    }
-
-    #[inline]
-    fn write(&mut self, frame: &mut impl Frame) {
-        let (client, port) = self.all[self.next];
-        self.next = if self.next + 1 == self.all.len() { 0 } else { self.next + 1 };
-        // Padding, of the first time.
-        if frame.bytes().len() != LENGTH {
-            frame.resize(LENGTH);
-        }
-        let Some(bytes) = frame.bytes_mut().first_chunk_mut::<LENGTH>() else { return };
-        *bytes = self.template;
-        bytes[SOURCE..SOURCE + 4].copy_from_slice(&client.to_be_bytes());
-        bytes[TCP..TCP + 2].copy_from_slice(&port.to_be_bytes());
-        bytes[CHECKSUM..CHECKSUM + 2].copy_from_slice(&self.header.long(client).checksum().to_be_bytes());
+    fn of(worker: WorkerId, steering: &Steering, flows: u32, flags: &'static str, own: MacAddr) -> Self {
+        let all = 0..1 << FLOW_BITS;
+        let scattered = all.map(|n| Scatter::new(FLOW_BITS).of(n));
+        let owned = scattered.filter(|flow| steering.owner(client(*flow).into()) == worker);
+        let flows: Vec<_> = owned.take(flows as usize).collect();
+        Self { generator: Generator::requests(1 << FLOW_BITS, flags, own), flows, next: 0 }
     }
 
     /// Lets a director see the packet of each once.
-    fn establish(&mut self, director: &mut Director, pool: &MbufPool) {
-        let mut burst = Burst::default();
-        for _ in 0..self.all.len().div_ceil(BURST) {
-            while burst.room() > 0 {
-                let mut frame = pool.frame(&[0; 60]).unwrap();
-                self.write(&mut frame);
-                assert!(burst.push(frame, PortId(0), Origin::Wire).is_ok());
-            }
-            director.process(&mut burst, Instant(0));
-            burst.clear();
-        }
+    fn establish(&self, director: &mut Director, pool: &MbufPool) {
+        self.generator.establish_some(director, pool, self.flows.iter().copied());
     }
 }
 
-/// A ring whose frames are the next packets when they come in.
-struct Wire {
-    io: DpdkIo,
-    clients: Clients,
-    received: Arc<AtomicU64>,
-}
-
-impl PacketIo for Wire {
-    type Frame = Mbuf;
-
-    fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
-        let count = self.io.receive(burst);
-        burst.frames_mut().for_each(|frame| self.clients.write(frame));
-        // Nobody else writes it: no need for more than a store.
-        self.received.store(self.received.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
-        count
-    }
-
-    fn transmit(&mut self, port: PortId, frame: Mbuf) {
-        self.io.transmit(port, frame);
-    }
-
-    fn blank(&mut self) -> Option<Mbuf> {
-        self.io.blank()
-    }
-
-    fn flush(&mut self) {
-        self.io.flush();
+impl Source for Clients {
+    #[inline]
+    fn fill(&mut self, burst: &mut Burst<Mbuf>) {
+        let Self { generator, flows, next } = self;
+        let flow = || {
+            let flow = flows[*next];
+            *next = if *next + 1 == flows.len() { 0 } else { *next + 1 };
+            flow
+        };
+        generator.write_flows(burst.frames_mut(), flow);
     }
 }
 
-type Member = Worker<Wire, NoTwin, SystemClock>;
+type Member = Worker<Wire<Clients>, NoTwin, SystemClock>;
 
 /// Workers of one director, with counters of what each has received.
 struct Crew {
@@ -186,22 +128,9 @@ fn crew(eal: &Eal, pool: &MbufPool, count: u16, flows: u32) -> Crew {
             Clients::of(id, &steering, flows, flags, mac).establish(&mut director, pool);
         }
         assert_eq!(director.used()[0], flows, "every flow has a connection");
-        let received = Arc::new(AtomicU64::new(0));
-        let clients = Clients::of(id, &steering, flows, "A", mac);
-        let parts = Parts {
-            id,
-            io: Wire { io, clients, received: Arc::clone(&received) },
-            director,
-            limits,
-            mailbox,
-            handoff,
-            twin: NoTwin,
-            resolver: Box::new(|_, _| false),
-            board: Arc::clone(&board),
-            burst: BURST,
-            idle: Idle::Spin,
-        };
-        crew.members.push(Worker::new(parts, SystemClock::default()));
+        let (wire, received) = Wire::new(io, Clients::of(id, &steering, flows, "A", mac));
+        let place = Place { id, mailbox, handoff, board: Arc::clone(&board) };
+        crew.members.push(rig::worker(wire, director, limits, place, SystemClock::default()));
         crew.received.push(received);
         crew._handles.push(handle);
     }

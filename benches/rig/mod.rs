@@ -1,6 +1,8 @@
 //! What the benches of whole workers are made of: control with its sockets on a thread of its own, a worker on a ring whose clients have
 //! connections already, and the file that a bench leaves.
 
+pub(crate) mod wire;
+
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, atomic};
@@ -87,8 +89,28 @@ pub(crate) fn alone<I: PacketIo, C: Clock>(
 ) -> Worker<I, NoTwin, C> {
     let handoff = Handoff::mesh(1, 1).pop().unwrap();
     let board = Arc::new(LoadBoard::new(1, limits.destinations as usize));
+    worker(io, director, limits, Place { id: WorkerId(0), mailbox, handoff, board }, clock)
+}
+
+/// What ties a worker to control and to the others.
+pub(crate) struct Place<F> {
+    pub(crate) id: WorkerId,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) handoff: Handoff<F>,
+    pub(crate) board: Arc<LoadBoard>,
+}
+
+/// A worker on that device and with that core, which never rests and knows no kernel.
+pub(crate) fn worker<I: PacketIo, C: Clock>(
+    io: I,
+    director: Director,
+    limits: Limits,
+    place: Place<I::Frame>,
+    clock: C,
+) -> Worker<I, NoTwin, C> {
+    let Place { id, mailbox, handoff, board } = place;
     let parts = Parts {
-        id: WorkerId(0),
+        id,
         io,
         director,
         limits,
@@ -130,7 +152,7 @@ pub(crate) fn write(name: &str, rows: &[impl Serialize]) {
     std::fs::write(folder.join(name), serde_json::to_string_pretty(rows).unwrap()).unwrap();
 }
 
-/// Adds to a counter that another thread reads now and then.
+/// Adds to a counter that other threads only read.
 pub(crate) fn count(counter: &atomic::AtomicU64, more: u64) {
-    counter.fetch_add(more, atomic::Ordering::Relaxed);
+    counter.store(counter.load(atomic::Ordering::Relaxed) + more, atomic::Ordering::Relaxed);
 }

@@ -2,6 +2,8 @@
 //! are worked out from the template's sum. Flows come in an order that no prefetcher guesses, given by a bijection, so that a run can be
 //! repeated. Knows no device.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use pollvs::addr::MacAddr;
 use pollvs::frame::Frame;
 use pollvs::wire::checksum::Sum;
@@ -18,6 +20,13 @@ const HEADERS: [usize; 2] = [14 + 20, 14 + 40];
 /// Of these bits of a flow's number the client's port is made, of the others its address.
 const PORT_BITS: u32 = 4;
 const FIRST_PORT: u32 = 1024;
+/// The network of the clients of IPv4.
+const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
+
+/// The address of a flow's client of IPv4.
+pub(crate) fn client(flow: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(CLIENTS.to_bits() | flow >> PORT_BITS)
+}
 
 /// The version of IP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +62,7 @@ pub(crate) enum Packets {
 impl Packets {
     /// One of them, of the client of address and port 0, filled up to the shortest frame.
     fn sample(self, family: Family, own: MacAddr) -> Sample {
-        let client = at(family.pick(["10.0.0.0:0", "[2001:db8:a::]:0"]));
+        let client = family.pick([SocketAddr::from((CLIENTS, 0)), at("[2001:db8:a::]:0")]);
         let vip = at(family.pick(["192.0.2.10:80", "[2001:db8::10]:80"]));
         let server = at(family.pick(["198.51.100.11:80", "[2001:db8:b::11]:80"]));
         let sample = match self {
@@ -240,7 +249,17 @@ impl Generator {
 
     /// Makes a frame the packet of a flow.
     pub(crate) fn write_flow(&self, frame: &mut impl Frame, flow: u32) {
-        self.writer.write_all(std::iter::once(frame), || flow, self.front);
+        self.write_flows(std::iter::once(frame), || flow);
+    }
+
+    /// Makes each frame a packet of the flow that is told for it.
+    #[inline(always)]
+    pub(crate) fn write_flows<'a, F: Frame + 'a>(
+        &self,
+        frames: impl Iterator<Item = &'a mut F>,
+        flow: impl FnMut() -> u32,
+    ) {
+        self.writer.write_all(frames, flow, self.front);
     }
 
     /// Makes each frame the next packet.
@@ -252,7 +271,7 @@ impl Generator {
             next = next.wrapping_add(1);
             flow
         };
-        self.writer.write_all(frames, flow, self.front);
+        self.write_flows(frames, flow);
         self.next = next;
     }
 }

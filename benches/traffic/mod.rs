@@ -38,10 +38,15 @@ pub(crate) const IN_FLIGHT: usize = 256;
 impl Generator {
     /// Lets a director see the packet of each flow once.
     pub(crate) fn establish(&self, director: &mut Director, pool: &MbufPool) {
-        let mut burst = Burst::default();
-        for first in (0..self.flows()).step_by(BURST) {
-            let flows = first..self.flows().min(first + BURST as u32);
-            present(director, pool, &mut burst, flows.map(|flow| move |frame: &mut Mbuf| self.write_flow(frame, flow)));
+        self.establish_some(director, pool, 0..self.flows());
+    }
+
+    /// The same of some flows.
+    pub(crate) fn establish_some(&self, director: &mut Director, pool: &MbufPool, flows: impl Iterator<Item = u32>) {
+        let (mut burst, mut flows) = (Burst::default(), flows.peekable());
+        while flows.peek().is_some() {
+            let some = flows.by_ref().take(BURST);
+            present(director, pool, &mut burst, some.map(|flow| move |frame: &mut Mbuf| self.write_flow(frame, flow)));
         }
     }
 
