@@ -79,6 +79,12 @@ fn a_drain_that_is_ended_gives_the_server_its_share_again() {
     bed.pollvs(&["undrain", "198.51.100.12:8080"]);
     has_succeeded(load(&bed, "/with"));
     assert!(bed.requests_of("rs2", " /with") > REQUESTS / 3, "{}", bed.requests_of("rs2", " /with"));
+
+    // One who waits for a drain that is ended is not told that all went well: its connections, just closed, hold the drain up for seconds.
+    let mut waiting = bed.spawn_pollvs(&["drain", "198.51.100.12:8080", "--wait"]);
+    assert!(within(PATIENCE, || bed.pollvs(&["drains"]).contains("198.51.100.12:8080")));
+    bed.pollvs(&["undrain", "198.51.100.12:8080"]);
+    assert_eq!(waiting.wait().unwrap().code(), Some(1));
 }
 
 #[test]
