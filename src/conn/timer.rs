@@ -23,6 +23,8 @@ const LISTS: usize = 8;
 const FURTHEST: u32 = MASK << ((LEVELS as u32 - 1) * BITS);
 /// End of a list.
 const END: u32 = u32::MAX;
+/// No slot.
+const NOWHERE: usize = usize::MAX;
 
 /// Place of an entry in the wheel.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +105,39 @@ impl Slot {
 
     #[inline]
     fn is_empty(&self) -> bool {
-        self.0.iter().all(|list| list.head == END)
+        self.0.iter().fold(true, |empty, list| empty & (list.head == END))
+    }
+}
+
+/// Which slots hold entries, a bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Occupied([u64; LEVELS * SLOTS / 64]);
+
+impl Occupied {
+    #[inline]
+    fn has(&self, slot: usize) -> bool {
+        self.0.get(slot / 64).is_some_and(|bits| bits >> (slot % 64) & 1 == 1)
+    }
+
+    #[inline]
+    fn set(&mut self, slot: usize) {
+        if let Some(bits) = self.0.get_mut(slot / 64) {
+            *bits |= 1 << (slot % 64);
+        }
+    }
+
+    #[inline]
+    fn clear(&mut self, slot: usize) {
+        if let Some(bits) = self.0.get_mut(slot / 64) {
+            *bits &= !(1 << (slot % 64));
+        }
+    }
+
+    /// The slots of a level.
+    #[inline]
+    fn level(&self, level: usize) -> u128 {
+        let word = |at: usize| u128::from(self.0.get(level * (SLOTS / 64) + at).copied().unwrap_or(0));
+        word(1) << 64 | word(0)
     }
 }
 
@@ -111,7 +145,9 @@ impl Slot {
 #[derive(Debug)]
 pub struct Wheel {
     slots: Box<[Slot; LEVELS * SLOTS]>,
-    occupied: [u128; LEVELS],
+    occupied: Occupied,
+    /// The slot that is being emptied, of those that the clock is in; [`NOWHERE`] when that is to be found anew.
+    emptied: usize,
     /// The present: every earlier tick has been dealt with, this one may still hold entries.
     cursor: Tick,
     armed: u32,
@@ -123,6 +159,8 @@ pub struct Wheel {
     edges: Option<Edges>,
     /// Nothing is due at this tick: found so, and no entry has been put where the clock stands since.
     quiet: Option<Tick>,
+    /// The expiry that was placed last, the present then, and its slot: of entries that are made, or come up, together many share it.
+    placed: (Tick, Tick, usize),
 }
 
 impl Default for Wheel {
@@ -130,13 +168,16 @@ impl Default for Wheel {
         let slots = Box::new([Slot::EMPTY; LEVELS * SLOTS]);
         Self {
             slots,
-            occupied: [0; LEVELS],
+            occupied: Occupied::default(),
+            emptied: NOWHERE,
             cursor: Tick(0),
             armed: 0,
             turn: 0,
             upcoming: END,
             edges: None,
             quiet: None,
+            // What expires at present is in the first level.
+            placed: (Tick(0), Tick(0), 0),
         }
     }
 }
@@ -161,12 +202,23 @@ impl Wheel {
     pub fn arm<T: Timed>(&mut self, entries: &mut [T], index: u32, now: Tick) {
         self.disarm(entries, index);
         if self.armed == 0 {
-            self.cursor = now;
+            self.move_to(now);
         }
         if let Some(entry) = entries.get(index as usize) {
             let slot = self.place(self.fires(entry));
             self.push(entries, index, slot);
         }
+    }
+
+    /// Puts entry `index`, which is in no list, where its `expires` belongs.
+    #[inline(always)]
+    pub fn arm_new<T: Timed>(&mut self, entries: &mut [T], index: u32, now: Tick) {
+        if self.armed == 0 {
+            self.move_to(now);
+        }
+        let Some(expires) = entries.get(index as usize).map(|entry| self.fires(entry)) else { return };
+        let slot = self.place_again(expires);
+        self.push(entries, index, slot);
     }
 
     /// Lets entries expire as late as on the kernel's wheel.
@@ -215,7 +267,7 @@ impl Wheel {
             if expires.reached(self.cursor) {
                 return Some(index);
             }
-            let slot = self.place(expires);
+            let slot = self.place_again(expires);
             self.push(entries, index, slot);
         }
         None
@@ -227,52 +279,68 @@ impl Wheel {
     }
 
     /// Takes an entry out of a slot, from one list after the other, and asks for the one behind it.
-    fn pop<T: Timed>(&mut self, entries: &mut [T], slot: usize) -> u32 {
-        let Some(Slot(lists)) = self.slots.get(slot) else { return END };
+    #[inline]
+    fn pop<T: Timed>(&mut self, entries: &mut [T], at: usize) -> u32 {
+        let Some(slot) = self.slots.get_mut(at) else { return END };
         self.turn = self.turn.wrapping_add(1);
-        let head = |ahead| lists[(self.turn.wrapping_add(ahead)) as usize % LISTS].head;
-        let index = (0..LISTS as u32).map(head).find(|index| *index != END).unwrap_or(END);
+        let turn = self.turn;
+        let place = |ahead: u32| turn.wrapping_add(ahead) as usize % LISTS;
+        let Some(from) = (0..LISTS as u32).map(place).find(|list| slot.0[*list].head != END) else { return END };
         // Asked for five turns ago: near enough to be in use soon, far enough to have come.
-        self.upcoming = head(3);
-        if let Some(entry) = entries.get(index as usize) {
-            prefetch::element(entries, entry.link().next as usize);
+        self.upcoming = slot.0[place(3)].head;
+        let index = slot.0[from].head;
+        let Some(entry) = entries.get_mut(index as usize) else { return END };
+        let next = entry.link().next;
+        *entry.link_mut() = Link::unarmed();
+        slot.0[from].head = next;
+        prefetch::element(entries, next as usize);
+        if next == END && slot.is_empty() {
+            self.occupied.clear(at);
         }
-        self.disarm(entries, index);
+        self.armed -= 1;
         index
     }
 
     /// Moves the clock to the next occupied slot that starts by `now` and returns that slot, or moves it to `now`.
+    #[inline]
     fn advance(&mut self, now: Tick) -> Option<usize> {
-        if let Some(slot) = self.entered() {
-            return self.cursor.reached(now).then_some(slot);
+        // What is put into the wheel while a slot is emptied lies below its level, or later.
+        if !self.occupied.has(self.emptied) {
+            self.enter(now);
         }
-        match self.next_start() {
-            Some(start) if start.reached(now) => {
-                self.cursor = start;
-                self.entered()
-            }
-            _ => {
-                if self.cursor.reached(now) {
-                    self.cursor = now;
-                }
-                None
+        (self.emptied != NOWHERE && self.cursor.reached(now)).then_some(self.emptied)
+    }
+
+    /// Looks for the slot to be emptied next: that which the clock is in, or comes into by `now`.
+    #[inline(never)]
+    fn enter(&mut self, now: Tick) {
+        if self.entered().is_none() {
+            match self.next_start().filter(|start| start.reached(now)) {
+                Some(start) => self.move_to(start),
+                None if self.cursor.reached(now) => self.move_to(now),
+                None => {}
             }
         }
+        self.emptied = self.entered().unwrap_or(NOWHERE);
+    }
+
+    /// Sets the clock.
+    fn move_to(&mut self, tick: Tick) {
+        (self.cursor, self.emptied) = (tick, NOWHERE);
     }
 
     /// The slot that the clock is in and that still holds entries, upper levels first: they are to move down.
     fn entered(&self) -> Option<usize> {
-        (0..LEVELS).rev().find_map(|level| {
-            let at = self.position(level);
-            (self.occupied[level] >> at & 1 == 1).then_some(level * SLOTS + at as usize)
-        })
+        let at = |level: usize| level * SLOTS + self.position(level) as usize;
+        (0..LEVELS).rev().map(at).find(|slot| self.occupied.has(*slot))
     }
 
     /// The first tick of the next occupied slot.
     fn next_start(&self) -> Option<Tick> {
-        let starts = (0..LEVELS).filter(|level| self.occupied[*level] != 0).map(|level| {
+        let levels = (0..LEVELS).map(|level| (level, self.occupied.level(level)));
+        let starts = levels.filter(|(_, occupied)| *occupied != 0).map(|(level, occupied)| {
             let shift = level_shift(level);
-            let ahead = self.occupied[level].rotate_right(self.position(level)).trailing_zeros();
+            let ahead = occupied.rotate_right(self.position(level)).trailing_zeros();
             Tick((self.cursor.0 >> shift).wrapping_add(ahead) << shift)
         });
         starts.min_by_key(|start| start.since(self.cursor))
@@ -283,7 +351,17 @@ impl Wheel {
         self.cursor.0 >> level_shift(level) & MASK
     }
 
+    /// The slot for an expiry, perhaps the same as that of the last one.
+    #[inline]
+    fn place_again(&mut self, expires: Tick) -> usize {
+        if (self.placed.0, self.placed.1) != (expires, self.cursor) {
+            self.placed = (expires, self.cursor, self.place(expires));
+        }
+        self.placed.2
+    }
+
     /// The slot for an expiry: of the lowest level that reaches so far.
+    #[inline(never)]
     fn place(&self, expires: Tick) -> usize {
         let when = self.cursor.plus(expires.since(self.cursor).min(FURTHEST)).0;
         let reaches = |level: &usize| {
@@ -294,36 +372,44 @@ impl Wheel {
         level * SLOTS + (when >> level_shift(level) & MASK) as usize
     }
 
-    fn push<T: Timed>(&mut self, entries: &mut [T], index: u32, slot: usize) {
-        let Some(list) = self.slots.get_mut(slot).map(|slot| slot.list(index)) else { return };
+    #[inline]
+    fn push<T: Timed>(&mut self, entries: &mut [T], index: u32, at: usize) {
+        let Some(list) = self.slots.get_mut(at).map(|slot| slot.list(index)) else { return };
+        // The tail of an empty list is what it was last.
         let prev = std::mem::replace(&mut list.tail, index);
-        match entries.get_mut(prev as usize) {
+        match entries.get_mut(prev as usize).filter(|_| list.head != END) {
             Some(entry) => entry.link_mut().next = index,
             None => list.head = index,
         }
         if let Some(entry) = entries.get_mut(index as usize) {
-            *entry.link_mut() = Link { next: END, prev, slot: slot as u16 };
+            *entry.link_mut() = Link { next: END, prev, slot: at as u16 };
         }
-        self.occupied[slot / SLOTS] |= 1 << (slot % SLOTS);
+        self.occupied.set(at);
         self.armed += 1;
-        if slot == self.position(0) as usize {
+        if at == self.position(0) as usize {
             self.quiet = None;
         }
     }
 
+    /// Takes an entry out of its list. What the first of a list has as `prev` says nothing: whoever takes out the one before it need not
+    /// have its memory.
     fn unlink<T: Timed>(&mut self, entries: &mut [T], index: u32, link: Link) {
         let at = usize::from(link.slot);
         let Some(slot) = self.slots.get_mut(at) else { return };
-        match entries.get_mut(link.prev as usize) {
-            Some(entry) => entry.link_mut().next = link.next,
-            None => slot.list(index).head = link.next,
-        }
-        match entries.get_mut(link.next as usize) {
-            Some(entry) => entry.link_mut().prev = link.prev,
-            None => slot.list(index).tail = link.prev,
-        }
-        if slot.is_empty() {
-            self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
+        let list = slot.list(index);
+        if list.head == index {
+            list.head = link.next;
+            if link.next == END && slot.is_empty() {
+                self.occupied.clear(at);
+            }
+        } else {
+            if let Some(before) = entries.get_mut(link.prev as usize) {
+                before.link_mut().next = link.next;
+            }
+            match entries.get_mut(link.next as usize) {
+                Some(after) => after.link_mut().prev = link.prev,
+                None => list.tail = link.prev,
+            }
         }
         self.armed -= 1;
     }
@@ -449,8 +535,8 @@ mod tests {
         for index in [1, 1, 7, 0, 2, 2] {
             wheel.disarm(&mut entries, index);
         }
-        assert!(wheel.is_empty() && wheel.occupied == [0; LEVELS]);
-        let empty = |list: &List| (list.head, list.tail) == (END, END);
+        assert!(wheel.is_empty() && wheel.occupied == Occupied::default());
+        let empty = |list: &List| list.head == END;
         assert!(wheel.slots.iter().flat_map(|slot| &slot.0).all(empty));
     }
 
@@ -495,7 +581,34 @@ mod tests {
                 prop_assert_eq!(wheel.len() as usize, sorted.len());
             }
             prop_assert!(wheel.is_empty());
-            prop_assert_eq!(wheel.occupied, [0; LEVELS]);
+            prop_assert_eq!(wheel.occupied, Occupied::default());
+        }
+
+        #[test]
+        fn entries_go_from_and_to_anywhere_in_their_lists(
+            steps in prop::collection::vec((0_usize..40, prop::option::of(ahead()), prop::option::weighted(0.2, ahead())), 1..400),
+        ) {
+            let (mut wheel, mut slab) = (Wheel::default(), vec![Entry { link: Link::unarmed(), expires: Tick(0) }; 40]);
+            let (mut armed, mut now) = ([false; 40], Tick(0));
+            for (index, after, jump) in steps {
+                match after {
+                    Some(after) => {
+                        slab[index].expires = now.plus(after);
+                        wheel.arm(&mut slab, index as u32, now);
+                    }
+                    None => wheel.disarm(&mut slab, index as u32),
+                }
+                armed[index] = after.is_some();
+                now = now.plus(jump.unwrap_or(0));
+                if jump.is_some() {
+                    for due in all_due(&mut wheel, &mut slab, now) {
+                        prop_assert!(std::mem::take(&mut armed[due as usize]) && slab[due as usize].expires.reached(now));
+                    }
+                    let late = (0..40).find(|at| armed[*at] && slab[*at].expires.reached(now));
+                    prop_assert_eq!(late, None);
+                }
+                prop_assert_eq!(wheel.len() as usize, armed.iter().filter(|armed| **armed).count());
+            }
         }
     }
 }
