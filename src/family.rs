@@ -42,10 +42,12 @@ impl Address for u32 {
     const V6: bool = false;
     const MAX: Self = Self::MAX;
 
+    #[inline]
     fn ip(self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(self))
     }
 
+    #[inline]
     fn from_ip(ip: IpAddr) -> Option<Self> {
         match ip {
             IpAddr::V4(a) => Some(a.to_bits()),
@@ -71,6 +73,7 @@ impl Address for u32 {
         self.wrapping_add(1)
     }
 
+    #[inline]
     fn is_host(self) -> bool {
         !matches!(self >> 24, 0 | 127 | 224..=239) && self != Self::MAX
     }
@@ -90,10 +93,12 @@ impl Address for u128 {
     const V6: bool = true;
     const MAX: Self = Self::MAX;
 
+    #[inline]
     fn ip(self) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from_bits(self))
     }
 
+    #[inline]
     fn from_ip(ip: IpAddr) -> Option<Self> {
         match ip {
             IpAddr::V6(a) => Some(a.to_bits()),
@@ -119,6 +124,7 @@ impl Address for u128 {
         self.wrapping_add(1)
     }
 
+    #[inline]
     fn is_host(self) -> bool {
         self > 1 && self >> 120 != 0xff
     }

@@ -1,6 +1,7 @@
 //! A virtual service (the kernel's `struct ip_vs_service`): what is balanced, by which scheduler, over which destinations.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ impl Protocol {
     }
 
     /// Its IP protocol number.
+    #[inline]
     pub fn number(self) -> u8 {
         match self {
             Self::Tcp => 6,
@@ -108,7 +110,7 @@ impl From<Protocol> for ProtocolName {
 }
 
 /// What a service is found by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ServiceKey {
     /// Protocol, virtual address, port (0: every port).
     Address {
@@ -126,6 +128,26 @@ pub enum ServiceKey {
         /// Marks are kept apart by family.
         v6: bool,
     },
+}
+
+/// A word or three, for the sake of the first packets of flows: what is derived hashes byte by byte.
+impl Hash for ServiceKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match *self {
+            Self::Address { protocol, address, port } => {
+                let end = u64::from(port) << 8 | u64::from(protocol.number());
+                match address {
+                    IpAddr::V4(address) => state.write_u64(end << 32 | u64::from(address.to_bits())),
+                    IpAddr::V6(address) => {
+                        state.write_u128(address.to_bits());
+                        state.write_u64(end);
+                    }
+                }
+            }
+            Self::Mark { mark, v6 } => state.write_u64(u64::from(v6) << 32 | u64::from(mark)),
+        }
+    }
 }
 
 impl ServiceKey {

@@ -262,6 +262,16 @@ impl AnyScheduler {
         Some(ahead)
     }
 
+    /// Chooses a destination for a new connection ([`Scheduler::schedule`]), the commonest schedulers without a detour.
+    #[inline(always)]
+    pub fn schedule(&mut self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
+        match self {
+            Self::Rr(s) => s.schedule(candidates, flow, now),
+            Self::Wrr(s) => s.schedule(candidates, flow, now),
+            other => other.inner_mut().schedule(candidates, flow, now),
+        }
+    }
+
     /// What it would choose, with nothing changed by asking.
     pub fn peek(&self, candidates: &Candidates<'_>, flow: &Flow, now: Tick) -> Option<DestId> {
         match self {

@@ -23,6 +23,7 @@ impl RoundRobin {
 }
 
 impl Scheduler for RoundRobin {
+    #[inline]
     fn schedule(&mut self, candidates: &Candidates<'_>, _flow: &Flow, _now: Tick) -> Option<DestId> {
         let len = candidates.destinations.len();
         let first = self.last.map_or_else(|| self.worker.place(len), |last| last + 1).min(len);

@@ -306,6 +306,7 @@ impl Rules {
     }
 
     /// The service of that index.
+    #[inline]
     pub fn service(&self, id: ServiceId) -> Option<&Arc<Service>> {
         self.services.get(id.index())
     }
@@ -317,6 +318,7 @@ impl Rules {
     }
 
     /// The service of exactly that key.
+    #[inline]
     pub fn find(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.service(self.index.get(key)?)
     }
