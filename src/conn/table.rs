@@ -67,21 +67,43 @@ impl Bucket {
         })
     }
 
+    /// The first slot that is free.
+    #[inline]
+    fn free_slot(&self) -> Option<usize> {
+        let free = self.matching(EMPTY);
+        (free != 0).then_some(free.trailing_zeros() as usize)
+    }
+
     /// Puts an entry into a free slot; returns false when there is none.
+    #[inline]
     fn put(&mut self, tag: i16, entry: u32) -> bool {
-        let Some(slot) = self.tags.iter().position(|tag| *tag == EMPTY) else { return false };
-        self.tags[slot] = tag;
-        self.entries[slot] = entry;
+        let Some(slot) = self.free_slot() else { return false };
+        let (Some(of), Some(place)) = (self.tags.get_mut(slot), self.entries.get_mut(slot)) else { return false };
+        (*of, *place) = (tag, entry);
         true
     }
 
     /// Frees the slot of an entry; returns false when it is not here.
+    #[inline]
     fn take(&mut self, tag: i16, entry: u32) -> bool {
-        let mut slots = self.tags.iter_mut().zip(self.entries);
-        let Some((of, _)) = slots.find(|(of, index)| **of == tag && *index == entry) else { return false };
-        *of = EMPTY;
-        true
+        let mut slots = self.matching(tag);
+        while slots != 0 {
+            let slot = slots.trailing_zeros() as usize;
+            if self.entries.get(slot) == Some(&entry) {
+                self.tags.iter_mut().skip(slot).take(1).for_each(|of| *of = EMPTY);
+                return true;
+            }
+            slots &= slots - 1;
+        }
+        false
     }
+}
+
+/// Where a connection of a certain hash can be entered without a search, for there is none in the table that could be it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vacancy {
+    hash: u64,
+    entry: u32,
 }
 
 /// A table of connections, or of templates, of one address family.
@@ -289,25 +311,63 @@ impl<A: Address> Table<A> {
     /// of what bears [`ConnFlags::TEMPLATE`] is that of [`Table::template_hash`].
     pub fn insert(&mut self, hash: u64, connection: Connection<A>, now: Tick) -> Result<ConnId, InsertError> {
         debug_assert_eq!(hash, self.hash_of(&connection), "the hash is not this connection's");
-        let index = if self.free == NO_ENTRY { self.fresh } else { self.free };
-        let entry = self.entries.get_mut(index as usize).ok_or(InsertError::Full)?;
-        let after = entry.link.next();
-        if !index_put(&mut self.buckets, hash, index) {
+        let entry = self.next_entry().ok_or(InsertError::Full)?;
+        if !index_put(&mut self.buckets, hash, entry) {
             return Err(InsertError::ChainFull);
         }
-        *entry = Connection { link: Link::unarmed(), ..connection };
-        if index == self.fresh {
-            self.fresh += 1;
-        } else {
-            self.free = after;
-            prefetch::element(&self.entries, after as usize);
+        Ok(self.occupy(entry, connection, now))
+    }
+
+    /// Room for a connection of this hash, if the bucket that it points to is enough to tell that no connection with the same tag is in
+    /// the table, and that there is room.
+    #[inline]
+    pub fn vacancy(&self, hash: u64) -> Option<Vacancy> {
+        let bucket = self.buckets.get(self.home(hash))?;
+        let clear = bucket.overflow == 0 && bucket.matching(tag(hash)) == 0 && bucket.matching(EMPTY) != 0;
+        if clear { Some(Vacancy { hash, entry: self.next_entry()? }) } else { None }
+    }
+
+    /// [`Table::insert`] where there is room, the table not having changed since.
+    #[inline(always)]
+    pub fn enter(&mut self, vacancy: Vacancy, connection: Connection<A>, now: Tick) -> ConnId {
+        let Vacancy { hash, entry } = vacancy;
+        debug_assert_eq!(hash, self.hash_of(&connection), "the hash is not this connection's");
+        debug_assert_eq!(Some(vacancy), self.vacancy(hash), "the table has changed");
+        let home = self.home(hash);
+        if let Some(bucket) = self.buckets.get_mut(home) {
+            bucket.put(tag(hash), entry);
         }
-        self.len += 1;
-        self.wheel.arm(&mut self.entries, index, now);
-        Ok(ConnId(index))
+        self.occupy(entry, connection, now)
+    }
+
+    /// The entry that the next connection gets.
+    #[inline]
+    fn next_entry(&self) -> Option<u32> {
+        let index = if self.free == NO_ENTRY { self.fresh } else { self.free };
+        ((index as usize) < self.entries.len()).then_some(index)
+    }
+
+    /// Makes the next entry this connection, which is in the index already.
+    #[inline(always)]
+    fn occupy(&mut self, index: u32, connection: Connection<A>, now: Tick) -> ConnId {
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            let after = entry.link.next();
+            *entry = Connection { link: Link::unarmed(), ..connection };
+            if index == self.fresh {
+                self.fresh += 1;
+                prefetch::element(&self.entries, self.fresh as usize);
+            } else {
+                self.free = after;
+                prefetch::element(&self.entries, after as usize);
+            }
+            self.len += 1;
+            self.wheel.arm_new(&mut self.entries, index, now);
+        }
+        ConnId(index)
     }
 
     /// Removes a connection and returns it; its timer is gone with it.
+    #[inline]
     pub fn remove(&mut self, id: ConnId) -> Option<Connection<A>> {
         let removed = *self.get(id)?;
         self.wheel.disarm(&mut self.entries, id.0);
@@ -416,7 +476,17 @@ fn index_put(buckets: &mut [Bucket], hash: u64, index: u32) -> bool {
 }
 
 /// Takes an entry out of the index, and off the counters of the buckets that it had passed.
+#[inline]
 fn index_take(buckets: &mut [Bucket], hash: u64, index: u32) {
+    let home = home(buckets.len(), hash);
+    if !buckets.get_mut(home).is_some_and(|bucket| bucket.take(tag(hash), index)) {
+        index_take_beyond(buckets, hash, index);
+    }
+}
+
+/// The same where the bucket that the hash points to was full.
+#[cold]
+fn index_take_beyond(buckets: &mut [Bucket], hash: u64, index: u32) {
     let length = buckets.len();
     let found = |at: usize| buckets.get_mut(at).is_some_and(|bucket| bucket.take(tag(hash), index));
     let Some(passed) = path(length, hash).position(found) else { return };
@@ -534,6 +604,28 @@ mod tests {
         let hash = table.hash(6, entry.caddr, entry.cport);
         assert_eq!(table.reply(hash, id, &reply(&entry)), None);
         assert_eq!(table.request(hash, id, &request(&entry)), Some(id));
+    }
+
+    #[test]
+    fn a_vacancy_is_there_only_while_a_bucket_tells_all() {
+        let mut table = Table::with_buckets(64, 1, HashKey::new(1));
+        let fill = |table: &mut Table<u32>, client: u32| {
+            let entry = connection(client, 443);
+            let hash = table.hash(6, entry.caddr, entry.cport);
+            let vacancy = table.vacancy(hash);
+            let id = vacancy.map(|vacancy| table.enter(vacancy, entry, NOW));
+            (id, table.vacancy(hash), table.request(hash, ConnId::NONE, &request(&entry)))
+        };
+        for client in 0..SLOTS as u32 {
+            let id = ConnId(client);
+            assert_eq!(fill(&mut table, client), (Some(id), None, Some(id)), "its own tag is taken then");
+        }
+        assert_eq!(fill(&mut table, 99), (None, None, None), "the bucket is full");
+        (0..SLOTS as u32).for_each(|index| assert!(table.remove(ConnId(index)).is_some()));
+        assert_pristine(&mut table);
+        assert_eq!(fill(&mut table, 99).0, Some(ConnId(SLOTS as u32 - 1)), "the entry that was freed last");
+        let mut none = Table::<u32>::new(0, HashKey::new(1));
+        assert_eq!((none.vacancy(3), put(&mut none, connection(1, 1))), (None, Err(InsertError::Full)));
     }
 
     #[test]

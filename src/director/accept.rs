@@ -258,6 +258,7 @@ impl<'s, A: Family> Lane<'s, A> {
         by(true).or_else(|| by(false))
     }
 
+    #[inline]
     pub(super) fn count_bound(&mut self, dest: &Destination, flags: ConnFlags) {
         let inactive = flags.contains(ConnFlags::INACTIVE);
         self.load_mut(dest.id, |load| {

@@ -101,6 +101,42 @@ impl<A: Family> Lane<'_, A> {
         }
     }
 
+    /// What the first packet, a client's, makes of a connection that is about to be entered: counted, with state and time-out.
+    #[inline(always)]
+    pub(super) fn set_out(&self, connection: &mut Connection<A>, packet: &Packet<A>) {
+        let direction = sides(connection, Direction::Input);
+        let state = segment::next(connection.state, direction, packet.segment, self.shared.defence.secure);
+        let timeout = self.shared.timeouts.ticks(state);
+        (connection.state, connection.packets) = (state, 1);
+        (connection.timeout, connection.expires) = (timeout, packet.now.plus(timeout));
+        if state.is_active() {
+            connection.flags.remove(ConnFlags::INACTIVE);
+        }
+    }
+
+    /// Counts a connection that a service has scheduled, entered by now with these flags, and its first packet, if one is to be counted, of
+    /// this length.
+    #[inline(always)]
+    pub(super) fn count_begun(
+        &mut self,
+        service: ServiceId,
+        dest: &Destination,
+        flags: ConnFlags,
+        length: Option<u16>,
+    ) {
+        if let Some(traffic) = self.shared.traffic.get_mut(dest.id.index()) {
+            traffic.connections += 1;
+            if let Some(length) = length {
+                count(traffic, Direction::Input, length);
+            }
+        }
+        if dest.service != service {
+            self.count_lent(dest.id);
+        }
+        self.shared.event(Event::Created);
+        self.count_bound(dest, flags);
+    }
+
     /// The state changed: is the connection active now, or no longer?
     #[inline(never)]
     fn changed(&mut self, id: ConnId, after: State) {
@@ -126,6 +162,15 @@ impl<A: Family> Lane<'_, A> {
             *from = from.saturating_sub(1);
             *to += 1;
         });
+    }
+
+    /// The first packet may assure the template of a new connection.
+    #[inline]
+    pub(super) fn assure_first(&mut self, id: ConnId, connection: &Connection<A>, packet: &Packet<A>) {
+        let template = connection.template;
+        if template.is_some() && segment::assures(packet.segment, Direction::Input, connection.state) {
+            self.assure(id, template);
+        }
     }
 
     /// A template is assured once a connection of it is established (TCP) or answered (others).
@@ -155,9 +200,15 @@ impl<A: Family> Lane<'_, A> {
     /// Counts a connection scheduled by a service, perhaps to a destination of another.
     pub(super) fn count_scheduled(&mut self, service: ServiceId, dest: &Destination) {
         self.count_connection(dest.id);
-        if dest.service != service
-            && let Some(lent) = self.shared.lent.get_mut(dest.id.index())
-        {
+        if dest.service != service {
+            self.count_lent(dest.id);
+        }
+    }
+
+    /// Counts a connection scheduled by another service than the destination's own.
+    #[cold]
+    fn count_lent(&mut self, dest: DestId) {
+        if let Some(lent) = self.shared.lent.get_mut(dest.index()) {
             *lent += 1;
         }
     }
@@ -179,6 +230,7 @@ impl<A: Family> Lane<'_, A> {
     }
 
     /// The counters of a destination, unless it was removed.
+    #[inline]
     fn traffic_of(&mut self, dest: DestId) -> Option<&mut Traffic> {
         self.shared.traffic.get_mut(dest.index()).filter(|_| self.snapshot.path(dest).available)
     }
@@ -197,6 +249,11 @@ impl<A: Family> Lane<'_, A> {
             load.inactive += 1;
             load.burden(upper);
         });
+        self.count_controlled(template);
+    }
+
+    /// Counts a new connection at what controls it.
+    pub(super) fn count_controlled(&mut self, template: ConnId) {
         if let Some(controller) = self.controller(template) {
             controller.controlled += 1;
         }

@@ -100,10 +100,16 @@ impl Defence {
         self.rate != 0
     }
 
+    /// May a packet be dropped that would start a connection?
+    #[inline]
+    pub(super) fn may_drop(&self) -> bool {
+        self.rate != 0
+    }
+
     /// Is a packet that would start a connection to be dropped?
     #[inline]
     pub(super) fn drops(&mut self) -> bool {
-        self.rate != 0 && self.counts_down()
+        self.may_drop() && self.counts_down()
     }
 
     #[cold]

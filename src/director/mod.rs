@@ -24,6 +24,7 @@ mod late;
 mod listing;
 mod mark;
 mod memory;
+mod opening;
 mod parse;
 mod path_mtu;
 mod persist;
@@ -322,6 +323,11 @@ impl Director {
             if at >= decided.count() {
                 return;
             }
+            let opened = opening::open(&mut self.core, &self.snapshot, sought, decided, at, now);
+            if opened > at {
+                at = opened;
+                continue;
+            }
             sought.iter_mut().skip(at).take(1).for_each(|mark| self.core.seek(mark));
             self.decide_at(decided, at, now);
             at += 1;
@@ -333,7 +339,7 @@ impl Director {
     fn decide_at<F: Frame>(&mut self, burst: &mut Burst<F>, at: usize, now: Tick) {
         let Some(mut slot) = burst.slot_mut(at) else { return };
         express::complete(&mut slot);
-        let Slot { frame: Some(frame), meta, verdict, port, origin, .. } = slot else { return };
+        let Slot { frame: Some(frame), mark, meta, verdict, port, origin } = slot else { return };
         let (core, snapshot) = (&mut self.core, &*self.snapshot);
         let exit = match meta.kind {
             Kind::Done | Kind::Unseen => Err(*verdict),
@@ -370,7 +376,11 @@ impl Director {
                 Err(u128::lane(core, snapshot).ipsec(frame, &packet))
             }
         };
-        *verdict = self.core.shared.settle(forward::verdict(exit));
+        match self.core.shared.settle(forward::verdict(exit)) {
+            // So that a burst all of whose frames leave by one port is handed over whole.
+            Verdict::Transmit(port) => mark.way = port.0,
+            other => *verdict = other,
+        }
     }
 
     /// Takes new rules and a new network, all at once; gives the old ones back to be freed elsewhere. What forwards takes them piece by
@@ -503,6 +513,7 @@ impl<A: Family> Packet<A> {
     }
 
     /// What a scheduler may know of it.
+    #[inline(always)]
     fn flow(&self) -> Flow {
         Flow {
             source: self.src.ip(),

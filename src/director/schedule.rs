@@ -13,7 +13,7 @@ use crate::director::{Lane, Packet, Shared};
 use crate::forward;
 use crate::forward::answer::Fault;
 use crate::frame::Frame;
-use crate::proto::{Direction, State};
+use crate::proto::State;
 use crate::scheduler::Candidates;
 use crate::service::{Protocol, Service};
 use crate::stats::{DropReason, Event};
@@ -22,9 +22,9 @@ use crate::verdict::{Origin, Verdict};
 use crate::wire::protocol;
 
 /// FTP's control port.
-const FTP: u16 = 21;
+pub(super) const FTP: u16 = 21;
 /// FTP's data port: an active data connection is never scheduled.
-const FTP_DATA: u16 = 20;
+pub(super) const FTP_DATA: u16 = 20;
 
 /// Life in ticks of a connection of which no packet has been seen yet, only an error about one.
 const UNSETTLED: u32 = 3 * HZ;
@@ -111,21 +111,35 @@ impl<'s, A: Family> Lane<'s, A> {
     }
 
     /// Has the packet a source that no client can have? The kernel drops such packets where it looks up the route.
+    #[inline]
     pub(super) fn is_martian(&self, packet: &Packet<A>) -> bool {
         let own = || packet.origin == Origin::Wire && A::network(self.snapshot).local.contains(packet.src);
         !packet.src.is_host() || own()
     }
 
     /// Asks the service's scheduler.
+    #[inline]
     pub(super) fn pick(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
         let Shared { schedulers, loads, .. } = &mut *self.shared;
         let scheduler = schedulers.of(service, loads, &self.snapshot.rules)?;
-        let id = scheduler.inner_mut().schedule(&Candidates::of(service, loads), &packet.flow(), packet.now)?;
-        service.destinations.iter().find(|d| d.id == id)
+        let id = scheduler.schedule(&Candidates::of(service, loads), &packet.flow(), packet.now)?;
+        // Where destinations are by their index, not in the list of the service, which may be long.
+        let dest = self.snapshot.rules.destination(id);
+        debug_assert!(
+            service.destinations.iter().any(|d| dest.is_some_and(|dest| dest == d)),
+            "a service's destination"
+        );
+        dest
     }
 
     /// Makes the connection and sends its first packet.
-    fn open<F: Frame>(&mut self, frame: &mut F, packet: &Packet<A>, service: &Service, choice: &Choice<'_>) -> Verdict {
+    pub(super) fn open<F: Frame>(
+        &mut self,
+        frame: &mut F,
+        packet: &Packet<A>,
+        service: &Service,
+        choice: &Choice<'_>,
+    ) -> Verdict {
         let dest = &**choice.dest;
         let path = self.snapshot.path(dest.id);
         let mut connection = self.connection(packet, choice);
@@ -142,11 +156,13 @@ impl<'s, A: Family> Lane<'s, A> {
             return forward::verdict(self.deliver(frame, packet, &bound));
         }
         self.supersede(packet.hash, &mut connection);
+        self.set_out(&mut connection, packet);
         match self.tables.connections.insert(packet.hash, connection, packet.now) {
             Ok(id) => {
-                self.count_scheduled(service.id, dest);
-                self.bind(dest.id, dest.upper, choice.template);
-                self.advance(id, packet, Direction::Input);
+                let length = bound.path.available.then_some(packet.length);
+                self.count_begun(service.id, dest, connection.flags, length);
+                self.count_controlled(choice.template);
+                self.assure_first(id, &connection, packet);
                 if self.shared.announcer.on {
                     self.announce(id, packet.now);
                 }
@@ -159,6 +175,7 @@ impl<'s, A: Family> Lane<'s, A> {
         }
     }
 
+    #[inline]
     pub(super) fn connection(&self, packet: &Packet<A>, choice: &Choice<'_>) -> Connection<A> {
         let dest = choice.dest;
         let method = announce::method(dest.method);

@@ -11,8 +11,7 @@ use crate::director::family::Family;
 impl<A: Family> Lane<'_, A> {
     /// Gives the replies of an older connection, if there is one, to this new one. To be called before it is inserted.
     pub(super) fn supersede(&mut self, hash: u64, new: &mut Connection<A>) {
-        self.shared.serial = self.shared.serial.wrapping_add(1);
-        new.extra = self.shared.serial;
+        self.number(new);
         if !new.flags.contains(ConnFlags::NAT) {
             return;
         }
@@ -22,6 +21,13 @@ impl<A: Family> Lane<'_, A> {
             older.flags.insert(ConnFlags::SUPERSEDED);
             new.flags.insert(ConnFlags::SUPERSEDES);
         }
+    }
+
+    /// Gives a new connection its serial number.
+    #[inline]
+    pub(super) fn number(&mut self, new: &mut Connection<A>) {
+        self.shared.serial = self.shared.serial.wrapping_add(1);
+        new.extra = self.shared.serial;
     }
 
     /// Gives the packets of a client to the connection that was just made in the place of an old one.

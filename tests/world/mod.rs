@@ -15,6 +15,7 @@ mod handover;
 mod icmp;
 mod limits;
 mod marks;
+mod opening;
 mod persistence;
 mod scheduling;
 mod shares;
