@@ -51,11 +51,13 @@ test: lint
 	POLLVS_NAMESPACE_TESTS=required $(CARGO) test --locked --workspace
 	@$(MAKE) --no-print-directory count
 
+# The last of cargo's lines fails if the fuzz targets' lock file lacks what the package has come to need.
 lint:
 	@config/install-packages.sh build lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --all-targets -- -D warnings
+	$(CARGO) update --workspace --locked --quiet --manifest-path tests/fuzz/Cargo.toml
 	shellcheck -x config/*.sh config/ipvsadm config/deb/* config/demo/*.sh tests/namespaces/tutorial/* tests/ipvs/record .ci/run
 
 soak:
@@ -83,7 +85,7 @@ count:
 fuzz:
 	@config/install-packages.sh build fuzz
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	$(CARGO) run --manifest-path tests/fuzz/Cargo.toml --example seeds
+	$(CARGO) run --locked --manifest-path tests/fuzz/Cargo.toml --example seeds
 	@set -euo pipefail; targets=$$($(CARGO) fuzz list --fuzz-dir tests/fuzz); \
 	for target in $$targets; do \
 	    echo "Fuzzing $$target for $(FUZZ_SECONDS) s"; \
