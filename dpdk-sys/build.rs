@@ -17,16 +17,25 @@ const FUNCTIONS: &[&str] = &[
     "rte_pktmbuf_pool_create",
     "rte_mempool_avail_count",
     // Devices.
-    "rte_dev_(probe|remove)",
-    "rte_eth_dev_(get_port_by_name|info_get|configure|start|stop|close|get_mtu|socket_id)",
+    "rte_dev_(probe|remove|name)",
+    "rte_dev_event_callback_(register|unregister|process)",
+    "rte_eth_dev_(get_port_by_name|info_get|configure|start|stop|close|get_mtu|socket_id|is_removed)",
+    "rte_eth_dev_(callback_register|callback_unregister|default_mac_addr_set)",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_[rt]x_queue_setup",
     "rte_eth_(macaddr_get|promiscuous_enable|allmulticast_enable|link_get_nowait|stats_get)",
     "rte_eth_dev_rss_(hash_update|hash_conf_get|reta_update|reta_query)",
 ];
 const TYPES: &[&str] = &["rte_eth_(conf|dev_info|stats|link|rss_conf|rss_reta_entry64)", "rte_mbuf", "rte_ether_addr"];
-const CONSTANTS: &[&str] =
-    &["DPDK_.*", "RTE_MAX_ETHPORTS", "RTE_PKTMBUF_HEADROOM", "RTE_ETH_LINK_UP", "RTE_ETH_MQ_RX_(NONE|RSS)"];
+const CONSTANTS: &[&str] = &[
+    "DPDK_.*",
+    "RTE_MAX_ETHPORTS",
+    "RTE_PKTMBUF_HEADROOM",
+    "RTE_ETH_LINK_UP",
+    "RTE_ETH_MQ_RX_(NONE|RSS)",
+    "RTE_ETH_EVENT_INTR_RMV",
+    "RTE_DEV_EVENT_REMOVE",
+];
 
 /// What the program calls itself.
 const LIBRARIES: &[&str] = &["ethdev", "mbuf", "mempool", "eal"];

@@ -16,6 +16,9 @@ static const uint64_t DPDK_RSS_TCP = RTE_ETH_RSS_TCP;
 static const uint64_t DPDK_RSS_UDP = RTE_ETH_RSS_UDP;
 static const uint64_t DPDK_RSS_SCTP = RTE_ETH_RSS_SCTP;
 
+/* A driver tells when its device is removed. */
+static const uint32_t DPDK_TELLS_REMOVAL = RTE_ETH_DEV_INTR_RMV;
+
 /* What is hashed by source and destination address, with ports or without. A device takes each packet for the deepest kind that it knows
  * and for no other (rte_ethdev.h), so all kinds are named. Not the _EX kinds, which hash the addresses of extension headers. */
 static const uint64_t DPDK_RSS_V4 = RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |

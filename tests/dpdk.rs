@@ -421,3 +421,97 @@ fn a_tap_takes_a_key_and_has_no_table_of_queues() {
     assert_eq!((tap.key, tap.redirection), (40, 0));
     assert_eq!(steered, Err("the device has no table of queues (RETA) to set".to_owned()));
 }
+
+/// The queues of a port hear that they are to stand aside, and the device is closed.
+fn close_left(port: &Port, queues: &mut [Queue]) {
+    assert!(!port.close(), "its queues have not heard");
+    let mut burst = Burst::default();
+    queues.iter_mut().for_each(|queue| assert_eq!(queue.receive(&mut burst, PortId(0)), 0));
+    assert!(port.close());
+}
+
+#[test]
+fn a_device_that_its_bus_calls_removed_is_closed_and_opened_again() {
+    let pool = pool(63);
+    let (port, mut queues) = loopback(2);
+    let mac = port.mac();
+    let pass = |queues: &mut [Queue], number: u8| {
+        let mut burst = Burst::default();
+        for queue in queues {
+            queue.transmit(pool.frame(&[number; 60]).unwrap());
+            queue.flush();
+            queue.receive(&mut burst, PortId(0));
+        }
+        bytes(&mut burst).len()
+    };
+    for removals in 1..=3 {
+        assert_eq!(pass(&mut queues, 1), 2);
+        assert!(!port.is_removed());
+        ring::pull(&port);
+        assert!(port.is_removed());
+        port.leave();
+        assert!(matches!(port.reopen(), Err(PortError::Busy { .. })), "it is open yet");
+        close_left(&port, &mut queues);
+        assert!(!port.is_removed() && !port.link_is_up(), "that is known by now");
+        assert_eq!(pass(&mut queues, 2), 0);
+        assert_eq!((port.counters().tx_removed, port.removals()), (2 * removals, removals));
+        assert_eq!(pool.available(), 63, "what was to be sent is dropped");
+        port.reopen().unwrap();
+        assert_eq!((port.mac(), pass(&mut queues, 3)), (mac, 2));
+        assert_eq!(port.counters().rx_packets, 4 * removals, "counted on");
+    }
+}
+
+#[test]
+fn a_veth_that_is_deleted_is_taken_up_again_when_it_is_made_again() {
+    if !in_own_network("a_veth_that_is_deleted_is_taken_up_again_when_it_is_made_again") {
+        return;
+    }
+    let socket = wire_up_veth();
+    let settings = PortSettings { queues: 2, ..PortSettings::new("net_af_packet0,iface=pollvs0") };
+    let (port, mut queues) = Port::open(eal(), &settings, common_pool()).unwrap();
+    let mac = port.mac();
+    let ask = |socket: &UdpSocket, queues: &mut [Queue]| {
+        socket.send_to(b"a question of odd length!", ("10.0.0.1", SERVER_PORT)).unwrap();
+        let mut frame = receive_one(queues);
+        turn_round(frame.bytes_mut());
+        queues[0].transmit(frame);
+        queues[0].flush();
+        assert_eq!(socket.recv_from(&mut [0; 64]).unwrap().0, 25);
+    };
+    ask(&socket, &mut queues);
+    drop(socket);
+    for _ in 0..2 {
+        ip("link del pollvs0");
+        assert!(port.is_removed());
+        port.leave();
+        close_left(&port, &mut queues);
+        let missing = port.reopen().unwrap_err().to_string();
+        assert!(missing.ends_with("there is no interface pollvs0 in this network namespace"), "{missing}");
+        let socket = wire_up_veth();
+        port.reopen().unwrap();
+        assert!(!port.is_removed() && port.link_is_up());
+        let shown = Command::new("ip").args(["link", "show", "pollvs0"]).output().unwrap().stdout;
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains(&mac.to_string()), "its neighbours know it by the address that it had: {shown}");
+        ask(&socket, &mut queues);
+    }
+}
+
+#[test]
+fn a_tap_that_is_deleted_is_made_again() {
+    if !in_own_network("a_tap_that_is_deleted_is_made_again") {
+        return;
+    }
+    let (port, mut queues) = open("net_tap72,iface=pollvs72", 1).unwrap();
+    ip("link del pollvs72");
+    assert!(port.is_removed());
+    port.leave();
+    close_left(&port, &mut queues);
+    port.reopen().unwrap();
+    assert!(!port.is_removed() && port.link_is_up());
+    queues[0].transmit(common_pool().frame(&[0xff; 60]).unwrap());
+    queues[0].flush();
+    assert_eq!(port.counters().tx_packets, 1);
+    ip("link show pollvs72");
+}

@@ -166,7 +166,7 @@ impl Inner {
         let room = [d.connections, d.connections6, d.templates, d.templates6].map(u64::from);
         let all = (self.ports)();
         let strays = all.iter().map(|p| (p.name.clone(), p.astray, p.counters.rx_packets)).collect();
-        let ports = all.into_iter().map(|p| (p.name, p.up)).collect();
+        let ports = all.into_iter().map(|p| (p.name, p.gone.is_empty().then_some(p.up))).collect();
         let events = self.watch.look(&Seen { workers, room, ports, strays });
         events.into_iter().for_each(|event| self.events.tell(event));
     }

@@ -53,7 +53,12 @@ impl Inner {
         unreached: Vec<String>,
     ) -> Vec<String> {
         let silent = reports.iter().filter_map(|(_, r)| r.as_ref().err()).map(ToString::to_string);
-        let down = ports.iter().filter(|p| !p.up).map(|p| format!("port {} has no link", p.name));
+        let trouble = |p: &crate::control::reply::PortView| match (&*p.gone, p.up) {
+            ("", true) => None,
+            ("", false) => Some(format!("port {} has no link", p.name)),
+            (gone, _) => Some(format!("the device of port {} is gone: {gone}", p.name)),
+        };
+        let down = ports.iter().filter_map(trouble);
         let daemons = self.sync.waits().into_iter().map(|wait| format!("the synchronisation: {wait}"));
         silent.chain(down).chain(unreached).chain(daemons).chain(without_effect(&self.current.rules)).collect()
     }

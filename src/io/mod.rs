@@ -61,4 +61,24 @@ pub struct PortCounters {
     pub tx_full: u64,
     /// Frames that the device failed to send.
     pub tx_errors: u64,
+    /// Frames dropped because the device was removed.
+    #[serde(default)]
+    pub tx_removed: u64,
+}
+
+impl std::ops::AddAssign for PortCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.rx_packets += other.rx_packets;
+        self.rx_bytes += other.rx_bytes;
+        self.tx_packets += other.tx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.rx_missed += other.rx_missed;
+        self.rx_errors += other.rx_errors;
+        self.rx_no_buffer += other.rx_no_buffer;
+        self.rx_multi_segment += other.rx_multi_segment;
+        self.checksums_finished += other.checksums_finished;
+        self.tx_full += other.tx_full;
+        self.tx_errors += other.tx_errors;
+        self.tx_removed += other.tx_removed;
+    }
 }

@@ -151,6 +151,13 @@ impl Watcher {
         }
     }
 
+    /// The device of a port stands on another kernel interface than before, or on none.
+    pub fn stands_on(&mut self, port: PortId, interface: Option<u32>) {
+        if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
+            port.behind = interface;
+        }
+    }
+
     /// Puts an address on the twin of a port; it is no error when it is there.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
-//! Less than was asked for at the start, and a wire that is pulled later.
+//! Less than was asked for at the start, and a wire or a device that is pulled later.
 use super::director::Director;
 use super::network::Network;
-use super::testbed::TestBed;
+use super::testbed::{TestBed, within};
 use std::time::Duration;
 
 const POLLVSD: &str = env!("CARGO_BIN_EXE_pollvsd");
@@ -64,4 +64,64 @@ fn a_port_that_loses_its_link_is_told_of_once_counted_and_forwards_again() {
         let told = bed.words().lines().filter(|line| line.contains("port inside has no link")).count();
         assert_eq!(told, losses, "{}", bed.words());
     }
+}
+
+/// Makes the director's inside interface again, as the test bed has made it.
+fn plug_again(bed: &TestBed) {
+    let lan = format!("{}-lan", bed.name());
+    let ip = |role, words: &[&str]| bed.run(role, &[&["ip", "link"][..], words].concat());
+    ip("director", &["add", "inside", "type", "veth", "peer", "name", "ins-director", "netns", &lan]);
+    for (role, interface) in [("director", "inside"), ("lan", "ins-director")] {
+        bed.run(role, &["ethtool", "-K", interface, "tx", "off", "gso", "off", "tso", "off", "gro", "off"]);
+    }
+    ip("lan", &["set", "ins-director", "master", "inside", "up"]);
+    ip("director", &["set", "inside", "arp", "off", "multicast", "off", "addrgenmode", "none", "up"]);
+}
+
+#[test]
+fn a_port_whose_device_is_removed_is_told_of_once_counted_and_forwards_again() {
+    let Some(bed) = TestBed::with_workers(2) else { return };
+    bed.rules(&["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.11:8080 -m"]);
+    bed.rules(&["-A -t 192.0.2.11:80 -s rr", "-a -t 192.0.2.11:80 -r 192.0.2.22:80 -g"]);
+    let fetch = |vip: &str, tries: &str| {
+        let url = format!("http://{vip}/");
+        let words = ["curl", "-s", "-o", "/dev/null", "--retry", tries, "--retry-all-errors", "-m", "3", &url];
+        bed.inside("client", &words).status().unwrap().success()
+    };
+    let inside = || {
+        let ports: serde_json::Value = serde_json::from_str(&bed.pollvs(&["ports", "--json"])).unwrap();
+        ports["ports"].as_array().unwrap().iter().find(|port| port["name"] == "inside").unwrap().clone()
+    };
+    assert!(fetch("192.0.2.10", "5") && fetch("192.0.2.11", "5"));
+    let before = inside();
+    let mut events = bed.listen();
+    for removals in 1..=2 {
+        bed.run("director", &["ip", "link", "del", "inside"]);
+        events.await_kind("device_removed", Duration::from_secs(10));
+        let missing =
+            "the device of port inside is gone: `net_af_packet_inside,iface=inside`: there is no interface inside";
+        assert!(
+            within(Duration::from_secs(10), || bed.pollvs(&["status"]).contains(missing)),
+            "{}",
+            bed.pollvs(&["status"])
+        );
+        assert!(bed.pollvs(&["ports"]).contains("link gone"), "{}", bed.pollvs(&["ports"]));
+        assert!(fetch("192.0.2.11", "5"), "the other port forwards");
+        assert!(!fetch("192.0.2.10", "0"));
+        plug_again(&bed);
+        events.await_kind("device_back", Duration::from_secs(10));
+        assert!(fetch("192.0.2.10", "8"), "after {removals} removals");
+        let now = inside();
+        assert_eq!(
+            (&now["removals"], &now["up"], &now["gone"]),
+            (&removals.into(), &true.into(), &serde_json::Value::Null)
+        );
+        assert_eq!(now["mac"], before["mac"]);
+        let address = bed.run("director", &["ip", "link", "show", "inside"]);
+        assert!(address.contains(before["mac"].as_str().unwrap()), "{address}");
+        let told = bed.words().lines().filter(|line| line.contains("the device of port inside was removed")).count();
+        assert_eq!(told, removals, "{}", bed.words());
+    }
+    let count = |what: &str, port: &serde_json::Value| port["counters"][what].as_u64().unwrap();
+    assert!(count("rx_packets", &inside()) > count("rx_packets", &before), "counted on");
 }

@@ -27,6 +27,7 @@ use pollvs::worker::{self, Parts, SystemClock, Worker};
 use tokio::sync::mpsc;
 
 use crate::cores::Cores;
+use crate::devices::{Absence, Devices};
 use crate::handover;
 use crate::nodes;
 use crate::ports::{self, Opened};
@@ -49,6 +50,7 @@ pub(crate) struct Prepared {
     ports: Vec<Arc<Port>>,
     queues: Vec<Vec<Queue>>,
     pool: MbufPool,
+    devices: Devices,
     taps: Vec<(PortId, Tap)>,
     steering: Steering,
     /// By port.
@@ -69,6 +71,8 @@ pub(crate) struct DataPlane {
     /// Whose clients are whose.
     pub(crate) steering: Steering,
     ports: Vec<Arc<Port>>,
+    /// The devices of the ports.
+    pub(crate) devices: Devices,
     /// The pool, and how many it was made with.
     frames: (MbufPool, u32),
 }
@@ -121,7 +125,8 @@ pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::
     }
     steps.done("the twins");
     let strays = Strays::table(workers.into(), ports.len());
-    Ok(Prepared { workers, ports, queues, pool, taps, steering, reports, strays })
+    let devices = Devices::new(&ports, &config.ports);
+    Ok(Prepared { workers, ports, devices, queues, pool, taps, steering, reports, strays })
 }
 
 /// The pool of frames, on the node of the ports if they are on one and it has room.
@@ -187,7 +192,7 @@ impl Prepared {
     /// What the ports say of themselves, whenever asked.
     pub(crate) fn views(&self, config: &Config, links: Links) -> Ports {
         let (ports, settings, reports) = (self.ports.clone(), config.ports.clone(), self.reports.clone());
-        let (queues, strays) = (self.workers, self.strays.clone());
+        let (queues, strays, absences) = (self.workers, self.strays.clone(), self.devices.absences());
         Box::new(move || {
             let one = |(index, ((port, settings), report)): (usize, ((&Arc<Port>, &PortConfig), &SteeringReport))| {
                 let [handed_over, astray] = Strays::of_port(&strays, index);
@@ -199,6 +204,8 @@ impl Prepared {
                     queues,
                     up: links.is_up(index),
                     link_losses: links.losses(index),
+                    removals: port.removals(),
+                    gone: absences.get(index).map(Absence::reason).unwrap_or_default(),
                     twin: settings.twin_name().unwrap_or_default().to_owned(),
                     steering: report.clone(),
                     handed_over,
@@ -255,7 +262,7 @@ impl Prepared {
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts, clock)?);
         }
         let frames = (self.pool, config.frames());
-        Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports, frames })
+        Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports, devices: self.devices, frames })
     }
 }
 
@@ -309,11 +316,6 @@ impl FrameSource for Source {
 }
 
 impl DataPlane {
-    /// Whether each port's device has a link.
-    pub(crate) fn links(&self) -> impl Iterator<Item = (PortId, bool)> {
-        (0..).map(PortId).zip(self.ports.iter().map(|port| port.link_is_up()))
-    }
-
     /// Waits for the workers, which have been told to stop, hands over what they have, and closes ports and twins.
     pub(crate) fn join(self, config: &DirectorConfig, health: Vec<Found>, steps: &mut Steps) {
         let mut directors = Vec::new();
@@ -330,7 +332,7 @@ impl DataPlane {
         steps.done("freeing the tables");
         drop(self.twin);
         steps.done("the twins");
-        drop(self.ports);
+        drop((self.ports, self.devices));
         steps.done("the ports");
         let (pool, count) = self.frames;
         // A card's queues keep theirs until it is closed.

@@ -25,7 +25,7 @@ use crate::tables::Tables;
 
 /// How often the destinations in use are told to the part that keeps their neighbours resolved.
 const REFRESH: Duration = Duration::from_secs(1);
-/// How often the devices are asked whether they have a link: what watches the twin learns of a lost one within this time.
+/// How often the devices are asked whether they are there and have a link: what watches the twin learns of a lost one within this time.
 const LINKS: Duration = Duration::from_millis(100);
 
 /// Says what a configuration would start.
@@ -126,7 +126,7 @@ async fn follow(control: &Control, watcher: &mut Watcher, plane: &mut DataPlane)
         tokio::select! {
             network = watcher.next_network() => publish(control, network).await,
             question = plane.questions.recv() => ask(watcher, question),
-            _ = links.tick() => plane.links().for_each(|(port, up)| watcher.device_link(port, up)),
+            _ = links.tick() => plane.devices.look(control, watcher).await,
             _ = refresh.tick() => watcher.keep_fresh(control.destination_addresses().await),
         }
     }

@@ -7,6 +7,8 @@ mod cores;
 #[cfg(feature = "dpdk")]
 mod dataplane;
 #[cfg(feature = "dpdk")]
+mod devices;
+#[cfg(feature = "dpdk")]
 mod forwarding;
 #[cfg(feature = "dpdk")]
 mod handover;

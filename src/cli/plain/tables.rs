@@ -374,16 +374,25 @@ fn ports(all: &[PortView]) -> String {
     let mut text = String::new();
     for p in all {
         let twin = if p.twin.is_empty() { "none".to_owned() } else { p.twin.clone() };
-        let link = if p.up { "up" } else { "down" };
+        let link = if !p.gone.is_empty() {
+            "gone"
+        } else if p.up {
+            "up"
+        } else {
+            "down"
+        };
         text += &format!(
             "{}: {}, link {link}, {}, MTU {}, {} queues, twin {twin}\n",
             p.name, p.device, p.mac, p.mtu, p.queues
         );
         let counters = serde_json::to_value(p.counters).unwrap_or_default();
         let rows = counters.as_object().into_iter().flatten();
+        if !p.gone.is_empty() {
+            text += &format!("  gone: {}\n", p.gone);
+        }
         text += &format!("  steering: {}\n", p.steering.text);
-        let handed =
-            [("  handed over".to_owned(), p.handed_over.to_string()), ("  astray".to_owned(), p.astray.to_string())];
+        let handed = [("handed over", p.handed_over), ("astray", p.astray), ("removals", p.removals)];
+        let handed = handed.map(|(name, count)| (format!("  {name}"), count.to_string()));
         let rows = rows.map(|(name, count)| (format!("  {}", name.replace('_', " ")), count.to_string()));
         text += &pairs(rows.chain(handed));
     }

@@ -169,6 +169,27 @@ pub enum Event {
         /// Its name.
         port: String,
     },
+    /// The device of a port was removed.
+    DeviceRemoved {
+        /// The port's name.
+        port: String,
+        /// As configured.
+        device: String,
+    },
+    /// It is there again, and the port forwards.
+    DeviceBack {
+        /// The port's name.
+        port: String,
+        /// As configured.
+        device: String,
+    },
+    /// It is there again, and cannot be taken up; told once for each reason.
+    DeviceRefused {
+        /// The port's name.
+        port: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A device does not steer as it was told; told once.
     Astray {
         /// Its port.
@@ -276,6 +297,13 @@ impl fmt::Display for Event {
             Self::WorkerBack { worker } => write!(f, "worker {worker} answers again"),
             Self::LinkUp { port } => write!(f, "port {port} has a link"),
             Self::LinkDown { port } => write!(f, "port {port} has no link"),
+            Self::DeviceRemoved { port, device } => {
+                write!(f, "the device of port {port} was removed ({device}): its frames are dropped until it is back")
+            }
+            Self::DeviceBack { port, .. } => write!(f, "the device of port {port} is back"),
+            Self::DeviceRefused { port, reason } => {
+                write!(f, "the device of port {port} cannot be taken up again: {reason}")
+            }
             Self::Astray { port, frames, received } => write!(
                 f,
                 "port {port} does not steer as it was told: {frames} of {received} frames came to the wrong worker and were handed \
@@ -310,6 +338,8 @@ impl Event {
             | Self::SorryOn { .. }
             | Self::WorkerSilent { .. }
             | Self::LinkDown { .. }
+            | Self::DeviceRemoved { .. }
+            | Self::DeviceRefused { .. }
             | Self::Astray { .. }
             | Self::TableNearlyFull { .. } => tracing::warn!("{self}"),
             Self::ReloadFailed { .. } | Self::AnnounceFailed { .. } => tracing::error!("{self}"),
@@ -330,6 +360,7 @@ impl Event {
             | Self::Reloaded { .. }
             | Self::WorkerBack { .. }
             | Self::LinkUp { .. }
+            | Self::DeviceBack { .. }
             | Self::Announced { .. }
             | Self::Withdrawn { .. }
             | Self::TableRelieved { .. } => tracing::info!("{self}"),

@@ -24,8 +24,8 @@ pub(in crate::control) struct Seen {
     pub(in crate::control) workers: Vec<(u16, Option<[u64; 4]>)>,
     /// Room in each table of a worker.
     pub(in crate::control) room: [u64; 4],
-    /// Name of each port, and has it a link?
-    pub(in crate::control) ports: Vec<(String, bool)>,
+    /// Name of each port, and has it a link? `None` while its device is not there, which is told otherwise.
+    pub(in crate::control) ports: Vec<(String, Option<bool>)>,
     /// Name of each port, frames that its device brought to the wrong worker, and all that it received.
     pub(in crate::control) strays: Vec<(String, u64, u64)>,
 }
@@ -56,7 +56,7 @@ impl Watch {
             }
         }
         for (port, up) in &seen.ports {
-            events.extend(self.link(port, *up));
+            events.extend(up.and_then(|up| self.link(port, up)));
         }
         for (port, astray, received) in &seen.strays {
             events.extend(self.steering(port, *astray, *received));
@@ -134,9 +134,10 @@ mod tests {
     fn a_link_is_told_of_when_it_goes_and_comes_back() {
         let mut watch = Watch::default();
         let mut look = |up| said(&mut watch, &Seen { ports: vec![("outside".into(), up)], ..Seen::default() });
-        let want =
-            [vec![], vec!["port outside has no link".to_owned()], vec![], vec!["port outside has a link".into()]];
-        assert_eq!([true, false, false, true].map(&mut look), want);
+        let (lost, back) = ("port outside has no link".to_owned(), "port outside has a link".to_owned());
+        let want = [vec![], vec![lost], vec![], vec![], vec![back]];
+        assert_eq!([Some(true), Some(false), Some(false), None, Some(true)].map(&mut look), want);
+        assert_eq!([None, Some(true)].map(&mut look), [Vec::<String>::new(), vec![]], "not of a device that is gone");
     }
 
     #[test]

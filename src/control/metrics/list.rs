@@ -40,6 +40,7 @@ families! {
 
     PORT_UP "pollvs_port_up" Gauge ["port"] "1 if the port's device has a link.",
     PORT_LINK_LOSSES "pollvs_port_link_losses_total" Counter ["port"] "How often the port has lost its link.",
+    PORT_REMOVALS "pollvs_port_removals_total" Counter ["port"] "How often the port's device was removed.",
     PORT_RX_PACKETS "pollvs_port_rx_packets_total" Counter ["port"] "Frames received.",
     PORT_RX_BYTES "pollvs_port_rx_bytes_total" Counter ["port"] "Bytes received.",
     PORT_TX_PACKETS "pollvs_port_tx_packets_total" Counter ["port"] "Frames sent.",
@@ -51,6 +52,7 @@ families! {
     PORT_CHECKSUMS "pollvs_port_checksums_finished_total" Counter ["port"] "Unfinished checksums that were finished in software.",
     PORT_TX_FULL "pollvs_port_tx_full_total" Counter ["port"] "Frames dropped because the transmit queue was full.",
     PORT_TX_ERRORS "pollvs_port_tx_errors_total" Counter ["port"] "Frames that the device failed to send.",
+    PORT_TX_REMOVED "pollvs_port_tx_removed_total" Counter ["port"] "Frames dropped because the port's device was removed.",
     PORT_STEERED "pollvs_port_steered_by_device" Gauge ["port"] "1 if the device brings packets to their client's worker; 0 if workers hand them over, or there is only one.",
     PORT_HANDED_OVER "pollvs_port_handed_over_total" Counter ["port"] "Frames that came to another worker than their client's and were handed over.",
     PORT_ASTRAY "pollvs_port_astray_total" Counter ["port"] "Those among them that the device was to bring to the right worker.",

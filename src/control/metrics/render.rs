@@ -110,7 +110,7 @@ fn bursts(page: &mut Page, workers: &[WorkerSample]) {
 /// What a port's device counts, by family.
 type PortCounted = (Family, fn(&PortCounters) -> u64);
 
-const PORT: [PortCounted; 11] = [
+const PORT: [PortCounted; 12] = [
     (f::PORT_RX_PACKETS, |c| c.rx_packets),
     (f::PORT_RX_BYTES, |c| c.rx_bytes),
     (f::PORT_TX_PACKETS, |c| c.tx_packets),
@@ -122,11 +122,13 @@ const PORT: [PortCounted; 11] = [
     (f::PORT_CHECKSUMS, |c| c.checksums_finished),
     (f::PORT_TX_FULL, |c| c.tx_full),
     (f::PORT_TX_ERRORS, |c| c.tx_errors),
+    (f::PORT_TX_REMOVED, |c| c.tx_removed),
 ];
 
 fn ports(page: &mut Page, ports: &[PortView]) {
     page.family(&f::PORT_UP, ports.iter().map(|p| ([p.name.clone()], p.up.into())));
     page.family(&f::PORT_LINK_LOSSES, ports.iter().map(|p| ([p.name.clone()], p.link_losses.into())));
+    page.family(&f::PORT_REMOVALS, ports.iter().map(|p| ([p.name.clone()], p.removals.into())));
     for (family, count) in PORT {
         page.family(&family, ports.iter().map(|p| ([p.name.clone()], count(&p.counters).into())));
     }

@@ -81,6 +81,12 @@ pub struct PortView {
     /// How often it was lost.
     #[serde(default)]
     pub link_losses: u64,
+    /// How often its device was removed.
+    #[serde(default)]
+    pub removals: u64,
+    /// Why its device is not there; empty while it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub gone: String,
     /// Name of the kernel twin; empty for none.
     pub twin: String,
     /// Who brings its packets to their clients' workers.

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod eal;
+mod gate;
 mod mbuf;
 mod port;
 mod queue;

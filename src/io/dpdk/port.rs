@@ -1,16 +1,19 @@
 //! Ports: a network device, from its name in the configuration to its queues. DPDK 22.11, "Poll Mode Driver" and the guides of
 //! the drivers.
 
+mod again;
 mod device;
 mod error;
+mod removal;
 mod rss;
 
 use std::ffi::CStr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use dpdk_sys::rte_eth_dev_info;
 
+use again::Ledger;
 pub(super) use device::Device;
 pub use error::PortError;
 
@@ -64,11 +67,18 @@ impl PortSettings {
 #[derive(Debug)]
 pub struct Port {
     device: Arc<Device>,
+    settings: PortSettings,
+    plan: Option<Plan>,
+    pool: MbufPool,
     driver: String,
     mac: MacAddr,
     mtu: u16,
     counters: Vec<Arc<QueueCounters>>,
     steered: Result<(), Unable>,
+    /// Held while the device is closed and opened.
+    turn: Mutex<()>,
+    ledger: Mutex<Ledger>,
+    removals: AtomicU64,
 }
 
 /// A device that was found, and does nothing yet.
@@ -90,8 +100,7 @@ impl Found {
     /// # Errors
     /// When there is no such device or no driver for it, and when it is open already.
     pub fn new(_: &Eal, settings: &PortSettings) -> Result<Self, PortError> {
-        let device = Device::find(settings)?;
-        let info = device.info()?;
+        let (device, info) = find(settings)?;
         Ok(Self { device, info, settings: settings.clone() })
     }
 
@@ -107,20 +116,7 @@ impl Found {
     /// When it cannot do what is asked.
     pub fn open(self, pool: &MbufPool, plan: Option<&Plan>) -> Result<(Port, Vec<Queue>), PortError> {
         let Self { mut device, info, settings } = self;
-        check_queues(&settings, &info)?;
-        let mtu = choose_mtu(&settings, device.mtu()?, &info, pool)?;
-        let configured = device.configure_steered(settings.queues, mtu, &info, plan)?;
-        device.set_up_queues(&settings, pool)?;
-        if settings.promiscuous {
-            device.enable_promiscuous()?;
-        }
-        // Neighbour discovery, VRRP and other directors' synchronisation come by multicast.
-        device.enable_multicast()?;
-        device.start()?;
-        let steered = match plan {
-            Some(plan) => configured.and_then(|()| device.steer(plan, &info)),
-            None => Err(Unable::Redirection(0)),
-        };
+        let Started { mtu, steered } = start(&mut device, &info, &settings, pool, plan)?;
         let driver = driver_name(&info);
         device.set_verify_checksums(settings.verify_checksums.unwrap_or_else(|| leaves_checksums(&driver)));
         let mac = device.mac()?;
@@ -131,8 +127,61 @@ impl Found {
             unsafe { Queue::new(device.clone(), index, counters.clone()) }
         };
         let queues = (0..settings.queues).zip(&counters).map(queue).collect();
-        Ok((Port { device, driver, mac, mtu, counters, steered }, queues))
+        let port = Port {
+            device,
+            settings,
+            plan: plan.cloned(),
+            pool: *pool,
+            driver,
+            mac,
+            mtu,
+            counters,
+            steered,
+            turn: Mutex::default(),
+            ledger: Mutex::default(),
+            removals: AtomicU64::default(),
+        };
+        Ok((port, queues))
     }
+}
+
+/// Finds a device, and makes it when it is virtual.
+fn find(settings: &PortSettings) -> Result<(Device, rte_eth_dev_info), PortError> {
+    let device = Device::find(settings)?;
+    let info = device.info()?;
+    device.watch(&info);
+    Ok((device, info))
+}
+
+/// What has come of starting a device.
+struct Started {
+    mtu: u16,
+    steered: Result<(), Unable>,
+}
+
+/// Sets up a device's queues and starts it.
+fn start(
+    device: &mut Device,
+    info: &rte_eth_dev_info,
+    settings: &PortSettings,
+    pool: &MbufPool,
+    plan: Option<&Plan>,
+) -> Result<Started, PortError> {
+    check_queues(settings, info)?;
+    let mtu = choose_mtu(settings, device.mtu()?, info, pool)?;
+    let configured = device.configure_steered(settings.queues, mtu, info, plan)?;
+    device.set_up_queues(settings, pool)?;
+    if settings.promiscuous {
+        device.enable_promiscuous()?;
+    }
+    // Neighbour discovery, VRRP and other directors' synchronisation come by multicast.
+    device.enable_multicast()?;
+    device.start()?;
+    let steered = match plan {
+        Some(plan) => configured.and_then(|()| device.steer(plan, info)),
+        None => Err(Unable::Redirection(0)),
+    };
+    Ok(Started { mtu, steered })
 }
 
 impl Port {
@@ -177,18 +226,20 @@ impl Port {
         self.device.verify_checksums()
     }
 
-    /// Is the link up?
+    /// Is the link up? Not while the device is not there.
     pub fn link_is_up(&self) -> bool {
-        self.device.link_is_up()
+        let Ok(_turn) = self.turn.try_lock() else { return false };
+        self.device.is_open() && self.device.link_is_up()
     }
 
-    /// What the device and its queues have counted since it was opened.
+    /// What the device and its queues have counted since it was first opened.
     pub fn counters(&self) -> PortCounters {
-        let mut counters = self.device.counters();
+        let mut counters = self.device_counters();
         for queue in &self.counters {
             counters.rx_multi_segment += queue.rx_multi_segment.load(Relaxed);
             counters.checksums_finished += queue.checksums_finished.load(Relaxed);
             counters.tx_full += queue.tx_full.load(Relaxed);
+            counters.tx_removed += queue.tx_removed.load(Relaxed);
         }
         counters
     }

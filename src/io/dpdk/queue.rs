@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::gate::Gate;
 use super::port::Device;
 use super::{Mbuf, MbufPool};
 use crate::burst::{BURST, Burst};
@@ -20,6 +21,9 @@ pub(super) struct QueueCounters {
     pub(super) rx_multi_segment: AtomicU64,
     pub(super) checksums_finished: AtomicU64,
     pub(super) tx_full: AtomicU64,
+    pub(super) tx_removed: AtomicU64,
+    /// Closed while the device is not there.
+    pub(super) gate: Gate,
 }
 
 /// A pair of queues, owned by the thread that polls them. The port stays open until the last of its queues is dropped.
@@ -43,6 +47,9 @@ impl Queue {
     #[inline]
     pub fn receive(&mut self, burst: &mut Burst<Mbuf>, port: PortId) -> usize {
         let Self { device, index, counters, .. } = self;
+        if !counters.gate.is_open() {
+            return 0;
+        }
         let before = burst.len();
         burst.fill(port, |free| {
             // SAFETY: the queue is set up and only ours; an `Option<Mbuf>` is a pointer and nothing else, and there is room for as many.
@@ -86,6 +93,10 @@ impl Queue {
         if !frames.iter().fold(true, |all, frame| all & frame.is_some()) {
             return frames.iter_mut().filter_map(Option::take).for_each(|frame| self.transmit(frame));
         }
+        if !self.counters.gate.is_open() {
+            self.counters.tx_removed.fetch_add(frames.len() as u64, Relaxed);
+            return frames.iter_mut().for_each(|frame| *frame = None);
+        }
         let count = frames.len();
         // SAFETY: the queue is set up and only ours; every `Option<Mbuf>` is the pointer to a buffer and nothing else.
         let sent =
@@ -105,6 +116,10 @@ impl Queue {
         let count = self.line.len();
         if count == 0 {
             return;
+        }
+        if !self.counters.gate.is_open() {
+            self.counters.tx_removed.fetch_add(count as u64, Relaxed);
+            return self.line.clear();
         }
         let frames = self.line.as_mut_ptr();
         // SAFETY: the queue is set up and only ours; an `Mbuf` is a pointer to the buffer and nothing else.

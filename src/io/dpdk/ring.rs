@@ -6,6 +6,11 @@ use super::{Eal, MbufPool, Port, PortError, PortSettings, Queue};
 /// Frames that a queue holds; more are refused.
 pub const CAPACITY: usize = 1023;
 
+/// Has a bus tell that a port's device was pulled out.
+pub fn pull(port: &Port) {
+    port.pretend_removal();
+}
+
 /// Opens self-loop number `number` with `queues` queues, at most 16.
 ///
 /// # Errors

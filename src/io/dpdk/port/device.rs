@@ -2,11 +2,12 @@
 
 use std::mem::zeroed;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use dpdk_sys::{rte_eth_conf, rte_eth_dev_info};
 
+use super::removal::presence;
 use super::{PortError, PortSettings};
 use crate::addr::MacAddr;
 use crate::io::PortCounters;
@@ -19,12 +20,19 @@ static BUS: Mutex<()> = Mutex::new(());
 static OPEN: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!(dpdk_sys::RTE_MAX_ETHPORTS <= 64);
 
-/// A device of DPDK's, found and claimed; stopped, closed and, when virtual, removed at the end.
+/// Number of a device that is closed.
+const NONE: u16 = u16::MAX;
+
+/// A device of DPDK's, found and claimed; stopped, closed and, when virtual, removed at the end. One that was removed may be closed before,
+/// while no queue calls it, and then stand for the one that has come in its place.
 #[derive(Debug)]
 pub(in crate::io::dpdk) struct Device {
     /// As configured.
     name: String,
-    id: u16,
+    /// [`NONE`] while it is closed.
+    id: AtomicU16,
+    /// The kernel interface that it stands on; 0 for none.
+    interface: AtomicU32,
     verify_checksums: bool,
 }
 
@@ -35,8 +43,10 @@ impl Device {
         let name = &settings.device;
         let bare = name.split(',').next().unwrap_or(name);
         if is_pci(name) {
-            let id = id_of(bare).ok_or_else(|| PortError::pci(name))?;
-            return Self::claim(name, id);
+            // Those that were there at the start DPDK has found then; one that has come since is looked for.
+            let look = || presence(name).is_ok().then(|| make(name).ok()).flatten().and_then(|()| id_of(bare));
+            let found = id_of(bare).or_else(look);
+            return Self::claim(name, found.ok_or_else(|| PortError::pci(name))?);
         }
         if id_of(bare).is_some() {
             return Err(PortError::InUse { device: name.clone() });
@@ -45,7 +55,7 @@ impl Device {
         if bare.is_empty() {
             return Err(PortError::NoDriver { device: name.clone() });
         }
-        make_virtual(&with_queues(name, settings.queues)).map_err(|errno| match errno.abs() {
+        make(&with_queues(name, settings.queues)).map_err(|errno| match errno.abs() {
             EFAULT | ENOENT => PortError::NoDriver { device: name.clone() },
             EEXIST => PortError::InUse { device: name.clone() },
             errno => PortError::probe(name, reason(errno)),
@@ -59,12 +69,46 @@ impl Device {
         if OPEN.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
             return Err(PortError::InUse { device: name.into() });
         }
-        Ok(Self { name: name.into(), id, verify_checksums: false })
+        Ok(Self { name: name.into(), id: id.into(), interface: AtomicU32::new(0), verify_checksums: false })
+    }
+
+    /// Takes note of what it stands on, and has it tell when it is removed.
+    pub(super) fn watch(&self, info: &rte_eth_dev_info) {
+        self.interface.store(info.if_index, Ordering::Relaxed);
+        self.hear_of_removal(info);
     }
 
     #[inline]
     pub(in crate::io::dpdk) fn id(&self) -> u16 {
-        self.id
+        // A queue calls the device only when its gate is open, and by then the number is set.
+        self.id.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.id() != NONE
+    }
+
+    /// The kernel interface that it stood on when it was found; 0 for none.
+    pub(super) fn interface(&self) -> u32 {
+        self.interface.load(Ordering::Relaxed)
+    }
+
+    /// Stops and closes it, and has its bus forget it, so that it can be found again.
+    ///
+    /// # Safety
+    /// No queue calls it until it is open again.
+    pub(super) unsafe fn close(&self) {
+        // SAFETY: as promised.
+        unsafe { self.take_down(true) }
+    }
+
+    /// Stands for another one, which is open, from now on.
+    ///
+    /// # Safety
+    /// No queue calls this one, which is closed, and the other one has as many queues.
+    pub(super) unsafe fn become_other(&self, other: Self) {
+        self.interface.store(other.interface(), Ordering::Relaxed);
+        self.id.store(other.id.swap(NONE, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     #[inline]
@@ -80,7 +124,7 @@ impl Device {
         // SAFETY: a structure of numbers and pointers, filled in by the call.
         let mut info = unsafe { zeroed() };
         // SAFETY: `info` is writable.
-        self.check("asking what it can do", unsafe { dpdk_sys::rte_eth_dev_info_get(self.id, &mut info) })?;
+        self.check("asking what it can do", unsafe { dpdk_sys::rte_eth_dev_info_get(self.id(), &mut info) })?;
         Ok(info)
     }
 
@@ -89,30 +133,30 @@ impl Device {
         const ETHERNET: u16 = 1500;
         let mut mtu = 0;
         // SAFETY: `mtu` is writable.
-        self.check("asking its MTU", unsafe { dpdk_sys::rte_eth_dev_get_mtu(self.id, &mut mtu) })?;
+        self.check("asking its MTU", unsafe { dpdk_sys::rte_eth_dev_get_mtu(self.id(), &mut mtu) })?;
         Ok(if mtu == 0 { ETHERNET } else { mtu })
     }
 
     pub(super) fn configure(&self, queues: u16, configuration: &rte_eth_conf) -> Result<(), PortError> {
         // SAFETY: the configuration outlives the call, which copies it; its key is static.
-        let result = unsafe { dpdk_sys::rte_eth_dev_configure(self.id, queues, queues, configuration) };
+        let result = unsafe { dpdk_sys::rte_eth_dev_configure(self.id(), queues, queues, configuration) };
         self.check("configuring", result)
     }
 
     pub(super) fn set_up_queues(&self, settings: &PortSettings, pool: &MbufPool) -> Result<(), PortError> {
         let (mut rx, mut tx) = (settings.rx_descriptors, settings.tx_descriptors);
         // SAFETY: both numbers are writable.
-        let result = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id, &mut rx, &mut tx) };
+        let result = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id(), &mut rx, &mut tx) };
         self.check("sizing its queues", result)?;
         // SAFETY: no condition. A device of no socket gives -1, which the set-up takes for "any".
-        let socket = unsafe { dpdk_sys::rte_eth_dev_socket_id(self.id) }.cast_unsigned();
+        let socket = unsafe { dpdk_sys::rte_eth_dev_socket_id(self.id()) }.cast_unsigned();
         for queue in 0..settings.queues {
             // SAFETY: the device is configured with so many queues and stopped; no configuration means the driver's own, and
             // the pool lives as long as the process.
             let (received, sent) = unsafe {
                 (
-                    dpdk_sys::rte_eth_rx_queue_setup(self.id, queue, rx, socket, ptr::null(), pool.as_ptr()),
-                    dpdk_sys::rte_eth_tx_queue_setup(self.id, queue, tx, socket, ptr::null()),
+                    dpdk_sys::rte_eth_rx_queue_setup(self.id(), queue, rx, socket, ptr::null(), pool.as_ptr()),
+                    dpdk_sys::rte_eth_tx_queue_setup(self.id(), queue, tx, socket, ptr::null()),
                 )
             };
             self.check("setting up a receive queue", received)?;
@@ -123,13 +167,13 @@ impl Device {
 
     pub(super) fn enable_promiscuous(&self) -> Result<(), PortError> {
         // SAFETY: no condition.
-        self.check("switching to promiscuous mode", unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) })
+        self.check("switching to promiscuous mode", unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id()) })
     }
 
     /// Has the device take the frames for all multicast addresses. One that cannot be told so (a kernel interface, say) is left as it is.
     pub(super) fn enable_multicast(&self) -> Result<(), PortError> {
         // SAFETY: no condition.
-        match unsafe { dpdk_sys::rte_eth_allmulticast_enable(self.id) } {
+        match unsafe { dpdk_sys::rte_eth_allmulticast_enable(self.id()) } {
             result if result == -ENOTSUP => Ok(()),
             result => self.check("switching to taking multicast", result),
         }
@@ -137,14 +181,25 @@ impl Device {
 
     pub(super) fn start(&self) -> Result<(), PortError> {
         // SAFETY: configured, and its queues are set up.
-        self.check("starting", unsafe { dpdk_sys::rte_eth_dev_start(self.id) })
+        self.check("starting", unsafe { dpdk_sys::rte_eth_dev_start(self.id()) })
+    }
+
+    /// Gives it the address that it is to have.
+    pub(super) fn set_mac(&self, mac: MacAddr) -> Result<(), PortError> {
+        if self.mac()? == mac {
+            return Ok(());
+        }
+        let mut address = dpdk_sys::rte_ether_addr { addr_bytes: mac.0 };
+        // SAFETY: `address` outlives the call, which copies it.
+        let result = unsafe { dpdk_sys::rte_eth_dev_default_mac_addr_set(self.id(), &mut address) };
+        self.check("giving it the MAC address that it had", result)
     }
 
     pub(super) fn mac(&self) -> Result<MacAddr, PortError> {
         // SAFETY: bytes, filled in by the call.
         let mut address: dpdk_sys::rte_ether_addr = unsafe { zeroed() };
         // SAFETY: `address` is writable.
-        self.check("asking its MAC address", unsafe { dpdk_sys::rte_eth_macaddr_get(self.id, &mut address) })?;
+        self.check("asking its MAC address", unsafe { dpdk_sys::rte_eth_macaddr_get(self.id(), &mut address) })?;
         Ok(MacAddr(address.addr_bytes))
     }
 
@@ -153,16 +208,17 @@ impl Device {
         // SAFETY: numbers, filled in by the call.
         let mut link: dpdk_sys::rte_eth_link = unsafe { zeroed() };
         // SAFETY: `link` is writable.
-        let result = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.id, &mut link) };
+        let result = unsafe { dpdk_sys::rte_eth_link_get_nowait(self.id(), &mut link) };
         result != 0 || u32::from(link.link_status()) == dpdk_sys::RTE_ETH_LINK_UP
     }
 
-    pub(super) fn counters(&self) -> PortCounters {
-        // SAFETY: numbers, filled in by the call; all zero when it fails.
+    /// `None` when it does not say.
+    pub(super) fn counters(&self) -> Option<PortCounters> {
+        // SAFETY: numbers, filled in by the call.
         let mut stats: dpdk_sys::rte_eth_stats = unsafe { zeroed() };
         // SAFETY: `stats` is writable.
-        unsafe { dpdk_sys::rte_eth_stats_get(self.id, &mut stats) };
-        PortCounters {
+        let result = unsafe { dpdk_sys::rte_eth_stats_get(self.id(), &mut stats) };
+        (result == 0).then_some(PortCounters {
             rx_packets: stats.ipackets,
             rx_bytes: stats.ibytes,
             tx_packets: stats.opackets,
@@ -172,7 +228,7 @@ impl Device {
             rx_no_buffer: stats.rx_nombuf,
             tx_errors: stats.oerrors,
             ..PortCounters::default()
-        }
+        })
     }
 
     fn check(&self, step: &'static str, result: i32) -> Result<(), PortError> {
@@ -183,20 +239,37 @@ impl Device {
     }
 }
 
-impl Drop for Device {
-    fn drop(&mut self) {
+impl Device {
+    /// Stops and closes it, if it is open. With `forget` its bus forgets it: a virtual device's name is free again, and a card that was
+    /// removed can be found when it is back.
+    ///
+    /// # Safety
+    /// No queue calls it until it is open again.
+    unsafe fn take_down(&self, forget: bool) {
         let _bus = BUS.lock().unwrap_or_else(PoisonError::into_inner);
-        let behind = self.info().map_or(ptr::null_mut(), |info| info.device);
-        // SAFETY: all queues are gone, or this would not be dropped. A virtual device's own part is removed as well, so that
-        // its name is free again.
+        let id = self.id.load(Ordering::Relaxed);
+        if id == NONE {
+            return;
+        }
+        let info = self.info().ok();
+        info.iter().for_each(|info| self.hear_no_more(info));
+        // SAFETY: nobody calls the device.
         unsafe {
-            dpdk_sys::rte_eth_dev_stop(self.id);
-            dpdk_sys::rte_eth_dev_close(self.id);
-            if !is_pci(&self.name) && !behind.is_null() {
-                dpdk_sys::rte_dev_remove(behind);
+            dpdk_sys::rte_eth_dev_stop(id);
+            dpdk_sys::rte_eth_dev_close(id);
+            if let Some(info) = info.filter(|info| forget && !info.device.is_null()) {
+                dpdk_sys::rte_dev_remove(info.device);
             }
         }
-        OPEN.fetch_and(!(1 << self.id), Ordering::AcqRel);
+        self.id.store(NONE, Ordering::Relaxed);
+        OPEN.fetch_and(!(1 << id), Ordering::AcqRel);
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // SAFETY: all queues are gone, or this would not be dropped.
+        unsafe { self.take_down(!is_pci(&self.name)) }
     }
 }
 
@@ -211,6 +284,17 @@ pub(super) fn is_pci(device: &str) -> bool {
     let hex = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let Some((address, function)) = address.rsplit_once('.') else { return false };
     (2..=3).contains(&address.split(':').count()) && address.split(':').all(hex) && hex(function)
+}
+
+/// A PCI device's address, with its domain; `None` for a virtual device.
+pub(super) fn pci_address(device: &str) -> Option<String> {
+    let address = device.split(',').next().filter(|_| is_pci(device))?;
+    Some(if address.matches(':').count() == 1 { format!("0000:{address}") } else { address.to_owned() })
+}
+
+/// What a device is given under a name.
+pub(super) fn argument<'a>(device: &'a str, name: &str) -> Option<&'a str> {
+    device.split(',').skip(1).find_map(|argument| argument.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The arguments by which virtual devices are told how many queues to make.
@@ -232,7 +316,8 @@ fn with_queues(device: &str, queues: u16) -> String {
     }
 }
 
-fn make_virtual(device: &str) -> Result<(), i32> {
+/// Has a bus look for a device, or make a virtual one.
+fn make(device: &str) -> Result<(), i32> {
     // SAFETY: a NUL-terminated string, copied.
     match unsafe { dpdk_sys::rte_dev_probe(c_string(device).as_ptr()) } {
         result if result < 0 => Err(result),

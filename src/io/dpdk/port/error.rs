@@ -70,6 +70,30 @@ pub enum PortError {
         /// Bytes in a buffer.
         room: usize,
     },
+    /// What it is made of is not there.
+    #[error("`{device}`: there is no {what}")]
+    Absent {
+        /// As configured.
+        device: String,
+        /// What is missing.
+        what: String,
+    },
+    /// One that was removed has come back and does not steer any more.
+    #[error(
+        "`{device}` has come back and does not steer as before ({reason}); restart pollvsd, which then does without"
+    )]
+    SteersNoMore {
+        /// As configured.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// Queues still call it, or it is open.
+    #[error("`{device}` is in use")]
+    Busy {
+        /// As configured.
+        device: String,
+    },
     /// A step of the set-up failed.
     #[error("`{device}`: {step} failed: {reason}")]
     Step {
@@ -85,8 +109,7 @@ pub enum PortError {
 impl PortError {
     /// Why DPDK does not see a PCI device, by what the kernel says of it.
     pub(super) fn pci(device: &str) -> Self {
-        let address = device.split(',').next().unwrap_or(device);
-        let address = if address.len() == "01:00.0".len() { format!("0000:{address}") } else { address.to_owned() };
+        let address = super::device::pci_address(device).unwrap_or_else(|| device.to_owned());
         let folder = Path::new("/sys/bus/pci/devices").join(&address);
         if !folder.exists() {
             return Self::Pci(format!("there is no PCI device {address}; `lspci -D` lists them"));
@@ -108,7 +131,7 @@ impl PortError {
     }
 
     pub(super) fn probe(device: &str, reason: String) -> Self {
-        let interface = device.split(',').find_map(|argument| argument.strip_prefix("iface="));
+        let interface = super::device::argument(device, "iface");
         let hint = interface.map(|name| {
             format!("; is there an interface {name} in this network namespace, and may this process open it (root)?")
         });

@@ -2,16 +2,30 @@
 //! `rte_eth_dev_rss_reta_update`.
 
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use dpdk_sys::{
     DPDK_RSS_ANY_V4, DPDK_RSS_ANY_V6, DPDK_RSS_FLOWS_V4, DPDK_RSS_FLOWS_V6, DPDK_RSS_IP, DPDK_RSS_SCTP, DPDK_RSS_TCP,
-    DPDK_RSS_UDP, DPDK_RSS_V4, DPDK_RSS_V6, RTE_ETH_MQ_RX_RSS, rte_eth_conf, rte_eth_dev_info, rte_eth_rss_conf,
-    rte_eth_rss_reta_entry64,
+    DPDK_RSS_UDP, DPDK_RSS_V4, DPDK_RSS_V6, DPDK_TELLS_REMOVAL, RTE_ETH_MQ_RX_RSS, rte_eth_conf, rte_eth_dev_info,
+    rte_eth_rss_conf, rte_eth_rss_reta_entry64,
 };
 
 use super::{Device, PortError};
 use crate::io::dpdk::reason;
 use crate::steering::{Plan, Rss, Unable};
+
+/// Keys that devices were told, kept for good: a device that comes back again and again is told the same.
+static KEYS: Mutex<Vec<&'static [u8]>> = Mutex::new(Vec::new());
+
+fn kept(key: &[u8]) -> &'static [u8] {
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = keys.iter().find(|known| **known == key) {
+        return known;
+    }
+    let new: &'static [u8] = key.to_vec().leak();
+    keys.push(new);
+    new
+}
 
 /// What a device says that it can do.
 pub(super) fn capability(info: &rte_eth_dev_info) -> Rss {
@@ -39,7 +53,7 @@ impl Device {
         let plain = || self.configure(queues, &configuration(queues, mtu, info, None));
         let Some(plan) = plan else { return plain().map(Ok) };
         // DPDK keeps the pointer, and drivers read the key again when the device starts.
-        let key: &'static [u8] = plan.key.clone().leak();
+        let key = kept(&plan.key);
         match self.configure(queues, &configuration(queues, mtu, info, Some(key))) {
             Ok(()) => Ok(Ok(())),
             Err(PortError::Step { reason, .. }) => plain().map(|()| Err(Unable::Failed("configuring our key", reason))),
@@ -117,6 +131,10 @@ fn configuration(queues: u16, mtu: u16, info: &rte_eth_dev_info, ours: Option<&'
     // SAFETY: all zeroes is the plain configuration of DPDK's examples.
     let mut configuration: rte_eth_conf = unsafe { std::mem::zeroed() };
     configuration.rxmode.mtu = mtu.into();
+    // SAFETY: the flags of a driver are static.
+    if unsafe { info.dev_flags.as_ref() }.is_some_and(|flags| flags & DPDK_TELLS_REMOVAL != 0) {
+        configuration.intr_conf.set_rmv(1);
+    }
     let spread = info.flow_type_rss_offloads & (DPDK_RSS_IP | DPDK_RSS_TCP | DPDK_RSS_UDP | DPDK_RSS_SCTP);
     let (key, kinds) = match ours {
         Some(key) => (key, steered(info)),
