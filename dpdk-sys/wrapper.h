@@ -16,6 +16,10 @@ static const uint64_t DPDK_RSS_TCP = RTE_ETH_RSS_TCP;
 static const uint64_t DPDK_RSS_UDP = RTE_ETH_RSS_UDP;
 static const uint64_t DPDK_RSS_SCTP = RTE_ETH_RSS_SCTP;
 
+/* A device writes the hash of each packet beside it, and has done so. */
+static const uint64_t DPDK_WRITES_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+static const uint64_t DPDK_HAS_HASH = RTE_MBUF_F_RX_RSS_HASH;
+
 /* A driver tells when its device is removed. */
 static const uint32_t DPDK_TELLS_REMOVAL = RTE_ETH_DEV_INTR_RMV;
 

@@ -18,6 +18,11 @@ pub trait Frame {
     fn largest_fragment(&self) -> Option<u16> {
         None
     }
+    /// The hash that the device has computed of the packet, if it has.
+    #[inline(always)]
+    fn rss_hash(&self) -> Option<u32> {
+        None
+    }
     /// Takes note that the kernel needs so many bytes behind the IP header in one piece: what the first fragment lacks it takes out of the
     /// next (`skb_ensure_writable`).
     #[inline(always)]
@@ -56,6 +61,10 @@ impl<F: Frame> Frame for Alone<F> {
 
     fn resize(&mut self, len: usize) -> bool {
         self.0.resize(len)
+    }
+
+    fn rss_hash(&self) -> Option<u32> {
+        self.0.rss_hash()
     }
 
     fn is_alone(&self) -> bool {

@@ -3,15 +3,18 @@
 
 use std::net::UdpSocket;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use pollvs::burst::Burst;
+use pollvs::conn::Table;
 use pollvs::forward::cut::Pieces;
 use pollvs::frame::Frame;
+use pollvs::hash::HashKey;
 use pollvs::io::PacketIo;
+use pollvs::io::dpdk::huge::{HugeAllocator, LARGE};
 use pollvs::io::dpdk::{
     DpdkIo, Eal, EalOptions, Found, HugePages, Mbuf, MbufPool, Port, PortError, PortSettings, Queue, register_thread,
     ring,
@@ -395,7 +398,7 @@ fn open_steered(device: &str) -> (Rss, Result<(), String>) {
     let rss = found.rss();
     let steering = Steering::new(4, rss.bits().unwrap_or(MAX_BITS), Prefixes::default(), 7);
     let plan = rss.plan(&steering, Role::Outside);
-    let (port, queues) = found.open(common_pool(), plan.as_ref().ok()).unwrap();
+    let (port, queues) = found.open(&[*common_pool()], plan.as_ref().ok()).unwrap();
     assert_eq!((port.queues(), queues.len()), (4, 4), "it works whether it steers or not");
     (rss, plan.as_ref().map(|_| ()).and_then(|()| port.steered()).map_err(ToString::to_string))
 }
@@ -514,4 +517,49 @@ fn a_tap_that_is_deleted_is_made_again() {
     queues[0].flush();
     assert_eq!(port.counters().tx_packets, 1);
     ip("link show pollvs72");
+}
+
+#[global_allocator]
+static ALLOCATOR: HugeAllocator = HugeAllocator;
+
+/// Held by whoever takes or counts huge pages.
+static HUGE_PAGES: Mutex<()> = Mutex::new(());
+
+/// What of this process is on huge pages, in bytes.
+fn on_huge_pages() -> usize {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn the_memory_of_large_tables_is_on_huge_pages() {
+    let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    if setting.is_empty() || setting.contains("[never]") {
+        println!("skipped: this kernel gives no transparent huge pages");
+        return;
+    }
+    let _alone = HUGE_PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = on_huge_pages();
+    let table = Table::<u32>::new(1 << 20, HashKey::new(1));
+    let gained = on_huge_pages() - before;
+    assert!(gained * 10 >= table.memory_bytes() * 9, "{gained} of {} bytes", table.memory_bytes());
+    drop(table);
+    assert!(on_huge_pages() < before + gained / 2, "it is given back");
+}
+
+#[test]
+fn large_blocks_are_zeroed_grow_shrink_and_keep_what_is_in_them() {
+    let _alone = HUGE_PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    for size in [LARGE - 1, LARGE, LARGE + 1, 3 * LARGE + 4096] {
+        assert!(vec![0_u8; size].iter().all(|byte| *byte == 0), "{size}");
+    }
+    let mut bytes: Vec<u8> = Vec::with_capacity(LARGE / 2);
+    let byte = |at: usize| (at % 251) as u8;
+    for size in [LARGE / 2, LARGE, LARGE + 100, 3 * LARGE, LARGE + 5, LARGE, LARGE / 4] {
+        bytes.truncate(size);
+        bytes.shrink_to_fit();
+        bytes.extend((bytes.len()..size).map(byte));
+        assert!(bytes.iter().enumerate().all(|(at, is)| *is == byte(at)), "{size}");
+    }
 }

@@ -24,6 +24,7 @@ pub struct VecFrame {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    hash: Option<u32>,
 }
 
 impl VecFrame {
@@ -32,7 +33,13 @@ impl VecFrame {
         let mut buffer = vec![UNDEFINED; HEADROOM + bytes.len().max(DATA_ROOM)];
         let end = HEADROOM + bytes.len();
         buffer[HEADROOM..end].copy_from_slice(bytes);
-        Self { buffer, start: HEADROOM, end }
+        Self { buffer, start: HEADROOM, end, hash: None }
+    }
+
+    /// With a hash of the packet, as a device writes it.
+    #[must_use]
+    pub fn hashed(self, hash: u32) -> Self {
+        Self { hash: Some(hash), ..self }
     }
 }
 
@@ -67,6 +74,10 @@ impl Frame for VecFrame {
         }
         self.end = end;
         true
+    }
+
+    fn rss_hash(&self) -> Option<u32> {
+        self.hash
     }
 }
 

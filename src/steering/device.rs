@@ -184,10 +184,10 @@ impl SteeringReport {
         }
     }
 
-    /// What the device has promised, if it steers.
-    pub fn promise(&self, rss: &Rss) -> Option<Promise> {
+    /// What the device has promised, if it steers; `proven` when it has said its key and its RETA back.
+    pub fn promise(&self, rss: &Rss, proven: bool) -> Option<Promise> {
         let v6 = rss.v6 && self.role == Role::Outside;
-        (self.by == SteeredBy::Device).then_some(Promise { role: self.role, v4: rss.v4, v6 })
+        (self.by == SteeredBy::Device).then_some(Promise { role: self.role, v4: rss.v4, v6, proven })
     }
 }
 
@@ -200,9 +200,18 @@ pub struct Promise {
     pub v4: bool,
     /// Those of IPv6.
     pub v6: bool,
+    /// The device has said its key and its RETA back as they were told, so that the hashes which it writes are to be trusted.
+    pub proven: bool,
 }
 
 impl Promise {
+    /// Is the hash that the device has written beside a packet that of its client alone? One of the family, whose client stands on the side
+    /// that `role` says.
+    #[inline]
+    pub fn covers(self, role: Role, v6: bool) -> bool {
+        self.proven && self.role == role && if v6 { self.v6 } else { self.v4 }
+    }
+
     /// Was a frame, which has come to another worker than `owner`, to be brought to that one by the device? Not one whose client stands
     /// elsewhere: a reply that came in by an outside port, say, or an ICMP error.
     pub fn is_broken_by(self, steering: &Steering, frame: &[u8], owner: crate::verdict::WorkerId) -> bool {
@@ -299,10 +308,12 @@ mod tests {
         let owner = steering.owner(client.ip());
         let request = tcp(client, at("192.0.2.10:80")).frame();
         let reply = tcp(at("198.51.100.11:80"), client).frame();
-        let frame = |frame: &[u8], role| Promise { role, v4: true, v6: false }.is_broken_by(&steering, frame, owner);
+        let frame = |frame: &[u8], role| {
+            Promise { role, v4: true, v6: false, proven: false }.is_broken_by(&steering, frame, owner)
+        };
         assert!(frame(&request, Role::Outside) && frame(&reply, Role::Inside));
         let other = |n: u16| (0..4).map(WorkerId).filter(|w| *w != owner).nth(n.into()).unwrap();
-        let elsewhere = Promise { role: Role::Outside, v4: true, v6: false };
+        let elsewhere = Promise { role: Role::Outside, v4: true, v6: false, proven: false };
         assert!(!elsewhere.is_broken_by(&steering, &request, other(0)), "its owner is found elsewhere in it");
         let client6 = at("[2001:db8:3::7]:1000");
         let request6 = tcp(client6, at("[2001:db8:1::10]:80")).frame();

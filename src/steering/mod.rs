@@ -151,6 +151,14 @@ impl Steering {
         self.owners.get(hash as usize & (self.owners.len() - 1)).copied().unwrap_or_default()
     }
 
+    /// The owner of a packet's client by the hash that the device of its port has written beside it; `None` where that is not to be
+    /// trusted, or there is none. `role` says on which side the client stands: [`Role::Outside`] of a request.
+    #[inline]
+    pub fn owner_by_device(&self, port: PortId, role: Role, v6: bool, hash: Option<u32>) -> Option<WorkerId> {
+        let hash = hash?;
+        self.promise(port).filter(|promise| promise.covers(role, v6)).map(|_| self.owner_of_hash(hash))
+    }
+
     /// Key for the NIC of an outside port, where the client is the source.
     pub fn outside_key(&self) -> &Key {
         &self.outside

@@ -88,6 +88,10 @@ fn end6() -> impl Strategy<Value = SocketAddr> {
     any::<([u8; 16], u16)>().prop_map(SocketAddr::from)
 }
 
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Outside), Just(Role::Inside)]
+}
+
 fn hashed() -> impl Strategy<Value = Hashed> {
     prop_oneof![Just(Hashed::Addresses), Just(Hashed::Ports)]
 }
@@ -115,8 +119,28 @@ proptest! {
     ) {
         let outside = Card(rss.plan(&steering, Role::Outside).expect("it can steer"));
         prop_assert_eq!(outside.queue(client, vip, there), steering.owner(client.ip()));
-        let promised = |role| SteeringReport::new(role, 2, &rss, Ok(())).promise(&rss).is_some_and(|p| p.v6);
+        let promised = |role| SteeringReport::new(role, 2, &rss, Ok(())).promise(&rss, true).is_some_and(|p| p.v6);
         prop_assert_eq!([Role::Outside, Role::Inside].map(promised), [true, false]);
+    }
+
+    #[test]
+    fn what_a_proven_card_has_hashed_gives_the_owner_that_software_finds_or_nobody(
+        (steering, rss) in shape(), clients in (end4(), end6()), others in (end4(), end6()), kind in hashed(),
+        roles in (role(), role()), v6: bool, proven: bool, steers: bool,
+    ) {
+        let (port_role, packet_role) = roles;
+        let (client, other) = if v6 { (clients.1, others.1) } else { (clients.0, others.0) };
+        let plan = rss.plan(&steering, port_role).expect("it can steer");
+        let outcome = if steers { Ok(()) } else { Err(&Unable::NoHash) };
+        let promise = SteeringReport::new(port_role, 2, &rss, outcome).promise(&rss, proven);
+        let steering = steering.with_promises(vec![None, promise]);
+        let (from, to) = if packet_role == Role::Outside { (client, other) } else { (other, client) };
+        let hash = reference_hash(&plan.key, &concatenated(from, to, kind));
+        let found = steering.owner_by_device(PortId(1), packet_role, v6, Some(hash));
+        let trusted = steers && proven && port_role == packet_role && !(v6 && port_role == Role::Inside);
+        prop_assert_eq!(found, trusted.then(|| steering.owner(client.ip())));
+        prop_assert_eq!(steering.owner_by_device(PortId(1), packet_role, v6, None), None);
+        prop_assert_eq!(steering.owner_by_device(PortId(0), packet_role, v6, Some(hash)), None, "it has promised nothing");
     }
 
     #[test]

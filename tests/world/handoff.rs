@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 
 use pollvs::handoff::{Handoff, Parcel, Strays};
+use pollvs::io::memory::VecFrame;
 use pollvs::stats::{DropReason, Event};
 use pollvs::steering::{Prefixes, Promise, Role, Steering};
 use pollvs::verdict::{Origin, PortId, WorkerId};
@@ -83,7 +84,7 @@ fn fragments_that_come_to_several_workers_are_one_datagram() {
 
 #[test]
 fn a_device_that_steers_otherwise_than_it_was_told_is_counted_and_nothing_is_lost() {
-    let promise = |role| Some(Promise { role, v4: true, v6: role == Role::Outside });
+    let promise = |role| Some(Promise { role, v4: true, v6: role == Role::Outside, proven: false });
     let steering = Steering::new(WORKERS, 7, Prefixes::default(), 5)
         .with_promises(vec![promise(Role::Outside), promise(Role::Inside)]);
     let rules = ["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m"];
@@ -114,6 +115,27 @@ fn a_device_that_steers_otherwise_than_it_was_told_is_counted_and_nothing_is_los
     assert_eq!((cluster.sent(INSIDE).len(), cluster.sent(OUTSIDE).len()), (40, 1));
     assert_eq!(count(&cluster), [[41, 40], [0, 0]]);
     assert_eq!(cluster.dropped(DropReason::HandoffFull), [0; 4]);
+}
+
+#[test]
+fn the_hash_of_a_device_that_has_said_its_key_back_is_believed_and_that_of_no_other() {
+    for (proven, handed_over) in [(true, 0), (false, 40)] {
+        let promise = Promise { role: Role::Outside, v4: true, v6: true, proven };
+        let steering = Steering::new(WORKERS, 7, Prefixes::default(), 5).with_promises(vec![Some(promise), None]);
+        let rules = ["-A -t 192.0.2.10:80 -s rr", "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m"];
+        let mut cluster = Cluster::steered(steering.clone(), 1024, &rules);
+        // No client is worker 0's, and the device says that all are: who is believed is seen by who hands over.
+        let others = (0..1000).filter(|n| steering.owner(client(*n).ip()) != WorkerId(0));
+        for n in others.take(40) {
+            let hash = (0..128).find(|hash| steering.owner_of_hash(*hash) == WorkerId(0)).unwrap();
+            let frame = tcp(client(n), at("192.0.2.10:80")).frame();
+            cluster.devices[0].push(OUTSIDE, VecFrame::new(&frame).hashed(hash));
+        }
+        cluster.settle();
+        assert_eq!(cluster.sent(INSIDE).len(), 40);
+        let [over, _] = Strays::of_port(&cluster.strays, OUTSIDE.0.into());
+        assert_eq!(over, handed_over, "proven: {proven}");
+    }
 }
 
 #[test]

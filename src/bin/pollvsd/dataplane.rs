@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 
 use crate::cores::Cores;
 use crate::devices::{Absence, Devices};
+use crate::frames::Frames;
 use crate::handover;
-use crate::nodes;
 use crate::ports::{self, Opened};
 use crate::steps::Steps;
 
@@ -49,7 +49,7 @@ pub(crate) struct Prepared {
     pub(crate) workers: u16,
     ports: Vec<Arc<Port>>,
     queues: Vec<Vec<Queue>>,
-    pool: MbufPool,
+    frames: Frames,
     devices: Devices,
     taps: Vec<(PortId, Tap)>,
     steering: Steering,
@@ -73,8 +73,7 @@ pub(crate) struct DataPlane {
     ports: Vec<Arc<Port>>,
     /// The devices of the ports.
     pub(crate) devices: Devices,
-    /// The pool, and how many it was made with.
-    frames: (MbufPool, u32),
+    frames: Frames,
 }
 
 /// Makes the mailboxes of all workers.
@@ -102,7 +101,7 @@ fn say_memory(limits: &Limits, workers: usize) {
 }
 
 /// Starts DPDK and opens ports and twins.
-pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(config: &Config, cores: &Cores, seed: u64, steps: &mut Steps) -> anyhow::Result<Prepared> {
     if config.ports.is_empty() {
         bail!(
             "the configuration names no port; write a [[port]] section with name and device (config/minimal.toml shows one)"
@@ -111,9 +110,9 @@ pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::
     let eal = start_eal(config)?;
     let room = data_room(config);
     steps.done("DPDK");
-    let pool = frames(&eal, config, room)?;
-    steps.done("the pool of frames");
-    let Opened { workers, ports, queues, steering, reports } = ports::open(&eal, config, &pool, seed)?;
+    let frames = Frames::new(&eal, config, cores, room)?;
+    steps.done("the frames");
+    let Opened { workers, ports, queues, steering, reports } = ports::open(&eal, config, &frames, seed)?;
     steps.done("the ports");
     let mut taps = Vec::new();
     for ((id, port), open) in (0..).map(PortId).zip(&config.ports).zip(&ports) {
@@ -126,18 +125,7 @@ pub(crate) fn prepare(config: &Config, seed: u64, steps: &mut Steps) -> anyhow::
     steps.done("the twins");
     let strays = Strays::table(workers.into(), ports.len());
     let devices = Devices::new(&ports, &config.ports);
-    Ok(Prepared { workers, ports, devices, queues, pool, taps, steering, reports, strays })
-}
-
-/// The pool of frames, on the node of the ports if they are on one and it has room.
-fn frames(eal: &Eal, config: &Config, room: usize) -> anyhow::Result<MbufPool> {
-    if let Some(node) = nodes::of_frames(config) {
-        match MbufPool::on_node(eal, "frames", config.frames(), room, node) {
-            Ok(pool) => return Ok(pool),
-            Err(error) => tracing::warn!("frames are not on NUMA node {node}, where the ports are: {error}"),
-        }
-    }
-    Ok(MbufPool::new(eal, "frames", config.frames(), room)?)
+    Ok(Prepared { workers, ports, devices, queues, frames, taps, steering, reports, strays })
 }
 
 fn start_eal(config: &Config) -> anyhow::Result<Eal> {
@@ -235,7 +223,7 @@ impl Prepared {
         let workers = usize::from(self.workers);
         let board = Arc::new(LoadBoard::new(workers, config.director.destinations as usize));
         let (asker, questions) = mpsc::channel(QUESTIONS);
-        let (twin, ends) = Twin::start(self.taps, Source(self.pool), workers, LINE)?;
+        let (twin, ends) = Twin::start(self.taps, Source(self.frames.of_worker(0)), workers, LINE)?;
         let mesh = Handoff::mesh(workers, LINE).into_iter().zip(self.strays);
         let mesh = mesh.map(|(handoff, strays)| handoff.counting(strays));
         let ends = ends.into_iter().zip(mesh).zip(lanes(self.queues, workers));
@@ -245,7 +233,7 @@ impl Prepared {
         for (((id, mailbox), director), ((twin, handoff), queues)) in workers.zip(ends) {
             let parts = Parts {
                 id,
-                io: DpdkIo::new(queues, self.pool),
+                io: DpdkIo::new(queues, self.frames.of_worker(usize::from(id.0))),
                 director,
                 limits: config.director.limits(),
                 mailbox,
@@ -261,8 +249,16 @@ impl Prepared {
             };
             threads.push(spawn(id, cores.worker(usize::from(id.0)), parts, clock)?);
         }
-        let frames = (self.pool, config.frames());
-        Ok(DataPlane { twin, threads, clock, questions, steering, ports: self.ports, devices: self.devices, frames })
+        Ok(DataPlane {
+            twin,
+            threads,
+            clock,
+            questions,
+            steering,
+            ports: self.ports,
+            devices: self.devices,
+            frames: self.frames,
+        })
     }
 }
 
@@ -334,8 +330,8 @@ impl DataPlane {
         steps.done("the twins");
         drop((self.ports, self.devices));
         steps.done("the ports");
-        let (pool, count) = self.frames;
         // A card's queues keep theirs until it is closed.
-        tracing::info!("{} of {count} frames are in their pool", pool.available());
+        let (available, count) = self.frames.available();
+        tracing::info!("{available} of {count} frames are in their pool");
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
         println!("warning   {warning}");
     }
     let cores = Cores::assign(&config.director)?;
+    nodes::pools(&config, &cores).said().iter().for_each(|line| println!("pool      {line}"));
     cores.shared().into_iter().chain(nodes::remarks(&config, &cores)).for_each(|remark| println!("warning   {remark}"));
     Ok(())
 }
@@ -63,7 +64,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     let sockets = Sockets::open(&config)?;
     let tables = Tables::begin(&config, cores);
     let left = handover::open(&config.director);
-    let prepared = dataplane::prepare(&config, tables.seed, &mut steps)?;
+    let prepared = dataplane::prepare(&config, cores, tables.seed, &mut steps)?;
     let mut watcher = Watcher::new(prepared.kernel_ports(&config)).context("cannot read the kernel's network")?;
     assign(&mut watcher, &config)?;
     let twins = prepared.twin_names();
@@ -80,7 +81,7 @@ async fn direct(config: Config, config_path: Option<PathBuf>, cores: &Cores) -> 
     let mut announcing = Announcing::new(&config.announce.interface).context("cannot open the kernel's network")?;
     let (control, snapshot) = Control::inheriting(setup, left.as_ref().map_or(&[], |left| left.health()))?;
     steps.done("the rules");
-    let mut directors = tables.finish(&config, prepared.workers, prepared.steering());
+    let mut directors = tables.finish(prepared.workers, prepared.steering())?;
     directors.iter_mut().for_each(|director| drop(director.apply(snapshot.clone())));
     drop(snapshot);
     steps.done("the tables");

@@ -11,6 +11,8 @@ mod devices;
 #[cfg(feature = "dpdk")]
 mod forwarding;
 #[cfg(feature = "dpdk")]
+mod frames;
+#[cfg(feature = "dpdk")]
 mod handover;
 mod log;
 #[cfg(feature = "dpdk")]

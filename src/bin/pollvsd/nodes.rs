@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use pollvs::config::Config;
+use pollvs::config::{Config, PortConfig};
 
 use crate::cores::Cores;
 
@@ -30,15 +30,81 @@ fn of_device(device: &str) -> Option<u16> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The node for frames: that of all ports, as far as it is known.
-pub(crate) fn of_frames(config: &Config) -> Option<u16> {
-    common(config.ports.iter().map(|port| of_device(&port.device)))
+/// Where the frames of a queue are to be: on the node of its device, which writes them, or, of a virtual device, on that of the worker, which
+/// does so in its place.
+pub(crate) fn pools(config: &Config, cores: &Cores) -> Pools {
+    let port = |p: &PortConfig| QueueOf { node: of_device(&p.device), receives: p.rx_desc.into() };
+    let worker = |id: u16| cores.worker(id.into()).and_then(|core| of_core(core.id));
+    let workers: Vec<_> = (0..config.director.workers).map(worker).collect();
+    Pools::new(&config.ports.iter().map(port).collect::<Vec<_>>(), &workers, config.frames())
 }
 
-fn common(nodes: impl Iterator<Item = Option<u16>>) -> Option<u16> {
-    let mut known = nodes.flatten();
-    let first = known.next()?;
-    known.all(|node| node == first).then_some(first)
+/// The queues of a port.
+#[derive(Clone, Copy, Debug)]
+struct QueueOf {
+    node: Option<u16>,
+    /// Frames that each holds for what it receives.
+    receives: u32,
+}
+
+/// One pool of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PoolOn {
+    /// `None` for any node.
+    pub(crate) node: Option<u16>,
+    pub(crate) frames: u32,
+}
+
+/// Pools of frames, and who takes from which.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Pools {
+    /// At least one.
+    pub(crate) all: Vec<PoolOn>,
+    /// By port, then by worker: the pool of the queue.
+    pub(crate) queues: Vec<Vec<usize>>,
+    /// By worker: the pool of the frames that it makes itself.
+    pub(crate) workers: Vec<usize>,
+}
+
+impl Pools {
+    /// One pool for each node that queues are on; of the frames that are needed in all each has as many as may ever be in use of it at once.
+    fn new(ports: &[QueueOf], workers: &[Option<u16>], frames: u32) -> Self {
+        let mut nodes: Vec<Option<u16>> = Vec::new();
+        let mut place = |node: Option<u16>| {
+            nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
+                nodes.push(node);
+                nodes.len() - 1
+            })
+        };
+        let mut queue = |port: &QueueOf| workers.iter().map(|worker| place(port.node.or(*worker))).collect();
+        let queues: Vec<Vec<usize>> = ports.iter().map(&mut queue).collect();
+        let own = |(index, worker): (usize, &Option<u16>)| {
+            let near = nodes.iter().position(|node| node == worker);
+            near.or_else(|| Some(*queues.first()?.get(index)?)).unwrap_or(0)
+        };
+        let own = workers.iter().enumerate().map(own).collect();
+        let nodes = if nodes.is_empty() { vec![None] } else { nodes };
+        // Frames of any pool may wait anywhere, but for the receive queues of the others.
+        let elsewhere = |pool: usize| -> u32 {
+            let of_port = |(port, queues): (&QueueOf, &Vec<usize>)| {
+                port.receives * queues.iter().filter(|its| **its != pool).count() as u32
+            };
+            ports.iter().zip(&queues).map(of_port).sum()
+        };
+        let one = |(pool, node): (usize, &Option<u16>)| PoolOn {
+            node: *node,
+            frames: frames.saturating_sub(elsewhere(pool)),
+        };
+        let all = nodes.iter().enumerate().map(one).collect();
+        Self { all, queues, workers: own }
+    }
+
+    /// What is to be said of them, when there is more than one.
+    pub(crate) fn said(&self) -> Vec<String> {
+        let node = |node: Option<u16>| node.map_or("any NUMA node".to_owned(), |node| format!("NUMA node {node}"));
+        let several = self.all.iter().filter(|_| self.all.len() > 1);
+        several.map(|pool| format!("{} frames on {}", pool.frames, node(pool.node))).collect()
+    }
 }
 
 /// What is to be said of workers and ports that are apart.
@@ -48,7 +114,7 @@ pub(crate) fn remarks(config: &Config, cores: &Cores) -> Vec<String> {
         Some(Place { name: format!("{id} (core {})", core.id), node: of_core(core.id) })
     };
     let workers: Vec<Place> = (0..config.director.workers).filter_map(worker).collect();
-    let port = |p: &pollvs::config::PortConfig| Place { name: p.name.clone(), node: of_device(&p.device) };
+    let port = |p: &PortConfig| Place { name: p.name.clone(), node: of_device(&p.device) };
     let ports: Vec<Place> = config.ports.iter().map(port).collect();
     apart(&workers, &ports)
 }
@@ -91,18 +157,49 @@ mod tests {
         assert_eq!(apart(&workers[..1], &ports[1..]), Vec::<String>::new());
     }
 
+    fn pools_of(ports: &[Option<u16>], workers: &[Option<u16>]) -> Pools {
+        let ports: Vec<_> = ports.iter().map(|node| QueueOf { node: *node, receives: 100 }).collect();
+        Pools::new(&ports, workers, 1000)
+    }
+
     #[test]
-    fn frames_are_on_the_node_of_all_ports_or_on_any() {
-        let table: [(&[Option<u16>], Option<u16>); 5] = [
-            (&[Some(1), Some(1)], Some(1)),
-            (&[Some(1), None], Some(1)),
-            (&[Some(1), Some(0)], None),
-            (&[None], None),
-            (&[], None),
+    fn each_queue_has_frames_on_the_node_of_its_device_or_else_of_its_worker() {
+        type Case<'a> =
+            (&'a [Option<u16>], &'a [Option<u16>], &'a [(Option<u16>, u32)], &'a [&'a [usize]], &'a [usize]);
+        let (zero, one) = (Some(0), Some(1));
+        let table: [Case<'_>; 8] = [
+            // One node, or none that is known: one pool with all frames.
+            (&[zero, zero], &[zero, zero], &[(zero, 1000)], &[&[0, 0], &[0, 0]], &[0, 0]),
+            (&[None], &[None, None], &[(None, 1000)], &[&[0, 0]], &[0, 0]),
+            (&[], &[zero], &[(None, 1000)], &[], &[0]),
+            // Workers apart from all ports take what the ports have.
+            (&[one, one], &[zero, zero], &[(one, 1000)], &[&[0, 0], &[0, 0]], &[0, 0]),
+            // A port on each node: a pool on each, without the receive queues of the other.
+            (&[zero, one], &[zero, one], &[(zero, 800), (one, 800)], &[&[0, 0], &[1, 1]], &[0, 1]),
+            (&[one, zero], &[zero], &[(one, 900), (zero, 900)], &[&[0], &[1]], &[1]),
+            // Virtual devices: the worker copies.
+            (&[None, None], &[zero, one], &[(zero, 800), (one, 800)], &[&[0, 1], &[0, 1]], &[0, 1]),
+            (
+                &[one, None],
+                &[zero, one, None],
+                &[(one, 800), (zero, 500), (None, 500)],
+                &[&[0, 0, 0], &[1, 0, 2]],
+                &[1, 0, 2],
+            ),
         ];
-        for (nodes, expected) in table {
-            assert_eq!(common(nodes.iter().copied()), expected, "{nodes:?}");
+        for (ports, workers, all, queues, own) in table {
+            let pools = pools_of(ports, workers);
+            let found: Vec<_> = pools.all.iter().map(|pool| (pool.node, pool.frames)).collect();
+            assert_eq!((&*found, &*pools.workers), (all, own), "{ports:?} {workers:?}");
+            assert_eq!(pools.queues, queues, "{ports:?} {workers:?}");
         }
+    }
+
+    #[test]
+    fn pools_are_told_of_when_there_are_several() {
+        assert_eq!(pools_of(&[Some(1)], &[Some(0)]).said(), Vec::<String>::new());
+        let said = pools_of(&[Some(1), None], &[None]).said();
+        assert_eq!(said, ["900 frames on NUMA node 1", "900 frames on any NUMA node"]);
     }
 
     #[test]

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use pollvs::config::{Config, PortConfig, VerifyChecksums};
 use pollvs::control::client_prefixes;
-use pollvs::io::dpdk::{Eal, Found, MbufPool, Port, PortSettings, Queue};
+use pollvs::io::dpdk::{Eal, Found, Port, PortSettings, Queue};
 use pollvs::steering::{MAX_BITS, Steering, SteeringReport};
+
+use crate::frames::Frames;
 
 /// Ports that receive.
 pub(crate) struct Opened {
@@ -23,21 +25,21 @@ pub(crate) struct Opened {
 }
 
 /// Opens all ports of the configuration.
-pub(crate) fn open(eal: &Eal, config: &Config, pool: &MbufPool, seed: u64) -> anyhow::Result<Opened> {
+pub(crate) fn open(eal: &Eal, config: &Config, frames: &Frames, seed: u64) -> anyhow::Result<Opened> {
     let (workers, found) = find(eal, config)?;
     // As many bits of the hash as the smallest table of queues has: with more that device could not tell owners apart.
     let bits = found.iter().filter_map(|device| device.rss().bits().ok()).min().unwrap_or(MAX_BITS);
     let steering = Steering::new(workers, bits, client_prefixes(config)?, seed);
     let (mut ports, mut queues, mut reports, mut promises) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (device, port) in found.into_iter().zip(&config.ports) {
+    for (index, (device, port)) in found.into_iter().zip(&config.ports).enumerate() {
         let (rss, role) = (device.rss(), config.role(port));
         let plan = rss.plan(&steering, role);
         let wanted = plan.as_ref().ok().filter(|_| workers > 1);
-        let (open, its_queues) = device.open(pool, wanted).with_context(|| named(port))?;
+        let (open, its_queues) = device.open(&frames.of_port(index), wanted).with_context(|| named(port))?;
         let outcome = plan.as_ref().map(|_| ()).and_then(|()| open.steered());
         let report = SteeringReport::new(role, workers, &rss, outcome);
         say(port, &open, &report);
-        promises.push(report.promise(&rss));
+        promises.push(report.promise(&rss, open.is_proven()));
         reports.push(report);
         ports.push(Arc::new(open));
         queues.push(its_queues);

@@ -20,7 +20,7 @@ use crate::proto::{State, TimeoutTable, tcp as flag};
 use crate::ready::Ready;
 use crate::snapshot::Snapshot;
 use crate::stats::Event;
-use crate::steering::Steering;
+use crate::steering::{Role, Steering};
 use crate::time::Tick;
 use crate::verdict::{Origin, PortId, WorkerId};
 use crate::wire::{ethernet, ipv4, protocol, tcp, udp};
@@ -161,14 +161,15 @@ fn complete_as<A: Plain>(bytes: &[u8], meta: &mut Meta) {
 fn leave_others<F: Frame>(burst: &mut Burst<F>, steering: &Steering, worker: WorkerId) -> bool {
     let mut left = false;
     let count = burst.count();
-    for (frame, mark) in burst.frames[..count].iter().zip(&mut burst.marks) {
-        let Some(bytes) = frame.as_ref().map(Frame::bytes) else { continue };
-        let at = |offset| bytes.get(offset..).unwrap_or_default();
+    for ((frame, source), mark) in burst.frames[..count].iter().zip(&burst.sources).zip(&mut burst.marks) {
+        let Some(frame) = frame else { continue };
+        let at = |offset| frame.bytes().get(offset..).unwrap_or_default();
+        let told = |role, v6| steering.owner_by_device(source.port(), role, v6, frame.rss_hash());
         let owner = match mark.kind {
-            Kind::PlainRequest4 => owner4(steering, at(u32::SRC)),
-            Kind::PlainReply4 => owner4(steering, at(u32::DST)),
-            Kind::PlainRequest6 => owner6(steering, at(u128::SRC)),
-            Kind::PlainReply6 => owner6(steering, at(u128::DST)),
+            Kind::PlainRequest4 => told(Role::Outside, false).or_else(|| owner4(steering, at(u32::SRC))),
+            Kind::PlainReply4 => told(Role::Inside, false).or_else(|| owner4(steering, at(u32::DST))),
+            Kind::PlainRequest6 => told(Role::Outside, true).or_else(|| owner6(steering, at(u128::SRC))),
+            Kind::PlainReply6 => told(Role::Inside, true).or_else(|| owner6(steering, at(u128::DST))),
             _ => continue,
         };
         if owner != Some(worker) {

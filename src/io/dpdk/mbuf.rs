@@ -101,6 +101,14 @@ impl Frame for Mbuf {
         self.set_length(len as u16);
         true
     }
+
+    #[inline]
+    fn rss_hash(&self) -> Option<u32> {
+        let raw = self.raw();
+        // SAFETY: a number whatever the device has written; the flag says that it is the hash.
+        let hash = unsafe { raw.__bindgen_anon_2.hash.rss };
+        (raw.ol_flags & dpdk_sys::DPDK_HAS_HASH != 0).then_some(hash)
+    }
 }
 
 impl Drop for Mbuf {

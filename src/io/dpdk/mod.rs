@@ -8,6 +8,7 @@
 
 mod eal;
 mod gate;
+pub mod huge;
 mod mbuf;
 mod port;
 mod queue;

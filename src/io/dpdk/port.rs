@@ -69,12 +69,14 @@ pub struct Port {
     device: Arc<Device>,
     settings: PortSettings,
     plan: Option<Plan>,
-    pool: MbufPool,
+    /// By queue.
+    pools: Vec<MbufPool>,
     driver: String,
     mac: MacAddr,
     mtu: u16,
     counters: Vec<Arc<QueueCounters>>,
-    steered: Result<(), Unable>,
+    /// Has it said back what it was told?
+    steered: Result<bool, Unable>,
     /// Held while the device is closed and opened.
     turn: Mutex<()>,
     ledger: Mutex<Ledger>,
@@ -109,14 +111,15 @@ impl Found {
         rss::capability(&self.info)
     }
 
-    /// Sets up its queues and starts it. What it receives goes into buffers of `pool`. Each queue goes to the thread that polls it. Given
+    /// Sets up its queues and starts it. What a queue receives goes into buffers of its own of `pools`, which are not none;
+    /// the last serves all queues that are left. Each queue goes to the thread that polls it. Given
     /// a plan, it is asked to steer by it; that it cannot is told by [`Port::steered`] and otherwise of no consequence.
     ///
     /// # Errors
     /// When it cannot do what is asked.
-    pub fn open(self, pool: &MbufPool, plan: Option<&Plan>) -> Result<(Port, Vec<Queue>), PortError> {
+    pub fn open(self, pools: &[MbufPool], plan: Option<&Plan>) -> Result<(Port, Vec<Queue>), PortError> {
         let Self { mut device, info, settings } = self;
-        let Started { mtu, steered } = start(&mut device, &info, &settings, pool, plan)?;
+        let Started { mtu, steered } = start(&mut device, &info, &settings, pools, plan)?;
         let driver = driver_name(&info);
         device.set_verify_checksums(settings.verify_checksums.unwrap_or_else(|| leaves_checksums(&driver)));
         let mac = device.mac()?;
@@ -131,7 +134,7 @@ impl Found {
             device,
             settings,
             plan: plan.cloned(),
-            pool: *pool,
+            pools: pools.to_vec(),
             driver,
             mac,
             mtu,
@@ -156,7 +159,8 @@ fn find(settings: &PortSettings) -> Result<(Device, rte_eth_dev_info), PortError
 /// What has come of starting a device.
 struct Started {
     mtu: u16,
-    steered: Result<(), Unable>,
+    /// Has it said back what it was told?
+    steered: Result<bool, Unable>,
 }
 
 /// Sets up a device's queues and starts it.
@@ -164,13 +168,13 @@ fn start(
     device: &mut Device,
     info: &rte_eth_dev_info,
     settings: &PortSettings,
-    pool: &MbufPool,
+    pools: &[MbufPool],
     plan: Option<&Plan>,
 ) -> Result<Started, PortError> {
     check_queues(settings, info)?;
-    let mtu = choose_mtu(settings, device.mtu()?, info, pool)?;
+    let mtu = choose_mtu(settings, device.mtu()?, info, pools)?;
     let configured = device.configure_steered(settings.queues, mtu, info, plan)?;
-    device.set_up_queues(settings, pool)?;
+    device.set_up_queues(settings, pools)?;
     if settings.promiscuous {
         device.enable_promiscuous()?;
     }
@@ -190,7 +194,13 @@ impl Port {
     /// # Errors
     /// Why not.
     pub fn steered(&self) -> Result<(), &Unable> {
-        self.steered.as_ref().copied()
+        self.steered.as_ref().map(|_| ())
+    }
+
+    /// Has it taken the plan, and said its key and its table of queues back as they were told? Then the hashes that it writes beside
+    /// packets are those of our key.
+    pub fn is_proven(&self) -> bool {
+        self.steered == Ok(true)
     }
 
     /// [`Found::new`] and [`Found::open`].
@@ -198,7 +208,7 @@ impl Port {
     /// # Errors
     /// When there is no such device or no driver for it, when it is open already, and when it cannot do what is asked.
     pub fn open(eal: &Eal, settings: &PortSettings, pool: &MbufPool) -> Result<(Self, Vec<Queue>), PortError> {
-        Found::new(eal, settings)?.open(pool, None)
+        Found::new(eal, settings)?.open(std::slice::from_ref(pool), None)
     }
 
     /// How many queues it has, of each kind.
@@ -256,15 +266,21 @@ fn check_queues(settings: &PortSettings, info: &rte_eth_dev_info) -> Result<(), 
 /// Ethernet header, two VLAN tags and checksum: what a frame has beside the IP packet.
 const FRAME_OVERHEAD: usize = 14 + 8 + 4;
 
-fn choose_mtu(settings: &PortSettings, own: u16, info: &rte_eth_dev_info, pool: &MbufPool) -> Result<u16, PortError> {
+fn choose_mtu(
+    settings: &PortSettings,
+    own: u16,
+    info: &rte_eth_dev_info,
+    pools: &[MbufPool],
+) -> Result<u16, PortError> {
     let mtu = settings.mtu.unwrap_or(own);
     let device = || settings.device.clone();
     if settings.mtu.is_some() && !(info.min_mtu..=info.max_mtu).contains(&mtu) {
         return Err(PortError::Mtu { device: device(), asked: mtu, least: info.min_mtu, most: info.max_mtu });
     }
     let needed = usize::from(mtu) + FRAME_OVERHEAD;
-    if needed > pool.data_room() {
-        return Err(PortError::BufferTooSmall { device: device(), mtu, needed, room: pool.data_room() });
+    let room = pools.iter().map(MbufPool::data_room).min().unwrap_or(0);
+    if needed > room {
+        return Err(PortError::BufferTooSmall { device: device(), mtu, needed, room });
     }
     Ok(mtu)
 }

@@ -81,7 +81,7 @@ impl Port {
         let (mut device, info) = find(&self.settings)?;
         device.set_mac(self.mac)?;
         let settings = PortSettings { mtu: Some(self.mtu), ..self.settings.clone() };
-        let started = start(&mut device, &info, &settings, &self.pool, self.plan.as_ref())?;
+        let started = start(&mut device, &info, &settings, &self.pools, self.plan.as_ref())?;
         self.steers_as_before(started.steered)?;
         // SAFETY: all queues stand aside, and it was started with the same number of them.
         unsafe { self.device.become_other(device) };
@@ -90,8 +90,12 @@ impl Port {
     }
 
     /// Whoever trusts that the device brings clients to their owners cannot be told otherwise.
-    fn steers_as_before(&self, now: Result<(), Unable>) -> Result<(), PortError> {
+    fn steers_as_before(&self, now: Result<bool, Unable>) -> Result<(), PortError> {
         match now {
+            Ok(false) if self.is_proven() => {
+                let reason = "it does not say its key and its table of queues any more".to_owned();
+                Err(PortError::SteersNoMore { device: self.settings.device.clone(), reason })
+            }
             Err(unable) if self.steered.is_ok() => {
                 Err(PortError::SteersNoMore { device: self.settings.device.clone(), reason: unable.to_string() })
             }

@@ -143,14 +143,14 @@ impl Device {
         self.check("configuring", result)
     }
 
-    pub(super) fn set_up_queues(&self, settings: &PortSettings, pool: &MbufPool) -> Result<(), PortError> {
+    pub(super) fn set_up_queues(&self, settings: &PortSettings, pools: &[MbufPool]) -> Result<(), PortError> {
         let (mut rx, mut tx) = (settings.rx_descriptors, settings.tx_descriptors);
         // SAFETY: both numbers are writable.
         let result = unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id(), &mut rx, &mut tx) };
         self.check("sizing its queues", result)?;
         // SAFETY: no condition. A device of no socket gives -1, which the set-up takes for "any".
         let socket = unsafe { dpdk_sys::rte_eth_dev_socket_id(self.id()) }.cast_unsigned();
-        for queue in 0..settings.queues {
+        for (queue, pool) in (0..settings.queues).zip(by_queue(pools)) {
             // SAFETY: the device is configured with so many queues and stopped; no configuration means the driver's own, and
             // the pool lives as long as the process.
             let (received, sent) = unsafe {
@@ -277,6 +277,11 @@ const ENOENT: i32 = 2;
 const EFAULT: i32 = 14;
 const EEXIST: i32 = 17;
 const ENOTSUP: i32 = 95;
+
+/// The pool of each queue: the last one serves all that are left.
+fn by_queue(pools: &[MbufPool]) -> impl Iterator<Item = &MbufPool> {
+    pools.iter().chain(std::iter::repeat_with(|| pools.last()).map_while(|pool| pool))
+}
 
 /// Is it a PCI address, with or without its domain?
 pub(super) fn is_pci(device: &str) -> bool {

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use dpdk_sys::{
     DPDK_RSS_ANY_V4, DPDK_RSS_ANY_V6, DPDK_RSS_FLOWS_V4, DPDK_RSS_FLOWS_V6, DPDK_RSS_IP, DPDK_RSS_SCTP, DPDK_RSS_TCP,
-    DPDK_RSS_UDP, DPDK_RSS_V4, DPDK_RSS_V6, DPDK_TELLS_REMOVAL, RTE_ETH_MQ_RX_RSS, rte_eth_conf, rte_eth_dev_info,
-    rte_eth_rss_conf, rte_eth_rss_reta_entry64,
+    DPDK_RSS_UDP, DPDK_RSS_V4, DPDK_RSS_V6, DPDK_TELLS_REMOVAL, DPDK_WRITES_HASH, RTE_ETH_MQ_RX_RSS, rte_eth_conf,
+    rte_eth_dev_info, rte_eth_rss_conf, rte_eth_rss_reta_entry64,
 };
 
 use super::{Device, PortError};
@@ -61,17 +61,18 @@ impl Device {
         }
     }
 
-    /// Has the started device steer by the plan.
-    pub(super) fn steer(&self, plan: &Plan, info: &rte_eth_dev_info) -> Result<(), Unable> {
-        self.set_key(plan, steered(info))?;
-        self.set_redirection(&plan.redirection)
+    /// Has the started device steer by the plan. Returns whether it has said both key and table back as they were told.
+    pub(super) fn steer(&self, plan: &Plan, info: &rte_eth_dev_info) -> Result<bool, Unable> {
+        let key = self.set_key(plan, steered(info))?;
+        let table = self.set_redirection(&plan.redirection)?;
+        Ok(key && table)
     }
 
     /// Some drivers take the key when they are configured, others only later; which, the device is asked.
-    fn set_key(&self, plan: &Plan, kinds: u64) -> Result<(), Unable> {
+    fn set_key(&self, plan: &Plan, kinds: u64) -> Result<bool, Unable> {
         const STEP: &str = "setting our hash key";
         if self.key_is(&plan.key) == Some(true) {
-            return Ok(());
+            return Ok(true);
         }
         let mut conf = rss_conf(&plan.key, kinds);
         // SAFETY: the key outlives the call, which only reads it.
@@ -79,7 +80,10 @@ impl Device {
         if result < 0 {
             return Err(Unable::Failed(STEP, reason(result)));
         }
-        if self.key_is(&plan.key) == Some(false) { Err(Unable::Differs(STEP)) } else { Ok(()) }
+        match self.key_is(&plan.key) {
+            Some(false) => Err(Unable::Differs(STEP)),
+            said => Ok(said.is_some()),
+        }
     }
 
     /// `None` when the device does not say.
@@ -92,7 +96,7 @@ impl Device {
         (result == 0).then(|| there.starts_with(key))
     }
 
-    fn set_redirection(&self, redirection: &[u16]) -> Result<(), Unable> {
+    fn set_redirection(&self, redirection: &[u16]) -> Result<bool, Unable> {
         const STEP: &str = "setting the table of queues (RETA)";
         let mut table = groups(redirection);
         let size = redirection.len() as u16;
@@ -105,7 +109,7 @@ impl Device {
         // SAFETY: room for so many entries.
         let asked = unsafe { dpdk_sys::rte_eth_dev_rss_reta_query(self.id(), there.as_mut_ptr(), size) };
         let same = there.iter().zip(&table).all(|(is, wanted)| is.reta == wanted.reta);
-        if asked == 0 && !same { Err(Unable::Differs(STEP)) } else { Ok(()) }
+        if asked == 0 && !same { Err(Unable::Differs(STEP)) } else { Ok(asked == 0) }
     }
 }
 
@@ -140,6 +144,9 @@ fn configuration(queues: u16, mtu: u16, info: &rte_eth_dev_info, ours: Option<&'
         Some(key) => (key, steered(info)),
         None => (&symmetric_key()[..info.hash_key_size.into()], spread),
     };
+    if ours.is_some() {
+        configuration.rxmode.offloads |= info.rx_offload_capa & DPDK_WRITES_HASH;
+    }
     if queues > 1 && kinds != 0 {
         configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         configuration.rx_adv_conf.rss_conf = rss_conf(key, kinds);
