@@ -8,8 +8,8 @@
 set -euo pipefail
 export PATH=$PATH:$HOME/.cargo/bin
 
-# Case, flows and family of each.
-CASES=("macswap 1024 4" "dr 1024 4" "tun 1024 4" "nat 1024 4" "nat-reply 1024 4" "dr 1024 6")
+# Case, flows and family of each; as many flows as make new ones of all packets that are counted.
+CASES=("macswap 1024 4" "dr 1024 4" "tun 1024 4" "nat 1024 4" "nat-reply 1024 4" "dr 1024 6" "new-dr 524288 4")
 # Growth that is let pass, in percent.
 TOLERANCE=3
 
@@ -60,7 +60,7 @@ measure() {
     done >"$folder/counts"
     mkdir -p "$(dirname "$file")"
     {
-        echo "# Instructions of a packet, generator and ring included, counted by callgrind: bursts of 32, 1024 flows."
+        echo "# Instructions of a packet, generator and ring included, counted by callgrind: bursts of 32, 1024 flows, or a new one with each packet."
         echo "# Written by \`make count RECORD=1\`; \`make count\` compares."
         circumstances
         printf '\n[instructions]\n'
