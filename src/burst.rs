@@ -11,6 +11,7 @@ pub const BURST: usize = 32;
 
 /// What a packet is to the director, found by the first stage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
 pub(crate) enum Kind {
     /// Judged already, nothing left to do.
     #[default]
@@ -94,9 +95,6 @@ impl Meta {
 pub(crate) struct Source(u32);
 
 impl Source {
-    /// No frame's.
-    pub(crate) const NONE: Self = Self(u32::MAX);
-
     #[inline]
     const fn new(port: PortId, origin: Origin) -> Self {
         Self(port.0 as u32 | (origin as u32) << 16)
@@ -132,7 +130,7 @@ pub(crate) struct Slot<'a, F> {
 
 /// What one stage tells the next of a packet on the common way.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(16))]
+#[repr(C, align(16))]
 pub(crate) struct Mark {
     /// Hash of the client.
     pub(crate) hash: u64,
@@ -142,13 +140,31 @@ pub(crate) struct Mark {
     pub(crate) way: u16,
     /// What it is.
     pub(crate) kind: Kind,
+    /// Of the common kinds: the transport protocol, if the packet neither opens nor closes anything: a datagram, or a segment with ACK and
+    /// without SYN, FIN and RST. Else 0.
+    pub(crate) settled: u8,
 }
 
 const _: () = assert!(size_of::<Mark>() == 16, "four marks are a cache line");
 
 impl Mark {
-    const NONE: Self = Self { hash: 0, candidate: ConnId::NONE, way: BY_VERDICT, kind: Kind::Done };
+    const NONE: Self = Self { hash: 0, candidate: ConnId::NONE, way: BY_VERDICT, kind: Kind::Done, settled: 0 };
+
+    /// [`Mark::kind`] and [`Mark::settled`], to be compared at once.
+    #[inline(always)]
+    pub(crate) const fn sort(&self) -> u16 {
+        Self::sort_of(self.kind, self.settled)
+    }
+
+    /// [`Mark::sort`] of these.
+    #[inline(always)]
+    pub(crate) const fn sort_of(kind: Kind, settled: u8) -> u16 {
+        u16::from_le_bytes([kind as u8, settled])
+    }
 }
+
+/// What is told of the packets of a burst, in their order.
+pub(crate) type Marks = [Mark; CAPACITY];
 
 /// Frames with their verdicts: an array of each, so that a device reads and writes its frames all at once, and a stage touches what it
 /// needs. What lies beyond `len` is empty.
@@ -156,7 +172,7 @@ impl Mark {
 #[repr(C, align(64))]
 pub struct Burst<F> {
     pub(crate) frames: [Option<F>; CAPACITY],
-    pub(crate) marks: [Mark; CAPACITY],
+    pub(crate) marks: Marks,
     pub(crate) sources: [Source; CAPACITY],
     metas: [Meta; CAPACITY],
     verdicts: [Verdict; CAPACITY],
@@ -171,11 +187,14 @@ impl<F> Default for Burst<F> {
 }
 
 impl<F> Burst<F> {
+    /// The marks of no packets.
+    pub(crate) const NOTHING: Marks = [Mark::NONE; CAPACITY];
+
     /// An empty burst that takes `limit` frames, at most [`CAPACITY`].
     pub fn with_limit(limit: usize) -> Self {
         Self {
             frames: [const { None }; CAPACITY],
-            marks: [Mark::NONE; CAPACITY],
+            marks: Self::NOTHING,
             metas: [Meta::NONE; CAPACITY],
             sources: [Source::new(PortId(0), Origin::Wire); CAPACITY],
             verdicts: [Verdict::Pending; CAPACITY],
@@ -235,6 +254,18 @@ impl<F> Burst<F> {
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
         self.len.min(CAPACITY)
+    }
+
+    /// The end of the frames from number `at` on that came from one source.
+    #[inline]
+    pub(crate) fn end_of_run(&self, at: usize) -> usize {
+        let sources = &self.sources[at.min(CAPACITY)..self.count()];
+        let Some(first) = sources.first() else { return self.count() };
+        // Nearly always it is all of them, which is told at once.
+        if sources.iter().fold(0, |others, source| others | (source.0 ^ first.0)) == 0 {
+            return self.count();
+        }
+        at + sources.iter().take_while(|source| *source == first).count()
     }
 
     /// Calls for each frame in it, with what is known of it.

@@ -53,6 +53,8 @@ impl Ready {
 #[derive(Clone, Debug, Default)]
 pub struct Ways<A> {
     starts: Arc<[A]>,
+    /// Where the next interval starts; the last of all addresses for the last.
+    ends: Arc<[A]>,
     ready: Arc<[Ready]>,
 }
 
@@ -69,7 +71,22 @@ impl<A: Address> Ways<A> {
             _ => Ready::default(),
         };
         let ready = starts.iter().map(behind_router).collect();
-        Self { starts: starts.into(), ready }
+        let ends = starts.iter().skip(1).copied().chain([A::MAX]).collect();
+        Self { starts: starts.into(), ends, ready }
+    }
+
+    /// The way to an address. That which the last address had, `near`, is tried first: most clients are behind one router.
+    #[inline]
+    pub fn to_near(&self, near: &mut u32, address: A) -> Option<&Ready> {
+        let at = *near as usize;
+        if self.starts.get(at).is_some_and(|start| *start <= address)
+            && self.ends.get(at).is_some_and(|end| address < *end)
+        {
+            return self.ready.get(at);
+        }
+        let after = self.starts.partition_point(|start| *start <= address);
+        *near = after.saturating_sub(1) as u32;
+        self.to(address)
     }
 
     /// The way to an address.
@@ -110,12 +127,14 @@ mod tests {
             let own: Vec<_> = own.into_iter().map(|n| n << 28 | 1).collect();
             let network = FamilyNetwork::new(own, routes, [(PortId(0), 1, ROUTER), (PortId(0), 2, ROUTER)]);
             let ways = Ways::new(&network, &ports());
+            let mut near = 0;
             for (high, low) in probes {
                 let address = high << 28 | low;
                 let hop = network.hop(&ports(), address);
                 let routed = matches!(network.fib.lookup(address), Some(Target::Via { gateway: Some(_), .. }));
                 let expected = if routed { Ready::new(&hop) } else { Ready::default() };
                 prop_assert_eq!(ways.to(address), Some(&expected));
+                prop_assert_eq!(ways.to_near(&mut near, address), Some(&expected));
             }
         }
     }

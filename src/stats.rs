@@ -116,6 +116,11 @@ pub struct Traffic {
     pub out_bytes: u64,
 }
 
+/// A value in a cache line of its own, where it is found by a shift.
+#[repr(align(64))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Line<T>(pub T);
+
 impl std::ops::AddAssign for Traffic {
     fn add_assign(&mut self, rhs: Self) {
         self.connections += rhs.connections;

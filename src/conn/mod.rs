@@ -196,14 +196,14 @@ pub struct Connection<A> {
     pub cport: u16,
     /// Destination port.
     pub dport: u16,
-    /// IP protocol.
+    /// Its entry in a side table of the application helpers; 0 for none.
+    pub side: u16,
+    /// IP protocol. It and the two that follow are compared at once, too.
     pub protocol: u8,
     /// State of the protocol's table.
     pub state: State,
     /// What is so about it.
     pub flags: ConnFlags,
-    /// Its entry in a side table of the application helpers; 0 for none.
-    pub side: u16,
     /// When it expires. Moving it later costs nothing; after moving it earlier call [`Table::rearm`].
     pub expires: Tick,
     /// Ticks of 10 ms that it is given with each packet.

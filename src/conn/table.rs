@@ -4,7 +4,7 @@
 //! that a look-up goes on only where something lies further on (the counters of Facebook's F14 tables).
 
 use thiserror::Error;
-use wide::i16x8;
+use wide::{i8x16, i16x8};
 
 use super::edges::Place;
 use super::timer::{Link, Wheel};
@@ -23,6 +23,8 @@ const REACH: usize = 64;
 const ALIKE: u32 = 128;
 /// Tag of a slot that is not taken.
 const EMPTY: i16 = 0;
+/// A bit of the tag that every hash has, so that no tag is that.
+const TAGGED: u64 = 1 << 48;
 /// End of the list of free entries.
 const NO_ENTRY: u32 = u32::MAX;
 
@@ -50,6 +52,16 @@ struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one cache line");
 
 impl Bucket {
+    /// The entry in the first slot that holds `tag`.
+    #[inline(always)]
+    fn first(&self, tag: i16) -> Option<u32> {
+        /// Of the comparison's mask, a bit for each byte.
+        const BITS: u32 = i16::BITS / u8::BITS;
+        let same: i8x16 = bytemuck::cast(i16x8::new(self.tags).simd_eq(i16x8::splat(tag)));
+        let slots = same.to_bitmask();
+        if slots == 0 { None } else { self.entries.get((slots.trailing_zeros() / BITS) as usize).copied() }
+    }
+
     /// The slots that hold `tag`, a bit each.
     #[inline]
     fn matching(&self, tag: i16) -> u32 {
@@ -110,6 +122,8 @@ pub struct Vacancy {
 #[derive(Debug)]
 pub struct Table<A> {
     buckets: Box<[Bucket]>,
+    /// One less than there are buckets, a power of two.
+    mask: usize,
     entries: Box<[Connection<A>]>,
     key: HashKey,
     /// First of the entries that were freed.
@@ -129,6 +143,7 @@ impl<A: Address> Table<A> {
     fn with_buckets(capacity: u32, buckets: usize, key: HashKey) -> Self {
         Self {
             buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
+            mask: buckets - 1,
             entries: vec![Connection::default(); capacity as usize].into_boxed_slice(),
             key,
             free: NO_ENTRY,
@@ -192,13 +207,13 @@ impl<A: Address> Table<A> {
     /// Hashes a client, for all calls that ask for a hash.
     #[inline]
     pub fn hash(&self, protocol: u8, caddr: A, cport: u16) -> u64 {
-        self.key.client(protocol, caddr, cport)
+        self.key.client(protocol, caddr, cport) | TAGGED
     }
 
     /// Hashes what a template is found by. The virtual address takes part, for a client network has one template a service.
     #[inline]
     pub fn template_hash(&self, protocol: u8, network: A, vaddr: A) -> u64 {
-        self.key.client(protocol, network, 0) ^ self.key.client(protocol, vaddr, 1)
+        self.key.client(protocol, network, 0) ^ self.key.client(protocol, vaddr, 1) | TAGGED
     }
 
     /// Hashes the name by which a template is found too: what is kept in its `extra`, 0 for no name.
@@ -209,7 +224,7 @@ impl<A: Address> Table<A> {
     /// Hashes what a template with such a name is found by.
     pub fn named_template_hash(&self, protocol: u8, network: A, vaddr: A, name: u32) -> u64 {
         // The name decides both the bucket and the tag.
-        self.template_hash(protocol, network, vaddr) ^ u64::from(name).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.template_hash(protocol, network, vaddr) ^ u64::from(name).wrapping_mul(0x9e37_79b9_7f4a_7c15) | TAGGED
     }
 
     fn hash_of(&self, connection: &Connection<A>) -> u64 {
@@ -231,7 +246,7 @@ impl<A: Address> Table<A> {
     #[inline]
     pub fn candidate(&self, hash: u64) -> ConnId {
         let Some(bucket) = self.buckets.get(self.home(hash)) else { return ConnId::NONE };
-        let id = match bucket.under(tag(hash)).next() {
+        let id = match bucket.first(tag(hash)) {
             Some(index) => ConnId(index),
             None if bucket.overflow == 0 => return ConnId::NONE,
             None => self.candidate_beyond(hash),
@@ -446,7 +461,7 @@ impl<A: Address> Table<A> {
 
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        home(self.buckets.len(), hash)
+        hash as usize & self.mask
     }
 
     fn path(&self, hash: u64) -> impl Iterator<Item = usize> + use<A> {
@@ -510,8 +525,7 @@ fn path(buckets: usize, hash: u64) -> impl Iterator<Item = usize> {
 /// The tag of a hash: bits that do not choose the bucket, never that of an empty slot.
 #[inline]
 fn tag(hash: u64) -> i16 {
-    let tag = (hash >> 48) as i16;
-    if tag == EMPTY { EMPTY + 1 } else { tag }
+    (hash >> 48) as i16
 }
 
 #[cfg(test)]

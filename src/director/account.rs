@@ -11,7 +11,7 @@ use crate::proto::segment;
 use crate::proto::{Direction, State, TimeoutTable};
 use crate::scheduler::Load;
 use crate::service::ServiceId;
-use crate::stats::{Counters, Event, Traffic};
+use crate::stats::{Counters, Event, Line, Traffic};
 use crate::time::{HZ, Tick};
 use crate::verdict::WorkerId;
 
@@ -60,6 +60,7 @@ impl Shared {
             apps: Apps::new(limits.ftp, limits.calls),
             defence: Default::default(),
             walks: [Walk::DONE; 2],
+            near: [0; 2],
             sweeps_after: 0,
             removals: 0,
             endings: 0,
@@ -80,7 +81,7 @@ impl<A: Family> Lane<'_, A> {
     pub(super) fn advance(&mut self, id: ConnId, packet: &Packet<A>, direction: Direction) {
         let Some(connection) = self.tables.connections.get_mut(id) else { return };
         let available = self.snapshot.path(connection.dest).available;
-        if available && let Some(traffic) = self.shared.traffic.get_mut(connection.dest.index()) {
+        if available && let Some(Line(traffic)) = self.shared.traffic.get_mut(connection.dest.index()) {
             count(traffic, direction, packet.length);
         }
         connection.packets = connection.packets.wrapping_add(u32::from(direction != Direction::Output));
@@ -124,7 +125,7 @@ impl<A: Family> Lane<'_, A> {
         flags: ConnFlags,
         length: Option<u16>,
     ) {
-        if let Some(traffic) = self.shared.traffic.get_mut(dest.id.index()) {
+        if let Some(Line(traffic)) = self.shared.traffic.get_mut(dest.id.index()) {
             traffic.connections += 1;
             if let Some(length) = length {
                 count(traffic, Direction::Input, length);
@@ -192,7 +193,7 @@ impl<A: Family> Lane<'_, A> {
     /// Counts a connection scheduled.
     #[inline]
     pub(super) fn count_connection(&mut self, dest: DestId) {
-        if let Some(traffic) = self.shared.traffic.get_mut(dest.index()) {
+        if let Some(Line(traffic)) = self.shared.traffic.get_mut(dest.index()) {
             traffic.connections += 1;
         }
     }
@@ -232,7 +233,8 @@ impl<A: Family> Lane<'_, A> {
     /// The counters of a destination, unless it was removed.
     #[inline]
     fn traffic_of(&mut self, dest: DestId) -> Option<&mut Traffic> {
-        self.shared.traffic.get_mut(dest.index()).filter(|_| self.snapshot.path(dest).available)
+        let Line(traffic) = self.shared.traffic.get_mut(dest.index()).filter(|_| self.snapshot.path(dest).available)?;
+        Some(traffic)
     }
 
     #[inline]

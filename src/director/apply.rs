@@ -9,7 +9,7 @@ use crate::director::{Director, Shared};
 use crate::proto::TimeoutTable;
 use crate::scheduler::{Load, WorkerStart};
 use crate::snapshot::{Rules, Snapshot};
-use crate::stats::Traffic;
+use crate::stats::Line;
 use crate::steering::Steering;
 
 /// New rules on their way into force, a bounded piece at a time: first the counters of their destinations and what their schedulers will
@@ -130,7 +130,7 @@ impl Shared {
     fn make_room(&mut self, destinations: usize) {
         let most = destinations.max(self.loads.len());
         self.loads.resize(most, Load::default());
-        self.traffic.resize(most, Traffic::default());
+        self.traffic.resize(most, Line::default());
         self.lent.resize(most, 0);
         self.owners.resize(most, 0);
         self.learnt.resize(most, Learnt::default());
@@ -173,7 +173,7 @@ impl Shared {
         if self.owners[index] != dest.uid {
             self.owners[index] = dest.uid;
             self.loads[index] = Load::default();
-            self.traffic[index] = Traffic::default();
+            self.traffic[index] = Line::default();
             self.lent[index] = 0;
             self.learnt[index] = Learnt::default();
         }

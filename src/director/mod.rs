@@ -44,7 +44,7 @@ mod why;
 use std::sync::Arc;
 
 use crate::app::Apps;
-use crate::burst::{Burst, Kind, Mark, Meta, Slot};
+use crate::burst::{Burst, Kind, Mark, Marks, Meta, Slot};
 use crate::conn::ConnId;
 use crate::conn::table::Table;
 use crate::destination::{DestId, Destination};
@@ -56,7 +56,7 @@ use crate::proto::TimeoutTable;
 use crate::proto::segment::Segment;
 use crate::scheduler::{Flow, Load};
 use crate::snapshot::Snapshot;
-use crate::stats::{Counters, DropReason, Event, Traffic};
+use crate::stats::{Counters, DropReason, Event, Line, Traffic};
 use crate::steering::Steering;
 use crate::time::{Instant, Tick};
 use crate::verdict::{Origin, PortId, Verdict, WorkerId};
@@ -130,7 +130,7 @@ struct Shared {
     /// By [`DestId`].
     loads: Vec<Load>,
     /// By [`DestId`].
-    traffic: Vec<Traffic>,
+    traffic: Vec<Line<Traffic>>,
     /// By [`DestId`]: connections that another service made.
     lent: Vec<u64>,
     /// By [`DestId`]: which destination the counters are of.
@@ -151,6 +151,8 @@ struct Shared {
     defence: defence::Defence,
     /// IPv4 and IPv6.
     walks: [sweep::Walk; 2],
+    /// IPv4 and IPv6: the way of the last reply, by number ([`crate::ready::Ways::to_near`]).
+    near: [u32; 2],
     /// Ticks that they are put off.
     sweeps_after: u32,
     /// The last removal of a destination that was walked for.
@@ -295,28 +297,31 @@ impl Director {
 
     /// Stage 3: state, counters, rewriting, verdict.
     pub fn decide<F: Frame>(&mut self, burst: &mut Burst<F>, now: Instant) {
-        self.step(&mut [], burst, now);
+        let mut nothing = Burst::<F>::NOTHING;
+        self.step(&mut nothing, 0, burst, now);
     }
 
     /// Stage 2 of one burst and stage 3 of another, packet by packet in turn: a processor has but so many lines under way from memory, and
     /// a stage that did nothing but ask for them would wait for most.
     pub fn seek_and_decide<F: Frame>(&mut self, sought: &mut Burst<F>, decided: &mut Burst<F>, now: Instant) {
-        self.step(sought.marks_mut(), decided, now);
+        let count = sought.count();
+        self.step(&mut sought.marks, count, decided, now);
     }
 
-    fn step<F: Frame>(&mut self, sought: &mut [Mark], decided: &mut Burst<F>, now: Instant) {
+    /// Of the marks the first `count` are of packets; to seek for the others does no harm.
+    fn step<F: Frame>(&mut self, sought: &mut Marks, count: usize, decided: &mut Burst<F>, now: Instant) {
         // Asked once a burst, so that without a master of the synchronisation nobody asks.
         if self.core.shared.announcer.on {
             self.decide_all::<F, true>(sought, decided, now.tick());
         } else {
             self.decide_all::<F, false>(sought, decided, now.tick());
         }
-        sought.iter_mut().skip(decided.len()).for_each(|mark| self.core.seek(mark));
+        sought[..count].iter_mut().skip(decided.len()).for_each(|mark| self.core.seek(mark));
     }
 
     /// With `TELLS` a master of the synchronisation runs.
     #[inline(always)]
-    fn decide_all<F: Frame, const TELLS: bool>(&mut self, sought: &mut [Mark], decided: &mut Burst<F>, now: Tick) {
+    fn decide_all<F: Frame, const TELLS: bool>(&mut self, sought: &mut Marks, decided: &mut Burst<F>, now: Tick) {
         let mut at = 0;
         loop {
             at = express::judge::<F, TELLS>(&mut self.core, &self.snapshot, sought, decided, at, now);
@@ -433,7 +438,7 @@ impl Director {
 
     /// Counters of a destination.
     pub fn traffic(&self, dest: DestId) -> Traffic {
-        self.core.shared.traffic.get(dest.index()).copied().unwrap_or_default()
+        self.core.shared.traffic.get(dest.index()).copied().unwrap_or_default().0
     }
 
     /// Of the connections counted of a destination, those that another service made: its client had the destination already.

@@ -21,6 +21,8 @@ mod field {
 
 /// Length of a header without options in bytes.
 pub const HEADER_LEN: usize = field::URGENT.end;
+/// Where the checksum stands in a header.
+pub const CHECKSUM: usize = field::CHECKSUM.start;
 
 /// Most bytes that options can take.
 pub const MAX_OPTIONS_LEN: usize = 40;

@@ -14,6 +14,8 @@ mod field {
 
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = field::CHECKSUM.end;
+/// Where the checksum stands in a header.
+pub const CHECKSUM: usize = field::CHECKSUM.start;
 
 /// A view of a UDP datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

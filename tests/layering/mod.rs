@@ -37,7 +37,7 @@ const ABOVE: &[&[&str]] = &[
     &["lib", "bin"],
 ];
 /// Crates that the core may use: they neither do I/O nor keep time.
-const PURE: &[&str] = &["serde", "rustc_hash", "wide", "thiserror", "crc32c", "sha1", "hmac", "sha2"];
+const PURE: &[&str] = &["serde", "rustc_hash", "wide", "bytemuck", "thiserror", "crc32c", "sha1", "hmac", "sha2"];
 /// Of the standard library, what the core may not use.
 const IMPURE: &[&str] = &[
     "std::thread",

@@ -7,10 +7,10 @@
 
 mod plain;
 
-use crate::burst::{Burst, Kind, Mark, Meta, Slot, Source};
+use crate::burst::{Burst, Kind, Mark, Marks, Meta, Slot};
 use crate::conn::{ConnFlags, ConnId, Connection, Table};
 use crate::director::path_mtu::Learnt;
-use crate::director::{Core, Director, Lane, Shared};
+use crate::director::{Core, Director, Lane, Shared, aside};
 use crate::forward::{ETHERNET, tun};
 use crate::frame::Frame;
 use crate::network::AddressSet;
@@ -19,18 +19,17 @@ use crate::proto::segment::Segment;
 use crate::proto::{State, TimeoutTable, tcp as flag};
 use crate::ready::Ready;
 use crate::snapshot::Snapshot;
-use crate::stats::Event;
+use crate::stats::{Event, Line};
 use crate::steering::{Role, Steering};
 use crate::time::Tick;
 use crate::verdict::{Origin, PortId, WorkerId};
-use crate::wire::{ethernet, ipv4, protocol, tcp, udp};
+use crate::wire::{checksum, ethernet, ipv4, protocol, tcp, udp};
 
-use plain::{Plain, half, take_hop, word};
+use plain::{Mould, Plain, half, put, take_hop, word};
 
-/// Offset of the flags in a TCP header.
-const TCP_FLAGS: usize = 13;
-/// A MAC that no frame is to: of the number that it is compared with the upper 16 bits are clear.
-const NOBODY: u64 = u64::MAX;
+/// The protocols, as constants that a type may have.
+const TCP: u8 = protocol::TCP;
+const UDP: u8 = protocol::UDP;
 /// Of a connection these ask for a second thought.
 const CARE: ConnFlags = ConnFlags::LOCAL
     .with(ConnFlags::BYPASS)
@@ -41,33 +40,64 @@ const CARE: ConnFlags = ConnFlags::LOCAL
     .with(ConnFlags::HELPED);
 
 /// What tells whose packets of a family are.
+#[derive(Clone, Copy)]
 struct Eyes<'a, A> {
-    /// With no service of the family every packet of it is the kernel's.
+    /// With no service of the family every packet of it is the kernel's, and with no virtual address for the general way.
     serves: bool,
     /// A mark may make any address virtual.
     marked: bool,
     vips: &'a AddressSet<A>,
+    /// The virtual address that a packet was to lately, which is asked about first: most are to the same.
+    vip: A,
     connections: &'a Table<A>,
 }
 
 impl<'a, A: Plain> Eyes<'a, A> {
     fn new(director: &'a Director) -> Self {
         let rules = &director.snapshot.rules;
+        let vips = A::vips(rules);
+        let vip = vips.iter().next();
         Self {
-            serves: !rules.is_empty(A::V6),
+            serves: !rules.is_empty(A::V6) && vip.is_some(),
             marked: rules.has_mark_services::<A>(),
-            vips: A::vips(rules),
+            vips,
+            vip: vip.unwrap_or_default(),
             connections: &A::tables(&director.core).connections,
         }
     }
 
-    /// Says what a frame to that MAC is ([`number`]), and has where its connection would be fetched. False when it is not of the common
-    /// kind, or not sound.
+    /// What a segment of an open connection looks like that came to that MAC, as [`Snapshot::macs`] has it.
+    fn mould(&self, mac: Option<u64>) -> Option<Mould> {
+        mac.filter(|_| self.serves).map(|mac| A::MOULD.to(number(mac)))
+    }
+
+    /// Says what a segment of an open connection is, and has where its connection would be fetched. False when it is none.
     #[inline(always)]
-    fn see(&self, bytes: &[u8], mac: u64, mark: &mut Mark) -> bool {
-        let Some((head, protocol)) = read::<A>(bytes, mac) else { return false };
+    fn see_segment(&self, last: &mut A, mould: &Mould, bytes: &[u8], mark: &mut Mark) -> bool {
+        let Some(head) = start(bytes, A::HEAD) else { return false };
+        let end = ETHERNET + A::length(head);
+        let open = head[A::L4 + plain::FLAGS] & plain::DECIDING == flag::ACK;
+        if !mould.fits(head) || !open || end < A::HEAD || end > bytes.len() || !A::has_intact_header(head) {
+            return false;
+        }
+        mark.settled = protocol::TCP;
+        self.place(head, protocol::TCP, last, mark)
+    }
+
+    /// Says what any packet is. False when it is not of the common kind, or not sound.
+    #[inline(always)]
+    fn see(&self, mould: &Option<Mould>, bytes: &[u8], mark: &mut Mark) -> bool {
+        let Some(mould) = mould else { return false };
+        let Some((head, protocol)) = read::<A>(bytes, mould) else { return false };
+        let settled = protocol == protocol::UDP || head[A::L4 + plain::FLAGS] & plain::DECIDING == flag::ACK;
+        mark.settled = if settled { protocol } else { 0 };
+        self.place(head, protocol, &mut A::default(), mark)
+    }
+
+    #[inline(always)]
+    fn place(&self, head: &[u8], protocol: u8, last: &mut A, mark: &mut Mark) -> bool {
         let (address, port);
-        (address, port, mark.kind) = if self.vips.contains(A::address(head, A::DST)) {
+        (address, port, mark.kind) = if A::is_to(head, self.vip) || self.is_virtual(A::address(head, A::DST), last) {
             (A::address(head, A::SRC), half(head, A::L4), A::REQUEST)
         } else if self.marked {
             return false;
@@ -78,31 +108,29 @@ impl<'a, A: Plain> Eyes<'a, A> {
         self.connections.prefetch(mark.hash);
         true
     }
+
+    #[inline(always)]
+    fn is_virtual(&self, address: A, last: &mut A) -> bool {
+        let is = self.vips.contains(address);
+        if is {
+            *last = address;
+        }
+        is
+    }
 }
 
 /// Stage 1 for the common packets of a burst: what each is, and where its connection would be, which is then on its way. What is left as
 /// [`Kind::Unseen`] is to be looked at closely; returns whether there is any.
 pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool {
     let Director { core, snapshot, steering, .. } = director;
-    let (v4, v6) = (Eyes::<u32>::new(director), Eyes::<u128>::new(director));
-    let count = burst.count();
-    let Burst { frames, sources, marks, .. } = burst;
-    let (mut left, mut before, mut mac4, mut mac6) = (false, Source::NONE, NOBODY, NOBODY);
-    for ((frame, source), mark) in frames[..count].iter().zip(&sources[..count]).zip(&mut marks[..count]) {
-        if before != *source {
-            before = *source;
-            let known = snapshot.macs.get(usize::from(source.port().0)).map_or(NOBODY, |mac| number(*mac));
-            let mac = if source.origin() == Origin::Wire { known } else { NOBODY };
-            (mac4, mac6) = (if v4.serves { mac } else { NOBODY }, if v6.serves { mac } else { NOBODY });
-        }
-        let whole = frame.as_ref().filter(|frame| frame.largest_fragment().is_none());
-        let seen = whole.is_some_and(|frame| {
-            let bytes = frame.bytes();
-            v4.see(bytes, mac4, mark) || apart(&v6, bytes, mac6, mark)
-        });
-        if !seen {
-            (mark.kind, left) = (Kind::Unseen, true);
-        }
+    let mut eyes = (Eyes::<u32>::new(director), Eyes::<u128>::new(director));
+    let (mut at, mut left) = (0, false);
+    while at < burst.count() {
+        let (source, end) = (burst.sources[at], burst.end_of_run(at));
+        let mac = snapshot.macs.get(usize::from(source.port().0)).copied();
+        let mac = mac.filter(|_| source.origin() == Origin::Wire);
+        left |= look_at(&mut eyes, &burst.frames[at..end], &mut burst.marks[at..end], mac);
+        at = end;
     }
     if steering.workers() > 1 {
         left |= leave_others(burst, steering, core.shared.worker);
@@ -110,10 +138,77 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
     left
 }
 
-/// [`Eyes::see`] by a call, so that a loop has registers for the other family.
+/// The same for frames of one source: those of a kind in a row, each kind in a loop of its own.
+fn look_at<F: Frame>(
+    eyes: &mut (Eyes<'_, u32>, Eyes<'_, u128>),
+    frames: &[Option<F>],
+    marks: &mut [Mark],
+    mac: Option<u64>,
+) -> bool {
+    let moulds = (eyes.0.mould(mac), eyes.1.mould(mac));
+    let (mut at, mut left) = (0, false);
+    while at < frames.len() {
+        let before = at;
+        at = segments(&mut eyes.0, &moulds.0, frames, marks, at);
+        at = segments(&mut eyes.1, &moulds.1, frames, marks, at);
+        if at == before {
+            at = others(eyes, &moulds, frames, marks, at, &mut left);
+        }
+    }
+    left
+}
+
+/// The segments of open connections from number `at` on, as long as all are of the family.
 #[inline(never)]
-fn apart<A: Plain>(eyes: &Eyes<'_, A>, bytes: &[u8], mac: u64, mark: &mut Mark) -> bool {
-    eyes.see(bytes, mac, mark)
+fn segments<F: Frame, A: Plain>(
+    eyes: &mut Eyes<'_, A>,
+    mould: &Option<Mould>,
+    frames: &[Option<F>],
+    marks: &mut [Mark],
+    mut at: usize,
+) -> usize {
+    // Where the mould is not known at compile time it is compared by instructions that take 32 bytes.
+    let (Some(mould), own) = (mould.map(aside), *eyes) else { return at };
+    let last = &mut eyes.vip;
+    while let (Some(Some(frame)), Some(mark)) = (frames.get(at), marks.get_mut(at)) {
+        if frame.largest_fragment().is_some() || !own.see_segment(last, &mould, frame.bytes(), mark) {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// What else there is from number `at` on, until the next segment of an open connection.
+#[inline(never)]
+fn others<F: Frame>(
+    (v4, v6): &mut (Eyes<'_, u32>, Eyes<'_, u128>),
+    moulds: &(Option<Mould>, Option<Mould>),
+    frames: &[Option<F>],
+    marks: &mut [Mark],
+    mut at: usize,
+    left: &mut bool,
+) -> usize {
+    while let (Some(frame), Some(mark)) = (frames.get(at), marks.get_mut(at)) {
+        let bytes = frame.as_ref().filter(|frame| frame.largest_fragment().is_none()).map(Frame::bytes);
+        if !bytes.is_some_and(|bytes| v4.see(&moulds.0, bytes, mark) || v6.see(&moulds.1, bytes, mark)) {
+            (mark.kind, *left) = (Kind::Unseen, true);
+        }
+        at += 1;
+        if mark.kind != Kind::Unseen && mark.settled == protocol::TCP {
+            break;
+        }
+    }
+    at
+}
+
+/// The first `length` bytes. Asked like this, of a pointer that is never null nobody asks whether it is.
+#[inline(always)]
+fn start(bytes: &[u8], length: usize) -> Option<&[u8]> {
+    if bytes.len() < length {
+        return None;
+    }
+    Some(&bytes[..length])
 }
 
 /// A MAC as the first eight bytes of a frame to it are read, but for the last two.
@@ -122,10 +217,10 @@ const fn number(mac: u64) -> u64 {
     (mac << 16).swap_bytes()
 }
 
-/// Reads the headers: they, and the protocol. None when the packet is not of the common kind, not sound, or not to that MAC.
+/// Reads the headers: they, and the protocol. None when the packet is not of the common kind, not sound, or not to the MAC of the mould.
 #[inline(always)]
-fn read<A: Plain>(bytes: &[u8], mac: u64) -> Option<(&[u8], u8)> {
-    let head = bytes.get(..A::HEAD)?;
+fn read<'a, A: Plain>(bytes: &'a [u8], mould: &Mould) -> Option<(&'a [u8], u8)> {
+    let head = start(bytes, A::HEAD)?;
     let protocol = head[A::PROTOCOL];
     let least = match protocol {
         protocol::TCP => A::L4 + tcp::HEADER_LEN,
@@ -133,8 +228,8 @@ fn read<A: Plain>(bytes: &[u8], mac: u64) -> Option<(&[u8], u8)> {
         _ => return None,
     };
     let end = ETHERNET + A::length(head);
-    let to = head.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let common = to & 0xffff_ffff_ffff == mac && end >= least && end <= bytes.len() && A::is_plain(head);
+    let common =
+        mould.is_to(head) && end >= least && end <= bytes.len() && A::is_plain(head) && A::has_intact_header(head);
     common.then_some((head, protocol))
 }
 
@@ -153,7 +248,7 @@ fn complete_as<A: Plain>(bytes: &[u8], meta: &mut Meta) {
     let Some(head) = bytes.get(..A::HEAD) else { return };
     (meta.sport, meta.dport) = (half(head, A::L4), half(head, A::L4 + 2));
     (meta.length, meta.l4, meta.protocol) = (A::length(head) as u16, A::L4 as u16, head[A::PROTOCOL]);
-    meta.segment = if meta.protocol == protocol::UDP { Segment::Udp } else { Segment::Tcp(head[A::L4 + TCP_FLAGS]) };
+    meta.segment = if meta.protocol == protocol::UDP { Segment::Udp } else { Segment::Tcp(head[A::L4 + plain::FLAGS]) };
 }
 
 /// Leaves other workers' clients to be handed over. Returns whether there is any.
@@ -204,7 +299,7 @@ pub(super) fn leave<F: Frame>(burst: &mut Burst<F>) -> bool {
 pub(super) fn judge<F: Frame, const TELLS: bool>(
     core: &mut Core,
     snapshot: &Snapshot,
-    sought: &mut [Mark],
+    sought: &mut Marks,
     decided: &mut Burst<F>,
     mut at: usize,
     now: Tick,
@@ -213,24 +308,15 @@ pub(super) fn judge<F: Frame, const TELLS: bool>(
     while at < decided.count() {
         let before = at;
         let mark = decided.marks[at];
-        at = match (mark.kind, method(core, mark)) {
-            (Kind::PlainRequest4, DIRECT) => {
-                requests::<F, u32, DIRECT, TELLS>(core, snapshot, sought, decided, at, now)
-            }
-            (Kind::PlainRequest4, MASQUERADE) => {
-                requests::<F, u32, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
-            }
-            (Kind::PlainRequest4, TUNNEL) => {
-                requests::<F, u32, TUNNEL, TELLS>(core, snapshot, sought, decided, at, now)
-            }
-            (Kind::PlainReply4, MASQUERADE) => replies::<F, u32>(core, snapshot, sought, decided, at, now),
-            (Kind::PlainRequest6, DIRECT) => {
-                requests::<F, u128, DIRECT, TELLS>(core, snapshot, sought, decided, at, now)
-            }
-            (Kind::PlainRequest6, MASQUERADE) => {
-                requests::<F, u128, MASQUERADE, TELLS>(core, snapshot, sought, decided, at, now)
-            }
-            (Kind::PlainReply6, MASQUERADE) => replies::<F, u128>(core, snapshot, sought, decided, at, now),
+        at = match (mark.kind, mark.settled) {
+            (Kind::PlainRequest4, TCP) => requests::<F, u32, TCP, TELLS>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainRequest4, UDP) => requests::<F, u32, UDP, TELLS>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainReply4, TCP) => row::<F, u32, Reply<TCP>>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainReply4, UDP) => row::<F, u32, Reply<UDP>>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainRequest6, TCP) => requests::<F, u128, TCP, TELLS>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainRequest6, UDP) => requests::<F, u128, UDP, TELLS>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainReply6, TCP) => row::<F, u128, Reply<TCP>>(core, snapshot, sought, decided, at, now),
+            (Kind::PlainReply6, UDP) => row::<F, u128, Reply<UDP>>(core, snapshot, sought, decided, at, now),
             _ => return at,
         };
         if at == before {
@@ -240,166 +326,180 @@ pub(super) fn judge<F: Frame, const TELLS: bool>(
     at
 }
 
-/// The forwarding methods, as constants that a function may have.
+/// Clients' packets of protocol `P` from number `at` on, as long as they go the way of the first.
+#[inline(always)]
+fn requests<F: Frame, A: Plain, const P: u8, const TELLS: bool>(
+    core: &mut Core,
+    snapshot: &Snapshot,
+    sought: &mut Marks,
+    decided: &mut Burst<F>,
+    at: usize,
+    now: Tick,
+) -> usize {
+    let candidate = A::tables(core).connections.entry(decided.marks[at].candidate);
+    match candidate.map_or(0, |connection| connection.flags.0 & METHOD) {
+        DIRECT => row::<F, A, Request<P, DIRECT, TELLS>>(core, snapshot, sought, decided, at, now),
+        MASQUERADE => row::<F, A, Request<P, MASQUERADE, TELLS>>(core, snapshot, sought, decided, at, now),
+        TUNNEL if !A::V6 => row::<F, A, Request<P, TUNNEL, TELLS>>(core, snapshot, sought, decided, at, now),
+        _ => at,
+    }
+}
+
+/// The forwarding methods, likewise.
 const DIRECT: u16 = ConnFlags::DR.0;
 const MASQUERADE: u16 = ConnFlags::NAT.0;
 const TUNNEL: u16 = ConnFlags::TUN.0;
 const METHOD: u16 = DIRECT | MASQUERADE | TUNNEL;
 
-/// The method of the connection that the packet may belong to; 0 for none.
-#[inline(always)]
-fn method(core: &Core, mark: Mark) -> u16 {
-    let flags = if mark.kind.is_v6() {
-        core.v6.connections.entry(mark.candidate).map(|connection| connection.flags)
-    } else {
-        core.v4.connections.entry(mark.candidate).map(|connection| connection.flags)
-    };
-    flags.map_or(0, |flags| flags.0 & METHOD)
+/// What packets in a row have in common.
+trait Way<A: Plain> {
+    /// What they are.
+    const KIND: Kind;
+    /// Of which protocol.
+    const PROTOCOL: u8;
+    /// As what they count.
+    const EVENT: Event;
+
+    /// Rewrites one of them; the port that it leaves by, or None, and no change, when it is not of the common kind.
+    fn forward<F: Frame>(lane: Lane<'_, A>, frame: &mut F, candidate: ConnId, now: Tick) -> Option<PortId>;
 }
 
-/// The packets of clients from number `from` on, as long as their connections are of that method.
+/// The packets from number `from` on, as long as all go that way.
 #[inline(never)]
-fn requests<F: Frame, A: Plain, const OF: u16, const TELLS: bool>(
+fn row<F: Frame, A: Plain, W: Way<A>>(
     core: &mut Core,
     snapshot: &Snapshot,
-    sought: &mut [Mark],
+    sought: &mut Marks,
     decided: &mut Burst<F>,
     from: usize,
     now: Tick,
 ) -> usize {
+    let count = decided.count();
+    let Burst { frames, marks, .. } = decided;
     let mut at = from;
-    for (frame, mark) in packets(decided, from) {
-        let Some(frame) = frame.as_mut().filter(|_| mark.kind == A::REQUEST) else { break };
-        let port = request::<F, A, OF, TELLS>(A::lane(core, snapshot), frame, mark.candidate, now);
-        let Some(port) = port else { break };
-        mark.way = port.0;
-        if let Some(mark) = sought.get_mut(at) {
-            core.seek(mark);
+    while at < count {
+        let (frame, mark) = (&mut frames[at], &mut marks[at]);
+        if mark.sort() != Mark::sort_of(W::KIND, W::PROTOCOL) {
+            break;
         }
+        let Some(frame) = frame else { break };
+        let Some(port) = W::forward(A::lane(core, snapshot), frame, mark.candidate, now) else { break };
+        mark.way = port.0;
+        core.seek(&mut sought[at]);
         at += 1;
     }
-    core.shared.counters.events[Event::Request as usize] += (at - from) as u64;
+    core.shared.counters.events[W::EVENT as usize] += (at - from) as u64;
     at
 }
 
-/// The packets of servers from number `from` on.
-#[inline(never)]
-fn replies<F: Frame, A: Plain>(
-    core: &mut Core,
-    snapshot: &Snapshot,
-    sought: &mut [Mark],
-    decided: &mut Burst<F>,
-    from: usize,
-    now: Tick,
-) -> usize {
-    let mut at = from;
-    for (frame, mark) in packets(decided, from) {
-        let Some(frame) = frame.as_mut().filter(|_| mark.kind == A::REPLY) else { break };
-        let Some(port) = reply::<F, A>(A::lane(core, snapshot), frame, mark.candidate, now) else { break };
-        mark.way = port.0;
-        if let Some(mark) = sought.get_mut(at) {
-            core.seek(mark);
-        }
-        at += 1;
-    }
-    core.shared.counters.events[Event::Reply as usize] += (at - from) as u64;
-    at
-}
+/// Clients' packets of protocol `P` to servers by one method.
+struct Request<const P: u8, const METHOD: u16, const TELLS: bool>;
 
-/// The packets of a burst from number `from` on, with what is known of them.
-#[inline(always)]
-fn packets<F>(burst: &mut Burst<F>, from: usize) -> impl Iterator<Item = (&mut Option<F>, &mut Mark)> {
-    let count = burst.count();
-    let range = from.min(count)..count;
-    burst.frames[range.clone()].iter_mut().zip(&mut burst.marks[range])
-}
+impl<A: Plain, const P: u8, const BY: u16, const TELLS: bool> Way<A> for Request<P, BY, TELLS> {
+    const KIND: Kind = A::REQUEST;
+    const PROTOCOL: u8 = P;
+    const EVENT: Event = Event::Request;
 
-/// A client's packet to its server.
-#[inline(always)]
-fn request<F: Frame, A: Plain, const OF: u16, const TELLS: bool>(
-    lane: Lane<'_, A>,
-    frame: &mut F,
-    candidate: ConnId,
-    now: Tick,
-) -> Option<PortId> {
-    let Lane { tables, shared: Shared { traffic, learnt, timeouts, ident, announcer, .. }, snapshot } = lane;
-    let connection = tables.connections.entry_mut(candidate)?;
-    let bytes = frame.bytes_mut();
-    let available = bytes.len();
-    let head = bytes.get_mut(..A::HEAD)?;
-    if !A::is_between(head, connection.caddr, connection.vaddr)
-        || ports(connection.cport, connection.vport) != word(head, A::L4)
-    {
-        return None;
-    }
-    let timeout = keeps(connection, head, timeouts, CARE.0 | METHOD, OF)?;
-    // One whose packet may have to be told of goes the general way.
-    if TELLS && (connection.template.is_some() || announcer.pace.may_tell(connection.packets.wrapping_add(1))) {
-        return None;
-    }
-    let ready = snapshot.ready.get(connection.dest.index())?;
-    let traffic = traffic.get_mut(connection.dest.index())?;
-    let length = A::length(head);
-    let mtu = if OF == TUNNEL { ready.inner_mtu } else { ready.mtu };
-    if length > usize::from(mtu) || head[A::HOPS] <= 1 {
-        return None;
-    }
-    if OF == MASQUERADE {
-        if lacks_checksum::<A>(head) {
+    #[inline(always)]
+    fn forward<F: Frame>(lane: Lane<'_, A>, frame: &mut F, candidate: ConnId, now: Tick) -> Option<PortId> {
+        let Lane { tables, shared: Shared { traffic, learnt, timeouts, ident, announcer, .. }, snapshot } = lane;
+        let connection = tables.connections.entry_mut(candidate)?;
+        let bytes = frame.bytes_mut();
+        let available = bytes.len();
+        if available < A::HEAD {
             return None;
         }
-        rewrite(head, End::Destination, connection.daddr, connection.dport);
-    }
-    if OF == TUNNEL {
-        let usual = learnt.get(connection.dest.index()).is_some_and(Learnt::is_nothing);
-        if !usual || !frame.prepend(ipv4::HEADER_LEN) {
+        let head = &mut bytes[..A::HEAD];
+        if !A::is_between(head, connection.caddr, connection.vaddr)
+            || ports(connection.cport, connection.vport) != word(head, A::L4)
+        {
             return None;
         }
-        send_through(frame.bytes_mut(), ready, ident);
-        trim(frame, available + ipv4::HEADER_LEN, ETHERNET + ipv4::HEADER_LEN + length);
-    } else {
-        send::<A>(head, ready);
+        let timeout = keeps::<A, P>(connection, timeouts, CARE.0 | METHOD, BY)?;
+        // One whose packet may have to be told of goes the general way.
+        if TELLS && (connection.template.is_some() || announcer.pace.may_tell(connection.packets.wrapping_add(1))) {
+            return None;
+        }
+        let ready = snapshot.ready.get(connection.dest.index())?;
+        let Line(traffic) = traffic.get_mut(connection.dest.index())?;
+        let length = A::length(head);
+        let mtu = if BY == TUNNEL { ready.inner_mtu } else { ready.mtu };
+        if length > usize::from(mtu) || head[A::HOPS] <= 1 {
+            return None;
+        }
+        if BY == MASQUERADE {
+            if lacks_checksum::<A, P>(head) {
+                return None;
+            }
+            let (old, new) = ((connection.vaddr, connection.vport), (connection.daddr, connection.dport));
+            rewrite::<A, P>(head, End::Destination, old, new);
+        }
+        if BY == TUNNEL {
+            let usual = learnt.get(connection.dest.index()).is_some_and(Learnt::is_nothing);
+            if !usual || !frame.prepend(ipv4::HEADER_LEN) {
+                return None;
+            }
+            send_through(frame.bytes_mut(), ready, ident);
+            trim(frame, available + ipv4::HEADER_LEN, ETHERNET + ipv4::HEADER_LEN + length);
+        } else {
+            if BY == DIRECT {
+                A::take_hop(head);
+            }
+            put(head, 0, ready.macs);
+            trim(frame, available, ETHERNET + length);
+        }
+        connection.packets = connection.packets.wrapping_add(1);
+        connection.expires = now.plus(timeout);
+        traffic.in_packets += 1;
+        traffic.in_bytes += length as u64;
+        Some(ready.port)
+    }
+}
+
+/// Servers' packets of protocol `P` to clients, whose connections are masqueraded.
+struct Reply<const P: u8>;
+
+impl<A: Plain, const P: u8> Way<A> for Reply<P> {
+    const KIND: Kind = A::REPLY;
+    const PROTOCOL: u8 = P;
+    const EVENT: Event = Event::Reply;
+
+    #[inline(always)]
+    fn forward<F: Frame>(lane: Lane<'_, A>, frame: &mut F, candidate: ConnId, now: Tick) -> Option<PortId> {
+        const FLAGS: u16 = CARE.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT).0 | METHOD;
+        let Lane { tables, shared: Shared { traffic, timeouts, near, .. }, snapshot } = lane;
+        let connection = tables.connections.entry_mut(candidate)?;
+        let bytes = frame.bytes_mut();
+        let available = bytes.len();
+        if available < A::HEAD {
+            return None;
+        }
+        let head = &mut bytes[..A::HEAD];
+        if !A::is_between(head, connection.daddr, connection.caddr)
+            || ports(connection.dport, connection.cport) != word(head, A::L4)
+            || lacks_checksum::<A, P>(head)
+            || !is_assured(connection)
+        {
+            return None;
+        }
+        let timeout = keeps::<A, P>(connection, timeouts, FLAGS, MASQUERADE)?;
+        // A server that is out of service counts no more.
+        let in_service = snapshot.ready.get(connection.dest.index())?.mtu != 0;
+        let ready = A::ways(snapshot).to_near(&mut near[usize::from(A::V6)], connection.caddr)?;
+        let Line(traffic) = traffic.get_mut(connection.dest.index())?;
+        let length = A::length(head);
+        if !in_service || length > usize::from(ready.mtu) || head[A::HOPS] <= 1 {
+            return None;
+        }
+        connection.expires = now.plus(timeout);
+        traffic.out_packets += 1;
+        traffic.out_bytes += length as u64;
+        let (old, new) = ((connection.daddr, connection.dport), (connection.vaddr, connection.vport));
+        rewrite::<A, P>(head, End::Source, old, new);
+        put(head, 0, ready.macs);
         trim(frame, available, ETHERNET + length);
+        Some(ready.port)
     }
-    connection.packets = connection.packets.wrapping_add(1);
-    connection.expires = now.plus(timeout);
-    traffic.in_packets += 1;
-    traffic.in_bytes += length as u64;
-    Some(ready.port)
-}
-
-/// A server's packet to its client, whose connection is masqueraded.
-#[inline(always)]
-fn reply<F: Frame, A: Plain>(lane: Lane<'_, A>, frame: &mut F, candidate: ConnId, now: Tick) -> Option<PortId> {
-    const FLAGS: u16 = CARE.with(ConnFlags::SUPERSEDED).with(ConnFlags::NO_OUTPUT).0 | METHOD;
-    let Lane { tables, shared: Shared { traffic, timeouts, .. }, snapshot } = lane;
-    let connection = tables.connections.entry_mut(candidate)?;
-    let bytes = frame.bytes_mut();
-    let available = bytes.len();
-    let head = bytes.get_mut(..A::HEAD)?;
-    if !A::is_between(head, connection.daddr, connection.caddr)
-        || ports(connection.dport, connection.cport) != word(head, A::L4)
-        || lacks_checksum::<A>(head)
-        || !is_assured(connection)
-    {
-        return None;
-    }
-    let timeout = keeps(connection, head, timeouts, FLAGS, MASQUERADE)?;
-    // A server that is out of service counts no more.
-    let in_service = snapshot.ready.get(connection.dest.index())?.mtu != 0;
-    let ready = A::ways(snapshot).to(connection.caddr)?;
-    let traffic = traffic.get_mut(connection.dest.index())?;
-    let length = A::length(head);
-    if !in_service || length > usize::from(ready.mtu) || head[A::HOPS] <= 1 {
-        return None;
-    }
-    connection.expires = now.plus(timeout);
-    traffic.out_packets += 1;
-    traffic.out_bytes += length as u64;
-    rewrite(head, End::Source, connection.vaddr, connection.vport);
-    send::<A>(head, ready);
-    trim(frame, available, ETHERNET + length);
-    Some(ready.port)
 }
 
 /// Two ports as they follow one another in a header, to be compared at once.
@@ -408,32 +508,24 @@ fn ports(src: u16, dst: u16) -> u32 {
     u32::from(src) << 16 | u32::from(dst)
 }
 
-/// The time-out of a connection whose state the packet leaves as it is (what [`Segment::keeps`] says, once more), and its template as sure of
-/// it; in ticks. None if it does not, or if of these flags others are set. A datagram of a client's makes no template sure.
+/// The time-out of a connection whose state a settled packet of protocol `P` leaves as it is (what [`Segment::keeps`] says, once more),
+/// and its template as sure of it; in ticks. None if it does not, or if of these flags others are set. A datagram of a client's makes no
+/// template sure.
 #[inline(always)]
-fn keeps<A: Plain>(
+fn keeps<A: Plain, const P: u8>(
     connection: &Connection<A>,
-    head: &[u8],
     timeouts: &TimeoutTable,
     of: u16,
     flags: u16,
 ) -> Option<u32> {
-    const DECIDING: u8 = flag::FIN | flag::SYN | flag::RST | flag::ACK;
-    let is = |protocol: u8, state: State| {
-        let timeout = timeouts.ticks(state);
-        let same = connection.protocol == protocol && connection.state == state && connection.timeout == timeout;
-        same.then_some(timeout)
-    };
-    if connection.flags.0 & of != flags {
+    let state = if P == UDP { State::Udp } else { State::Established };
+    // The first two are neighbours in memory, and are compared at once.
+    let told = u16::from_le_bytes([connection.protocol, connection.state as u8]);
+    if told != u16::from_le_bytes([P, state as u8]) || connection.flags.0 & of != flags {
         return None;
     }
-    if head[A::PROTOCOL] == protocol::UDP {
-        return is(protocol::UDP, State::Udp);
-    }
-    if head[A::L4 + TCP_FLAGS] & DECIDING != flag::ACK || !is_assured(connection) {
-        return None;
-    }
-    is(protocol::TCP, State::Established)
+    let timeout = timeouts.ticks(state);
+    (connection.timeout == timeout && (P == UDP || is_assured(connection))).then_some(timeout)
 }
 
 /// Does its template, if any, know already that it is established or answered?
@@ -444,31 +536,19 @@ fn is_assured<A>(connection: &Connection<A>) -> bool {
 
 /// Is it a datagram without a checksum, for which masquerade computes one?
 #[inline(always)]
-fn lacks_checksum<A: Plain>(head: &[u8]) -> bool {
-    head[A::PROTOCOL] == protocol::UDP && !udp::Packet::new_unchecked(&head[A::L4..]).has_checksum()
+fn lacks_checksum<A: Plain, const P: u8>(head: &[u8]) -> bool {
+    P == UDP && half(head, A::L4 + udp::CHECKSUM) == 0
 }
 
-/// Masquerade (see [`crate::forward::nat`]): an end's address and port, and the checksums.
+/// Masquerade (see [`crate::forward::nat`]): an end's address and port, one hop less to live, and the checksums.
 #[inline(always)]
-fn rewrite<A: Plain>(head: &mut [u8], end: End, address: A, port: u16) {
-    let delta = A::replace(head, end, address);
-    let (datagram, transport) = (head[A::PROTOCOL] == protocol::UDP, &mut head[A::L4..A::HEAD]);
-    if datagram {
-        let mut udp = udp::Packet::new_unchecked(transport);
-        let port = if end == End::Source { udp.set_src_port(port) } else { udp.set_dst_port(port) };
-        udp.update_checksum(delta.and(port));
-    } else {
-        let mut tcp = tcp::Packet::new_unchecked(transport);
-        let port = if end == End::Source { tcp.set_src_port(port) } else { tcp.set_dst_port(port) };
-        tcp.update_checksum(delta.and(port));
-    }
-}
-
-/// The last step: one hop less to live, and the MACs.
-#[inline(always)]
-fn send<A: Plain>(head: &mut [u8], ready: &Ready) {
-    A::take_hop(head);
-    head[..12].copy_from_slice(&ready.macs);
+fn rewrite<A: Plain, const P: u8>(head: &mut [u8], end: End, old: (A, u16), new: (A, u16)) {
+    let delta = A::redirect(head, end, old.0, new.0).u16(old.1, new.1);
+    put(head, A::L4 + if end == End::Source { 0 } else { 2 }, new.1.to_be_bytes());
+    let at = A::L4 + if P == UDP { udp::CHECKSUM } else { tcp::CHECKSUM };
+    let checksum = half(head, at);
+    let checksum = if P == UDP { checksum::udp_update(checksum, delta) } else { delta.apply(checksum) };
+    put(head, at, checksum.to_be_bytes());
 }
 
 /// The same through a tunnel of IPv4 in IPv4, for whose header there is room in front.

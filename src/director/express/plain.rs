@@ -5,10 +5,75 @@ use crate::director::family::Family;
 use crate::forward::ETHERNET;
 use crate::network::AddressSet;
 use crate::packet::End;
+use crate::proto::tcp as flag;
 use crate::ready::Ways;
 use crate::snapshot::{Rules, Snapshot};
 use crate::wire::checksum::{self, Delta};
-use crate::wire::{ethernet, ipv4, ipv6, tcp};
+use crate::wire::{ethernet, ipv4, ipv6, protocol, tcp};
+
+/// Offset of the flags in a TCP header.
+pub(super) const FLAGS: usize = 13;
+/// The flags of a segment that may open or close a connection, and that which all others have.
+pub(super) const DECIDING: u8 = flag::FIN | flag::SYN | flag::RST | flag::ACK;
+
+/// Of these bits of byte `at` a head has those.
+struct Field {
+    at: usize,
+    of: u8,
+    is: u8,
+}
+
+/// What the first 32 bytes of a head are to be, all asked at once.
+#[derive(Clone, Copy)]
+pub(super) struct Mould {
+    of: [u64; 4],
+    is: [u64; 4],
+}
+
+impl Mould {
+    /// Of the first eight bytes of a frame, read in the order of the machines that we run on, the six of the MAC that it is to.
+    const MAC: u64 = 0xffff_ffff_ffff;
+
+    const fn new(fields: &[Field]) -> Self {
+        let mut mould = Self { of: [Self::MAC, 0, 0, 0], is: [0; 4] };
+        let mut next = 0;
+        while next < fields.len() {
+            let Field { at, of, is } = fields[next];
+            mould.of[at / 8] |= (of as u64) << (at % 8 * 8);
+            mould.is[at / 8] |= (is as u64) << (at % 8 * 8);
+            next += 1;
+        }
+        mould
+    }
+
+    /// The same for frames to a MAC, as it is read from a frame.
+    pub(super) const fn to(mut self, mac: u64) -> Self {
+        self.is[0] |= mac & Self::MAC;
+        self
+    }
+
+    /// Is a frame of this head to the MAC?
+    #[inline(always)]
+    pub(super) fn is_to(&self, head: &[u8]) -> bool {
+        (low(head, 0) ^ self.is[0]) & Self::MAC == 0
+    }
+
+    /// Is it all that? Written so, it is two instructions on a processor that takes 32 bytes at once.
+    #[inline(always)]
+    pub(super) fn fits(&self, head: &[u8]) -> bool {
+        let mut other = 0;
+        for at in 0..4 {
+            other |= (low(head, at * 8) ^ self.is[at]) & self.of[at];
+        }
+        other == 0
+    }
+}
+
+/// The eight bytes from `at` on, the first the lowest.
+#[inline(always)]
+fn low(head: &[u8], at: usize) -> u64 {
+    head[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
 
 /// A family whose packets may take the common way. A head is a frame's first [`Plain::HEAD`] bytes.
 pub(super) trait Plain: Family {
@@ -29,18 +94,26 @@ pub(super) trait Plain: Family {
     /// Where the destination stands.
     const DST: usize;
 
-    /// Is it of the family, without options, no fragment, and intact as far as its header can tell?
+    /// What a segment of an open connection looks like, but for the MAC that it is to.
+    const MOULD: Mould;
+
+    /// Is it of the family, without options, and no fragment?
     fn is_plain(head: &[u8]) -> bool;
+    /// Is its header intact as far as it can tell?
+    fn has_intact_header(head: &[u8]) -> bool;
     /// Length from the IP header on that the header gives, in bytes.
     fn length(head: &[u8]) -> usize;
     /// The address from `at` on.
     fn address(head: &[u8], at: usize) -> Self;
+    /// Is it to that address?
+    fn is_to(head: &[u8], address: Self) -> bool;
     /// Is it from and to these addresses?
     fn is_between(head: &[u8], src: Self, dst: Self) -> bool;
     /// Takes one from the time to live, of which there are two at least.
     fn take_hop(head: &mut [u8]);
-    /// Sets an end's address, and returns the change for the checksums above.
-    fn replace(head: &mut [u8], end: End, address: Self) -> Delta;
+    /// Sets an end's address, which is `old`, to `new`, and takes one from the time to live, of which there are two at least. Returns the
+    /// change for the checksums above.
+    fn redirect(head: &mut [u8], end: End, old: Self, new: Self) -> Delta;
     /// The family's virtual addresses.
     fn vips(rules: &Rules) -> &AddressSet<Self>;
     /// The ways to clients behind routers.
@@ -55,6 +128,16 @@ impl Plain for u32 {
     const HOPS: usize = ETHERNET + 8;
     const SRC: usize = ETHERNET + 12;
     const DST: usize = ETHERNET + 16;
+    const MOULD: Mould = Mould::new(&[
+        Field { at: 12, of: 0xff, is: 0x08 },
+        Field { at: 13, of: 0xff, is: 0x00 },
+        // The version, and the length of a header without options.
+        Field { at: ETHERNET, of: 0xff, is: 0x45 },
+        // "More fragments" and the offset.
+        Field { at: ETHERNET + 6, of: 0x3f, is: 0 },
+        Field { at: ETHERNET + 7, of: 0xff, is: 0 },
+        Field { at: Self::PROTOCOL, of: 0xff, is: protocol::TCP },
+    ]);
 
     #[inline(always)]
     fn is_plain(head: &[u8]) -> bool {
@@ -62,9 +145,12 @@ impl Plain for u32 {
         const PLAIN: u32 = ((ethernet::ethertype::IPV4 as u32) << 8 | 0x45) << 8;
         /// "More fragments" and the offset.
         const FRAGMENT: u16 = 0x3fff;
-        word(head, 12) & 0xffff_ff00 == PLAIN
-            && half(head, ETHERNET + 6) & FRAGMENT == 0
-            && head[ETHERNET..].first_chunk().is_some_and(checksum::is_intact_header)
+        word(head, 12) & 0xffff_ff00 == PLAIN && half(head, ETHERNET + 6) & FRAGMENT == 0
+    }
+
+    #[inline(always)]
+    fn has_intact_header(head: &[u8]) -> bool {
+        head[ETHERNET..].first_chunk().is_some_and(checksum::is_intact_header)
     }
 
     #[inline(always)]
@@ -75,6 +161,12 @@ impl Plain for u32 {
     #[inline(always)]
     fn address(head: &[u8], at: usize) -> Self {
         word(head, at)
+    }
+
+    #[inline(always)]
+    fn is_to(head: &[u8], address: Self) -> bool {
+        // In the order of the wire, so that only one side is turned round, and that outside of a loop.
+        head[Self::DST..].first_chunk() == Some(&address.to_be_bytes())
     }
 
     #[inline(always)]
@@ -89,12 +181,16 @@ impl Plain for u32 {
     }
 
     #[inline(always)]
-    fn replace(head: &mut [u8], end: End, address: Self) -> Delta {
-        let mut ip = ipv4::Packet::new_unchecked(&mut head[ETHERNET..Self::L4]);
-        match end {
-            End::Source => ip.set_src(address.into()),
-            End::Destination => ip.set_dst(address.into()),
-        }
+    fn redirect(head: &mut [u8], end: End, old: Self, new: Self) -> Delta {
+        const CHECKSUM: usize = ETHERNET + 10;
+        /// The time to live is the upper half of its word.
+        const ONE_LESS: Delta = Delta::new().u16(0x0100, 0);
+        put(head, if end == End::Source { Self::SRC } else { Self::DST }, new.to_be_bytes());
+        head[Self::HOPS] = head[Self::HOPS].wrapping_sub(1);
+        let delta = Delta::new().u32(old, new);
+        let checksum = delta.and(ONE_LESS).apply(half(head, CHECKSUM));
+        put(head, CHECKSUM, checksum.to_be_bytes());
+        delta
     }
 
     fn vips(rules: &Rules) -> &AddressSet<Self> {
@@ -114,12 +210,23 @@ impl Plain for u128 {
     const HOPS: usize = ETHERNET + 7;
     const SRC: usize = ETHERNET + 8;
     const DST: usize = ETHERNET + 24;
+    const MOULD: Mould = Mould::new(&[
+        Field { at: 12, of: 0xff, is: 0x86 },
+        Field { at: 13, of: 0xff, is: 0xdd },
+        Field { at: ETHERNET, of: 0xf0, is: 0x60 },
+        Field { at: Self::PROTOCOL, of: 0xff, is: protocol::TCP },
+    ]);
 
     #[inline(always)]
     fn is_plain(head: &[u8]) -> bool {
         /// Ethertype and version; traffic class and flow label behind them are masked out.
         const PLAIN: u32 = (ethernet::ethertype::IPV6 as u32) << 16 | 0x6000;
         word(head, 12) & 0xffff_f000 == PLAIN
+    }
+
+    #[inline(always)]
+    fn has_intact_header(_: &[u8]) -> bool {
+        true
     }
 
     #[inline(always)]
@@ -133,6 +240,11 @@ impl Plain for u128 {
     }
 
     #[inline(always)]
+    fn is_to(head: &[u8], address: Self) -> bool {
+        head[Self::DST..].first_chunk() == Some(&address.to_be_bytes())
+    }
+
+    #[inline(always)]
     fn is_between(head: &[u8], src: Self, dst: Self) -> bool {
         Self::address(head, Self::SRC) == src && Self::address(head, Self::DST) == dst
     }
@@ -143,12 +255,10 @@ impl Plain for u128 {
     }
 
     #[inline(always)]
-    fn replace(head: &mut [u8], end: End, address: Self) -> Delta {
-        let mut ip = ipv6::Packet::new_unchecked(&mut head[ETHERNET..Self::L4]);
-        match end {
-            End::Source => ip.set_src(address.into()),
-            End::Destination => ip.set_dst(address.into()),
-        }
+    fn redirect(head: &mut [u8], end: End, old: Self, new: Self) -> Delta {
+        put(head, if end == End::Source { Self::SRC } else { Self::DST }, new.to_be_bytes());
+        Self::take_hop(head);
+        Delta::new().u128(old, new)
     }
 
     fn vips(rules: &Rules) -> &AddressSet<Self> {
@@ -164,12 +274,21 @@ impl Plain for u128 {
 #[inline(always)]
 pub(super) fn take_hop(header: &mut [u8]) {
     const TTL: usize = 8;
-    const CHECKSUM: usize = 10;
-    let Some(header) = header.first_chunk_mut::<{ ipv4::HEADER_LEN }>() else { return };
-    header[TTL] = header[TTL].wrapping_sub(1);
-    let sum = u32::from(u16::from_be_bytes([header[CHECKSUM], header[CHECKSUM + 1]])) + 0x0100;
-    let sum = (sum + u32::from(sum >= 0xffff)) as u16;
-    [header[CHECKSUM], header[CHECKSUM + 1]] = sum.to_be_bytes();
+    // One less to live, and one more in the checksum, which stands two bytes further on: as this is read, in its lowest bit. When that
+    // carries out, or leaves all bits set, one is added to it once more.
+    const LESS: u32 = (1 << 16) - 1;
+    const ONE_MORE: u32 = 1 << 16;
+    let Some(word) = header.get_mut(TTL..).and_then(|header| header.first_chunk_mut::<4>()) else { return };
+    let (more, carried) = u32::from_le_bytes(*word).overflowing_add(LESS + ONE_MORE);
+    *word = if carried { more } else { more.wrapping_sub(ONE_MORE) }.to_le_bytes();
+}
+
+/// Writes bytes from `at` on.
+#[inline(always)]
+pub(super) fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
+    if let Some(place) = head[at..].first_chunk_mut() {
+        *place = bytes;
+    }
 }
 
 /// The two bytes from `at` on, in network order.
