@@ -178,6 +178,8 @@ pub struct Burst<F> {
     verdicts: [Verdict; CAPACITY],
     len: usize,
     limit: usize,
+    /// Are not all of its frames from one source?
+    mixed: bool,
 }
 
 impl<F> Default for Burst<F> {
@@ -200,6 +202,7 @@ impl<F> Burst<F> {
             verdicts: [Verdict::Pending; CAPACITY],
             len: 0,
             limit: limit.clamp(1, CAPACITY),
+            mixed: false,
         }
     }
 
@@ -231,6 +234,7 @@ impl<F> Burst<F> {
         if at >= self.limit.min(CAPACITY) {
             return Err(frame);
         }
+        self.note(Source::new(port, origin));
         self.frames[at] = Some(frame);
         (self.sources[at], self.marks[at].way, self.verdicts[at]) =
             (Source::new(port, origin), BY_VERDICT, Verdict::Pending);
@@ -245,7 +249,11 @@ impl<F> Burst<F> {
         let free = self.len..self.limit.min(CAPACITY);
         let Some(frames) = self.frames.get_mut(free.clone()) else { return };
         let end = (self.len + receive(frames)).min(free.end);
-        self.sources[self.len..end].fill(Source::new(port, Origin::Wire));
+        let source = Source::new(port, Origin::Wire);
+        if end > self.len {
+            self.note(source);
+        }
+        self.sources[self.len..end].fill(source);
         self.marks[self.len..end].iter_mut().for_each(|mark| mark.way = BY_VERDICT);
         self.len = end;
     }
@@ -260,12 +268,16 @@ impl<F> Burst<F> {
     #[inline]
     pub(crate) fn end_of_run(&self, at: usize) -> usize {
         let sources = &self.sources[at.min(CAPACITY)..self.count()];
-        let Some(first) = sources.first() else { return self.count() };
-        // Nearly always it is all of them, which is told at once.
-        if sources.iter().fold(0, |others, source| others | (source.0 ^ first.0)) == 0 {
-            return self.count();
+        match sources.first() {
+            Some(first) if self.mixed => at + sources.iter().take_while(|source| *source == first).count(),
+            _ => self.count(),
         }
-        at + sources.iter().take_while(|source| *source == first).count()
+    }
+
+    /// Takes note that frames of that source come behind those that are there.
+    #[inline(always)]
+    fn note(&mut self, source: Source) {
+        self.mixed = self.len > 0 && (self.mixed || self.sources[self.len.min(CAPACITY) - 1] != source);
     }
 
     /// Calls for each frame in it, with what is known of it.

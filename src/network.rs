@@ -126,6 +126,8 @@ pub struct AddressSet<A> {
     len: usize,
     /// Is the unspecified address in it?
     unspecified: bool,
+    /// One of them.
+    any: Option<A>,
 }
 
 impl<A: Address> AddressSet<A> {
@@ -139,7 +141,7 @@ impl<A: Address> AddressSet<A> {
 
     fn with_room(addresses: usize) -> Self {
         let slots = vec![A::default(); (addresses * 2).next_power_of_two().max(2)];
-        Self { slots: slots.into(), len: 0, unspecified: false }
+        Self { slots: slots.into(), len: 0, unspecified: false, any: None }
     }
 
     /// Puts an address in.
@@ -153,7 +155,14 @@ impl<A: Address> AddressSet<A> {
         self.put(address);
     }
 
+    /// Any one of the addresses in it; none when it is empty.
+    #[inline]
+    pub fn any(&self) -> Option<A> {
+        self.any
+    }
+
     fn put(&mut self, address: A) {
+        self.any = Some(address);
         if address == A::default() {
             self.unspecified = true;
             return;
@@ -404,6 +413,7 @@ mod tests {
             for a in &addresses {
                 prop_assert!(set.contains(*a));
             }
+            prop_assert!(set.any().map_or(addresses.is_empty(), |any| addresses.contains(&any)));
             prop_assert_eq!(set.contains(probe), addresses.contains(&probe));
         }
     }

@@ -56,7 +56,7 @@ impl<'a, A: Plain> Eyes<'a, A> {
     fn new(director: &'a Director) -> Self {
         let rules = &director.snapshot.rules;
         let vips = A::vips(rules);
-        let vip = vips.iter().next();
+        let vip = vips.any();
         Self {
             serves: !rules.is_empty(A::V6) && vip.is_some(),
             marked: rules.has_mark_services::<A>(),
@@ -123,13 +123,18 @@ impl<'a, A: Plain> Eyes<'a, A> {
 /// [`Kind::Unseen`] is to be looked at closely; returns whether there is any.
 pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool {
     let Director { core, snapshot, steering, .. } = director;
-    let mut eyes = (Eyes::<u32>::new(director), Eyes::<u128>::new(director));
+    let mut v4 = Eyes::<u32>::new(director);
     let (mut at, mut left) = (0, false);
     while at < burst.count() {
         let (source, end) = (burst.sources[at], burst.end_of_run(at));
         let mac = snapshot.macs.get(usize::from(source.port().0)).copied();
         let mac = mac.filter(|_| source.origin() == Origin::Wire);
-        left |= look_at(&mut eyes, &burst.frames[at..end], &mut burst.marks[at..end], mac);
+        let (frames, marks) = (&burst.frames[at..end], &mut burst.marks[at..end]);
+        let mould = v4.mould(mac);
+        let seen = segments(&mut v4, &mould, frames, marks, 0);
+        if seen < frames.len() {
+            left |= look_on(director, &mut v4, frames, marks, seen, mac);
+        }
         at = end;
     }
     if steering.workers() > 1 {
@@ -138,22 +143,27 @@ pub(super) fn look<F: Frame>(director: &Director, burst: &mut Burst<F>) -> bool 
     left
 }
 
-/// The same for frames of one source: those of a kind in a row, each kind in a loop of its own.
-fn look_at<F: Frame>(
-    eyes: &mut (Eyes<'_, u32>, Eyes<'_, u128>),
+/// The same for the frames of one source from number `at` on, of which that is no segment of IPv4: those of a kind in a row, each kind in
+/// a loop of its own.
+#[inline(never)]
+fn look_on<F: Frame>(
+    director: &Director,
+    v4: &mut Eyes<'_, u32>,
     frames: &[Option<F>],
     marks: &mut [Mark],
+    mut at: usize,
     mac: Option<u64>,
 ) -> bool {
-    let moulds = (eyes.0.mould(mac), eyes.1.mould(mac));
-    let (mut at, mut left) = (0, false);
+    let mut v6 = Eyes::<u128>::new(director);
+    let moulds = (v4.mould(mac), v6.mould(mac));
+    let mut left = false;
     while at < frames.len() {
         let before = at;
-        at = segments(&mut eyes.0, &moulds.0, frames, marks, at);
-        at = segments(&mut eyes.1, &moulds.1, frames, marks, at);
+        at = segments(&mut v6, &moulds.1, frames, marks, at);
         if at == before {
-            at = others(eyes, &moulds, frames, marks, at, &mut left);
+            at = others((v4, &v6), &moulds, frames, marks, at, &mut left);
         }
+        at = segments(v4, &moulds.0, frames, marks, at);
     }
     left
 }
@@ -182,7 +192,7 @@ fn segments<F: Frame, A: Plain>(
 /// What else there is from number `at` on, until the next segment of an open connection.
 #[inline(never)]
 fn others<F: Frame>(
-    (v4, v6): &mut (Eyes<'_, u32>, Eyes<'_, u128>),
+    (v4, v6): (&Eyes<'_, u32>, &Eyes<'_, u128>),
     moulds: &(Option<Mould>, Option<Mould>),
     frames: &[Option<F>],
     marks: &mut [Mark],
