@@ -9,7 +9,7 @@ set -euo pipefail
 export PATH=$PATH:$HOME/.cargo/bin
 
 # Case, flows and family of each; as many flows as make new ones of all packets that are counted.
-CASES=("macswap 1024 4" "dr 1024 4" "tun 1024 4" "nat 1024 4" "nat-reply 1024 4" "dr 1024 6" "new-dr 524288 4")
+CASES=("macswap 1024 4" "dr 1024 4" "tun 1024 4" "nat 1024 4" "nat-reply 1024 4" "dr 1024 6" "tun 1024 6" "new-dr 524288 4")
 # Growth that is let pass, in percent.
 TOLERANCE=3
 

@@ -1,14 +1,14 @@
 //! Ways out that need no more thought: out of which port, with which MACs, up to which length. Worked out when a snapshot is made, a
 //! few bytes each, for the common packet's way through the director.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::destination::Tunnel;
 use crate::family::Address;
 use crate::network::{FamilyNetwork, Hop, PortInfo, Target};
 use crate::verdict::PortId;
-use crate::wire::ipv4;
+use crate::wire::{ipv4, ipv6};
 
 /// A way out, or none: no packet fits one whose MTU is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,10 +20,28 @@ pub struct Ready {
     pub port: PortId,
     /// Longest IP packet in bytes.
     pub mtu: u16,
-    /// Longest IPv4 packet that fits an IP-in-IP tunnel this way, in bytes.
-    pub inner_mtu: u16,
-    /// The tunnel's ends: the director's address and the real server's.
+    /// Longest packet that fits an IP-in-IP tunnel this way, in bytes: of IPv4 in IPv4, and of IPv6 in IPv6. One of them is 0.
+    pub inner_mtu: [u16; 2],
+    /// The ends of a tunnel over IPv4: the director's address and the real server's. Those over IPv6 have no room here.
     pub ends: [u32; 2],
+}
+
+/// The ends of a tunnel over IPv6, likewise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(align(32))]
+pub struct Ends6(pub [Ipv6Addr; 2]);
+
+impl Ends6 {
+    /// Of no tunnel.
+    pub const NONE: Self = Self([Ipv6Addr::UNSPECIFIED; 2]);
+
+    /// The ends of the tunnel that [`Ready::through`] is told of.
+    pub fn new(from: Option<IpAddr>, to: Option<IpAddr>) -> Self {
+        match (from, to) {
+            (Some(IpAddr::V6(from)), Some(IpAddr::V6(to))) => Self([from, to]),
+            _ => Self::NONE,
+        }
+    }
 }
 
 impl Ready {
@@ -36,13 +54,18 @@ impl Ready {
         Self { macs, port, mtu, ..Self::default() }
     }
 
-    /// The same, and through a tunnel between these addresses, if it is one of IPv4.
+    /// The same, and through a tunnel between these addresses, if it is one of IP in IP. One of IPv6 that is too narrow takes nothing.
     #[must_use]
     pub fn through(self, tunnel: Tunnel, from: Option<IpAddr>, to: IpAddr) -> Self {
+        const HEADER: u16 = ipv6::HEADER_LEN as u16;
+        const LEAST: u16 = ipv6::LEAST_MTU + HEADER;
         match (tunnel, from, to) {
             (Tunnel::Ipip, Some(IpAddr::V4(from)), IpAddr::V4(to)) => {
                 let inner_mtu = self.mtu.saturating_sub(ipv4::HEADER_LEN as u16);
-                Self { inner_mtu, ends: [from.to_bits(), to.to_bits()], ..self }
+                Self { inner_mtu: [inner_mtu, 0], ends: [from.to_bits(), to.to_bits()], ..self }
+            }
+            (Tunnel::Ipip, Some(IpAddr::V6(_)), IpAddr::V6(_)) if self.mtu >= LEAST => {
+                Self { inner_mtu: [0, self.mtu - HEADER], ..self }
             }
             _ => self,
         }
@@ -140,13 +163,33 @@ mod tests {
     }
 
     #[test]
-    fn only_a_tunnel_of_ipv4_in_ipv4_is_ready() {
+    fn a_way_is_as_short_as_it_was() {
+        assert_eq!((size_of::<Ready>(), size_of::<Ends6>()), (32, 32));
+    }
+
+    #[test]
+    fn only_a_tunnel_of_ip_in_ip_is_ready() {
         let hop = Hop::Resolved { port: PortId(3), to: ROUTER, from: MacAddr([2; 6]), mtu: 1500 };
         let [from, to] = [IpAddr::from([198, 51, 100, 1]), IpAddr::from([198, 51, 100, 11])];
         let ready = Ready::new(&hop).through(Tunnel::Ipip, Some(from), to);
-        assert_eq!((ready.mtu, ready.inner_mtu, ready.ends), (1500, 1480, [0xc633_6401, 0xc633_640b]));
-        assert_eq!(Ready::new(&hop).through(Tunnel::Gre { checksum: false }, Some(from), to).inner_mtu, 0);
-        assert_eq!(Ready::new(&hop).through(Tunnel::Ipip, None, to).inner_mtu, 0);
-        assert_eq!(Ready::new(&Hop::Unreachable).through(Tunnel::Ipip, Some(from), to).inner_mtu, 0);
+        assert_eq!((ready.mtu, ready.inner_mtu, ready.ends), (1500, [1480, 0], [0xc633_6401, 0xc633_640b]));
+        assert_eq!(Ready::new(&hop).through(Tunnel::Gre { checksum: false }, Some(from), to).inner_mtu, [0; 2]);
+        assert_eq!(Ready::new(&hop).through(Tunnel::Ipip, None, to).inner_mtu, [0; 2]);
+        assert_eq!(Ready::new(&Hop::Unreachable).through(Tunnel::Ipip, Some(from), to).inner_mtu, [0; 2]);
+    }
+
+    #[test]
+    fn a_tunnel_over_ipv6_is_ready_for_ipv6_if_it_is_not_too_narrow() {
+        let takes = |mtu, tunnel, from| {
+            let hop = Hop::Resolved { port: PortId(3), to: ROUTER, from: MacAddr([2; 6]), mtu };
+            Ready::new(&hop).through(tunnel, from, IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, 0x14])).inner_mtu
+        };
+        let from = Some(IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, 1]));
+        assert_eq!(takes(1500, Tunnel::Ipip, from), [0, 1460]);
+        assert_eq!(takes(1320, Tunnel::Ipip, from), [0, 1280]);
+        assert_eq!(takes(1319, Tunnel::Ipip, from), [0; 2]);
+        assert_eq!(takes(1500, Tunnel::Gre { checksum: false }, from), [0; 2]);
+        assert_eq!(takes(1500, Tunnel::Ipip, None), [0; 2]);
+        assert_eq!(takes(1500, Tunnel::Ipip, Some(IpAddr::from([198, 51, 100, 1]))), [0; 2]);
     }
 }

@@ -13,7 +13,7 @@ use crate::destination::{DestId, Destination, Tunnel};
 use crate::family::Address;
 use crate::mark::{Chain, Entrances, Fragment, Header, Marks};
 use crate::network::{Hop, Network};
-use crate::ready::{Ready, Ways};
+use crate::ready::{Ends6, Ready, Ways};
 use crate::shelf::Shelf;
 
 pub use rules::Rules;
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub entrances: Entrances,
     /// By [`DestId`]: how to reach it, where that needs no more thought.
     pub ready: Vec<Ready>,
+    /// By [`DestId`]: the ends of its tunnel, if that is over IPv6.
+    pub ends6: Vec<Ends6>,
     /// The ways to clients that lie behind routers.
     pub ways4: Ways<u32>,
     /// The same of IPv6.
@@ -70,12 +72,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// Works out the path of every destination.
     pub fn new(version: u64, rules: Arc<Rules>, network: Arc<Network>) -> Self {
-        let (paths, ready) = Default::default();
+        let (paths, ready, ends6) = Default::default();
         let (ways4, ways6) = (Ways::new(&network.v4, &network.ports), Ways::new(&network.v6, &network.ports));
         let number = |mac: [u8; 6]| mac.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let macs = network.ports.iter().map(|port| number(port.mac.0)).collect();
         let entrances = rules.marks.entrances(network.ports.iter().map(|port| port.name.as_str()));
-        let bare = Self { version, rules: Arc::default(), network, paths, entrances, ready, ways4, ways6, macs };
+        let bare = Self { version, rules: Arc::default(), network, paths, entrances, ready, ends6, ways4, ways6, macs };
         bare.with_rules(version, rules)
     }
 
@@ -90,10 +92,13 @@ impl Snapshot {
 
     fn with_rules(mut self, version: u64, rules: Arc<Rules>) -> Self {
         let pmtu_disc = rules.settings.pmtu_disc;
-        self.ready.resize(rules.destinations.len().max(self.ready.len()), Ready::default());
+        let count = rules.destinations.len().max(self.ready.len());
+        self.ready.resize(count, Ready::default());
+        self.ends6.resize(count, Ends6::NONE);
         for (index, _, now) in rules.destinations.changed(&self.rules.destinations) {
             let path = now.map(|d| path(&self.network, d));
             self.ready[index] = path.map_or_else(Ready::default, |path| path.ready(pmtu_disc));
+            self.ends6[index] = path.map_or(Ends6::NONE, |path| Ends6::new(path.source, path.address));
             self.paths.put(index, path);
         }
         (self.version, self.rules) = (version, rules);

@@ -15,7 +15,7 @@ use crate::snapshot::Path;
 use crate::stats::{DropReason, Event};
 use crate::time::Tick;
 use crate::verdict::{Cut, Verdict};
-use crate::wire::{protocol, sctp, tcp, udp};
+use crate::wire::{ipv6, protocol, sctp, tcp, udp};
 
 /// What forwarding needs of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -441,7 +441,7 @@ pub(super) fn longest<A: Family>(packet: &Packet<A>, largest: Option<u16>) -> u1
 /// What the fragments may have that a datagram leaves in: no more than those had that it came in, in bytes. IPv6 cuts nothing smaller
 /// than every way takes.
 pub(super) fn most_of_piece<A: Family>(largest: u16, mtu: u16) -> u16 {
-    if A::V6 { largest.max(tun::LEAST_MTU_V6) } else { largest.min(mtu) }
+    if A::V6 { largest.max(ipv6::LEAST_MTU) } else { largest.min(mtu) }
 }
 
 /// Is it a fragment alone that has not the whole transport header? NAT cannot rewrite it, and no connection begins with it.

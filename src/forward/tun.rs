@@ -132,17 +132,12 @@ pub fn overhead(address: IpAddr, tunnel: Tunnel) -> usize {
     header + Shim::of(tunnel).len()
 }
 
-/// What every way must take under IPv6 (RFC 8200, section 5).
-pub const LEAST_MTU_V6: u16 = 1280;
-
 /// Does a tunnel over IPv6, whose way takes so much, leave less than IPv6 must have? The kernel then drops, without a word, whatever
 /// should go through it.
 #[inline]
 pub fn is_too_narrow(path: &Path, mtu: u16) -> bool {
-    match path.address {
-        Some(to @ IpAddr::V6(_)) => usize::from(mtu) < usize::from(LEAST_MTU_V6) + overhead(to, path.tunnel),
-        _ => false,
-    }
+    let too_little = |to: IpAddr| usize::from(mtu) < usize::from(ipv6::LEAST_MTU) + overhead(to, path.tunnel);
+    path.address.is_some_and(|to| to.is_ipv6() && too_little(to))
 }
 
 /// Puts the outer headers in front of the packet, whose TTL has been decremented. False when the buffer has no room or the two
@@ -219,16 +214,33 @@ fn in_ipv6<F: Frame>(frame: &mut F, at: &Offsets, inner: Inner, outer: &Outer, f
     if !open(frame, at, ipv6::HEADER_LEN + shim.len(), ethernet::ethertype::IPV6) {
         return false;
     }
-    let mut header = [0; ipv6::HEADER_LEN];
-    header[0..4].copy_from_slice(&(0x6000_0000 | u32::from(inner.outer_tos()) << 20).to_be_bytes());
-    header[4..6].copy_from_slice(&payload_len.to_be_bytes());
-    header[6] = shim.protocol(inner);
-    header[7] = inner.ttl;
-    header[8..24].copy_from_slice(&from.octets());
-    header[24..40].copy_from_slice(&to.octets());
+    let header = ipv6_header(inner, shim.protocol(inner), payload_len, [from, to]);
     let pseudo = ipv6::Packet::new_unchecked(&header[..]).pseudo_header(header[6], u32::from(payload_len));
     put(frame, &header, length, |payload| shim.write(payload, inner, outer.source_port, pseudo));
     true
+}
+
+/// The outer header of IPv6 around `inner`, between these addresses.
+#[inline]
+fn ipv6_header(inner: Inner, protocol: u8, payload_len: u16, ends: [Ipv6Addr; 2]) -> [u8; ipv6::HEADER_LEN] {
+    let mut header = [0; ipv6::HEADER_LEN];
+    header[0..4].copy_from_slice(&(0x6000_0000 | u32::from(inner.outer_tos()) << 20).to_be_bytes());
+    header[4..6].copy_from_slice(&payload_len.to_be_bytes());
+    header[6] = protocol;
+    header[7] = inner.ttl;
+    header[8..24].copy_from_slice(&ends[0].octets());
+    header[24..40].copy_from_slice(&ends[1].octets());
+    header
+}
+
+/// The header of IPv6 in IPv6 (RFC 2473) in front of `inner`, an IPv6 header whose hop limit has been decremented, of a packet of at most
+/// 65,535 bytes with its header.
+#[inline]
+pub fn ipip_header_v6(inner: &[u8; ipv6::HEADER_LEN], ends: [Ipv6Addr; 2]) -> [u8; ipv6::HEADER_LEN] {
+    let ip = ipv6::Packet::new_unchecked(inner);
+    let length = ip.payload_len().wrapping_add(ipv6::HEADER_LEN as u16);
+    let inner = Inner { v6: true, tos: ip.traffic_class(), ttl: ip.hop_limit(), length: length.into() };
+    ipv6_header(inner, protocol::IPV6, length, ends)
 }
 
 /// Makes room for an outer header of `len` bytes between Ethernet and IP, and sets the ethertype. The MACs follow later.

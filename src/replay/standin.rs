@@ -5,7 +5,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::addr::MacAddr;
-use crate::forward::tun;
 use crate::fragments::{self, Datagram};
 use crate::frame::Frame;
 use crate::network::{Hop, Network, Target};
@@ -214,7 +213,7 @@ impl Work<'_> {
         }
         let mut forwarded = whole.bytes().to_vec();
         ipv6::Packet::new_unchecked(&mut forwarded[ethernet::HEADER_LEN..]).decrement_hop_limit();
-        self.output_listed(&forwarded, whole, largest.max(tun::LEAST_MTU_V6), dst.into());
+        self.output_listed(&forwarded, whole, largest.max(ipv6::LEAST_MTU), dst.into());
     }
 
     /// What the way to another takes, in bytes.

@@ -24,6 +24,8 @@ mod fragment {
 
 /// Length of the fixed header in bytes.
 pub const HEADER_LEN: usize = field::DST.end;
+/// What every way must take under IPv6, in bytes (RFC 8200, section 5).
+pub const LEAST_MTU: u16 = 1280;
 /// How many extension headers a packet may have; RFC 8200 section 4.1 lets each kind occur once (destination options twice).
 pub const MAX_EXTENSIONS: usize = 8;
 

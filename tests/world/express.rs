@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::{INSIDE, INSIDE_MAC, OUTSIDE, ROOMY, World, server_mac};
 
-const RULES: [&str; 21] = [
+const RULES: [&str; 24] = [
     "-A -t 192.0.2.10:80 -s rr",
     "-a -t 192.0.2.10:80 -r 198.51.100.11:80 -m",
     "-a -t 192.0.2.10:80 -r 198.51.100.12:8080 -m",
@@ -35,9 +35,12 @@ const RULES: [&str; 21] = [
     "-A -u [2001:db8:1::10]:53 -s rr -p 60",
     "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::11]:53 -m",
     "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::13]:53 -g",
+    "-a -u [2001:db8:1::10]:53 -r [2001:db8:2::14]:53 -i",
+    "-A -t [2001:db8:1::10]:443 -s rr",
+    "-a -t [2001:db8:1::10]:443 -r [2001:db8:2::14]:443 -i",
 ];
 /// What happens to the rules meanwhile.
-const CHANGES: [&str; 8] = [
+const CHANGES: [&str; 12] = [
     "-d -t 192.0.2.11:80 -r 198.51.100.13:80",
     "-e -t 192.0.2.10:80 -r 198.51.100.11:80 -m -w 0",
     "--set 30 0 0",
@@ -46,6 +49,11 @@ const CHANGES: [&str; 8] = [
     "-e -t 192.0.2.11:80 -r 198.51.100.14:80 -g",
     "-d -t [2001:db8:1::10]:80 -r [2001:db8:2::11]:80",
     "-e -t [2001:db8:1::10]:80 -r [2001:db8:2::12]:8080 -m",
+    "-e -t [2001:db8:1::10]:80 -r [2001:db8:2::14]:80 -g",
+    "-d -t [2001:db8:1::10]:443 -r [2001:db8:2::14]:443",
+    // Tunnels over the other family, which are refused while a daemon of the synchronisation runs.
+    "-a -t [2001:db8:1::10]:443 -r 198.51.100.14:443 -i",
+    "-a -t 192.0.2.11:80 -r [2001:db8:2::14]:80 -i",
 ];
 
 /// One thing that happens.
@@ -58,7 +66,7 @@ enum Step {
 
 /// What may be odd about a packet, mostly nothing.
 fn oddity() -> impl Strategy<Value = u8> {
-    prop_oneof![12 => Just(0_u8), 1 => 1_u8..16]
+    prop_oneof![12 => Just(0_u8), 1 => 1_u8..18]
 }
 
 fn odd(sample: Sample, oddity: u8) -> Vec<u8> {
@@ -73,6 +81,9 @@ fn odd(sample: Sample, oddity: u8) -> Vec<u8> {
         8 => sample.data(vec![7; 1461]),
         9 => sample.data(vec![7; 1446]).dont_fragment(true),
         10 => sample.tos(3).dont_fragment(true),
+        // The longest that fits IPv6 in IPv6, and a byte more.
+        16 => sample.data(vec![7; 1400]),
+        17 => sample.data(vec![7; 1401]),
         _ => sample.data(vec![0xff; usize::from(oddity % 4)]),
     };
     let mut frame = sample.frame();
@@ -87,7 +98,7 @@ fn odd(sample: Sample, oddity: u8) -> Vec<u8> {
 fn frame() -> impl Strategy<Value = (PortId, Origin, Vec<u8>)> {
     let letters =
         prop_oneof![3 => Just("S"), 8 => Just("A"), 2 => Just("PA"), 1 => Just("FA"), 1 => Just("R"), 1 => Just("")];
-    let flow = (1_u8..5, 1000_u16..1003, 0_usize..7, 0_usize..9);
+    let flow = (1_u8..5, 1000_u16..1003, 0_usize..8, 0_usize..9);
     (flow, letters, any::<bool>(), oddity(), 0_u8..20).prop_map(
         |((host, port, service, server), letters, out, wrong, twin)| {
             let vip = [
@@ -98,6 +109,7 @@ fn frame() -> impl Strategy<Value = (PortId, Origin, Vec<u8>)> {
                 "192.0.2.11:53",
                 "[2001:db8:1::10]:80",
                 "[2001:db8:1::10]:53",
+                "[2001:db8:1::10]:443",
             ][service];
             let real = [
                 "198.51.100.11:80",

@@ -6,26 +6,27 @@
 //! stage finds in the headers it does not write down: they are nearer than any note of them would be.
 
 mod plain;
+mod tunnel;
 
 use crate::burst::{Burst, Kind, Mark, Marks, Meta, Slot};
 use crate::conn::{ConnFlags, ConnId, Connection, Table};
 use crate::director::path_mtu::Learnt;
 use crate::director::{Core, Director, Lane, Shared, aside};
-use crate::forward::{ETHERNET, tun};
+use crate::forward::ETHERNET;
 use crate::frame::Frame;
 use crate::network::AddressSet;
 use crate::packet::End;
 use crate::proto::segment::Segment;
 use crate::proto::{State, TimeoutTable, tcp as flag};
-use crate::ready::Ready;
+use crate::ready::Ends6;
 use crate::snapshot::Snapshot;
 use crate::stats::{Event, Line};
 use crate::steering::{Role, Steering};
 use crate::time::Tick;
 use crate::verdict::{Origin, PortId, WorkerId};
-use crate::wire::{checksum, ethernet, ipv4, protocol, tcp, udp};
+use crate::wire::{checksum, protocol, tcp, udp};
 
-use plain::{Mould, Plain, half, put, take_hop, word};
+use plain::{Mould, Plain, half, put, word};
 
 /// The protocols, as constants that a type may have.
 const TCP: u8 = protocol::TCP;
@@ -350,7 +351,7 @@ fn requests<F: Frame, A: Plain, const P: u8, const TELLS: bool>(
     match candidate.map_or(0, |connection| connection.flags.0 & METHOD) {
         DIRECT => row::<F, A, Request<P, DIRECT, TELLS>>(core, snapshot, sought, decided, at, now),
         MASQUERADE => row::<F, A, Request<P, MASQUERADE, TELLS>>(core, snapshot, sought, decided, at, now),
-        TUNNEL if !A::V6 => row::<F, A, Request<P, TUNNEL, TELLS>>(core, snapshot, sought, decided, at, now),
+        TUNNEL => row::<F, A, Request<P, TUNNEL, TELLS>>(core, snapshot, sought, decided, at, now),
         _ => at,
     }
 }
@@ -433,7 +434,7 @@ impl<A: Plain, const P: u8, const BY: u16, const TELLS: bool> Way<A> for Request
         let ready = snapshot.ready.get(connection.dest.index())?;
         let Line(traffic) = traffic.get_mut(connection.dest.index())?;
         let length = A::length(head);
-        let mtu = if BY == TUNNEL { ready.inner_mtu } else { ready.mtu };
+        let mtu = if BY == TUNNEL { ready.inner_mtu[usize::from(A::V6)] } else { ready.mtu };
         if length > usize::from(mtu) || head[A::HOPS] <= 1 {
             return None;
         }
@@ -446,11 +447,13 @@ impl<A: Plain, const P: u8, const BY: u16, const TELLS: bool> Way<A> for Request
         }
         if BY == TUNNEL {
             let usual = learnt.get(connection.dest.index()).is_some_and(Learnt::is_nothing);
-            if !usual || !frame.prepend(ipv4::HEADER_LEN) {
+            let ends6 = if A::V6 { snapshot.ends6.get(connection.dest.index())? } else { &Ends6::NONE };
+            // The outer header is as long as the packet's own.
+            if !usual || !frame.prepend(A::L4 - ETHERNET) {
                 return None;
             }
-            send_through(frame.bytes_mut(), ready, ident);
-            trim(frame, available + ipv4::HEADER_LEN, ETHERNET + ipv4::HEADER_LEN + length);
+            tunnel::enter::<A>(frame.bytes_mut(), ready, ends6, ident);
+            trim(frame, available + A::L4 - ETHERNET, A::L4 + length);
         } else {
             if BY == DIRECT {
                 A::take_hop(head);
@@ -559,25 +562,6 @@ fn rewrite<A: Plain, const P: u8>(head: &mut [u8], end: End, old: (A, u16), new:
     let checksum = half(head, at);
     let checksum = if P == UDP { checksum::udp_update(checksum, delta) } else { delta.apply(checksum) };
     put(head, at, checksum.to_be_bytes());
-}
-
-/// The same through a tunnel of IPv4 in IPv4, for whose header there is room in front.
-#[inline(always)]
-fn send_through(bytes: &mut [u8], ready: &Ready, last: &mut u32) {
-    const INNER: usize = ETHERNET + ipv4::HEADER_LEN;
-    let ident = || {
-        *last = last.wrapping_add(1);
-        *last as u16
-    };
-    let Some(head) = bytes.first_chunk_mut::<{ INNER + ipv4::HEADER_LEN }>() else { return };
-    let (outer, inner) = head.split_at_mut(INNER);
-    let header = inner.first_chunk_mut().map_or([0; ipv4::HEADER_LEN], |inner: &mut [u8; ipv4::HEADER_LEN]| {
-        take_hop(inner);
-        tun::ipip_header(inner, ident, ready.ends)
-    });
-    outer[..12].copy_from_slice(&ready.macs);
-    outer[12..ETHERNET].copy_from_slice(&ethernet::ethertype::IPV4.to_be_bytes());
-    outer[ETHERNET..].copy_from_slice(&header);
 }
 
 /// Cuts padding off, behind the `end` of the packet.
