@@ -243,7 +243,7 @@ impl<F> Burst<F> {
     }
 
     /// Has a device put frames off the wire, which came in by `port`, into the places that are free: `receive` fills them from the first on
-    /// and says how many.
+    /// and says how many. Until a frame is judged its verdict is that of the frame which was in its place before.
     #[inline]
     pub fn fill(&mut self, port: PortId, receive: impl FnOnce(&mut [Option<F>]) -> usize) {
         let free = self.len..self.limit.min(CAPACITY);
