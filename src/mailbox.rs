@@ -1,6 +1,6 @@
 //! What control and one worker say to each other. Commands go through a bounded channel and are taken between bursts; answers come
 //! back through one-shot channels. Every buffer is made by control and comes back to it, and so does the old snapshot: a worker
-//! neither allocates nor frees.
+//! neither allocates nor frees for that. Schedulers are its own: what new rules ask of them it makes, and frees, between bursts.
 
 use std::sync::Arc;
 use std::time::Duration;
