@@ -120,7 +120,7 @@ impl Shared {
         let start = WorkerStart { index: self.worker.0, count: self.workers.max(1) };
         let mut changed = rules.services.changed_within(&before.services, next..end);
         for (_, _, now) in changed.by_ref().take(Change::SERVICES) {
-            now.into_iter().for_each(|service| self.schedulers.prepare(service, &self.loads, start));
+            now.into_iter().for_each(|service| self.schedulers.prepare(service, rules, &self.loads, start));
         }
         let next = changed.next().map_or(end, |(index, ..)| index);
         (next < all).then_some(next)

@@ -122,7 +122,8 @@ impl<'s, A: Family> Lane<'s, A> {
     pub(super) fn pick(&mut self, service: &'s Service, packet: &Packet<A>) -> Option<&'s Arc<Destination>> {
         let Shared { schedulers, loads, .. } = &mut *self.shared;
         let scheduler = schedulers.of(service, loads, &self.snapshot.rules)?;
-        let id = scheduler.schedule(&Candidates::of(service, loads), &packet.flow(), packet.now)?;
+        let candidates = Candidates::of(service, &self.snapshot.rules, loads);
+        let id = scheduler.schedule(&candidates, &packet.flow(), packet.now)?;
         // Where destinations are by their index, not in the list of the service, which may be long.
         let dest = self.snapshot.rules.destination(id);
         debug_assert!(

@@ -28,9 +28,9 @@ impl Slot {
         self.service.uid == service.uid && self.service.scheduler == service.scheduler
     }
 
-    fn update(&mut self, service: &Arc<Service>, loads: &[Load]) {
+    fn update(&mut self, service: &Arc<Service>, rules: &Rules, loads: &[Load]) {
         if self.service.version != service.version {
-            let candidates = Candidates::of(service, loads);
+            let candidates = Candidates::of(service, rules, loads);
             self.scheduler.inner_mut().update(&self.service.destinations, &candidates, service.flags);
         }
         // Always the one in force: the last to hold another would have to free it. The rules before are still held by the change.
@@ -53,8 +53,8 @@ impl Place {
     }
 
     /// Makes what a service that is to come cannot have without allocation.
-    fn prepare(&mut self, service: &Arc<Service>, loads: &[Load], start: WorkerStart) {
-        let candidates = Candidates::of(service, loads);
+    fn prepare(&mut self, service: &Arc<Service>, rules: &Rules, loads: &[Load], start: WorkerStart) {
+        let candidates = Candidates::of(service, rules, loads);
         let made = match &self.slot {
             Some(slot) if !slot.goes_on_by(service) => None,
             Some(slot) if slot.service.version == service.version => return,
@@ -71,15 +71,15 @@ impl Place {
 
     /// Fits the scheduler to the service in force, with nothing allocated or freed. Returns false if it was not prepared for it.
     #[cold]
-    fn catch_up(&mut self, service: &Arc<Service>, loads: &[Load], settings: &Settings) -> bool {
+    fn catch_up(&mut self, service: &Arc<Service>, rules: &Rules, loads: &[Load]) -> bool {
         match (&mut self.slot, self.other.as_deref_mut()) {
             (slot, Some(other)) if other.as_ref().is_some_and(|other| other.is_of(service)) => {
                 std::mem::swap(slot, other)
             }
-            (Some(slot), _) if slot.goes_on_by(service) => slot.update(service, loads),
+            (Some(slot), _) if slot.goes_on_by(service) => slot.update(service, rules, loads),
             _ => return false,
         }
-        self.tune(settings);
+        self.tune(&rules.settings);
         true
     }
 
@@ -106,9 +106,9 @@ impl Slots {
     }
 
     /// Makes ahead what a service of rules that are to come will need. May allocate.
-    pub(super) fn prepare(&mut self, service: &Arc<Service>, loads: &[Load], start: WorkerStart) {
+    pub(super) fn prepare(&mut self, service: &Arc<Service>, rules: &Rules, loads: &[Load], start: WorkerStart) {
         if let Some(place) = self.0.get_mut(service.id.index()) {
-            place.prepare(service, loads, start);
+            place.prepare(service, rules, loads, start);
         }
     }
 
@@ -118,7 +118,7 @@ impl Slots {
         match rules.services.get(index) {
             None => place.slot = None,
             Some(service) if place.is_of(service) => place.tune(&rules.settings),
-            Some(service) => drop(place.catch_up(service, loads, &rules.settings)),
+            Some(service) => drop(place.catch_up(service, rules, loads)),
         }
         place.other = None;
     }
@@ -128,7 +128,7 @@ impl Slots {
     pub(super) fn of(&mut self, service: &Service, loads: &[Load], rules: &Rules) -> Option<&mut AnyScheduler> {
         let index = service.id.index();
         let place = self.0.get_mut(index)?;
-        if !place.is_of(service) && !place.catch_up(rules.services.get(index)?, loads, &rules.settings) {
+        if !place.is_of(service) && !place.catch_up(rules.services.get(index)?, rules, loads) {
             return None;
         }
         place.slot.as_mut().map(|slot| &mut slot.scheduler)

@@ -264,6 +264,7 @@ impl<A: Family> Lane<'_, A> {
     /// What the service's scheduler would choose.
     fn foretell(&self, service: &Service, packet: &Packet<A>) -> Option<DestId> {
         let scheduler = self.shared.schedulers.peek(service)?;
-        scheduler.peek(&Candidates::of(service, &self.shared.loads), &packet.flow(), packet.now)
+        let candidates = Candidates::of(service, &self.snapshot.rules, &self.shared.loads);
+        scheduler.peek(&candidates, &packet.flow(), packet.now)
     }
 }

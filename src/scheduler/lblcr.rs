@@ -1,26 +1,34 @@
 //! Locality-based least connection with replication (the kernel's `ip_vs_lblcr.c`): as lblc, but an address in demand gets a set of
 //! caches, which shrinks again when it has not changed for long.
 
-use std::sync::Arc;
-
 use super::cache::Cache;
 use super::least::{cheaper, connections, least, overworked, usable};
 use super::{Candidates, Flow, Load, Scheduler, WorkerStart};
 use crate::destination::{DestId, Destination};
-use crate::service::ServiceFlags;
 use crate::settings::Settings;
 use crate::time::{HZ, Tick};
 
 /// Members of a set; the kernel has no limit.
 const MEMBERS: usize = 8;
 
-/// A member of a set, as it was when it was last in the service's list.
+/// A member of a set. What it weighs, and whether it is in the service's list, is asked of the rules in force: a change of them need not
+/// look through the sets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Member {
     id: DestId,
     uid: u64,
-    weight: u32,
-    listed: bool,
+}
+
+impl Member {
+    fn is_listed(self, candidates: &Candidates<'_>) -> bool {
+        candidates.destinations.iter().any(|d| d.uid == self.uid)
+    }
+
+    /// Of one that was removed, what it weighed then.
+    fn weight(self, candidates: &Candidates<'_>) -> u32 {
+        let destination = candidates.all.get(self.id.index()).filter(|d| d.uid == self.uid);
+        destination.map_or(0, |d| d.weight)
+    }
 }
 
 /// The caches of one address. One that was removed from the service stays a member: it counts for the size of the set and may be the
@@ -39,16 +47,16 @@ impl Set {
     }
 
     /// Adds one that is not there yet. From a full set the oldest of those removed leaves, or else the oldest of all.
-    fn add(&mut self, new: &Destination, now: Tick) {
+    fn add(&mut self, new: &Destination, candidates: &Candidates<'_>, now: Tick) {
         if self.members().iter().any(|m| m.uid == new.uid) {
             return;
         }
         if self.len == MEMBERS {
-            let oldest = self.members.iter().rposition(|m| !m.listed);
+            let oldest = self.members.iter().rposition(|m| !m.is_listed(candidates));
             self.remove(oldest.unwrap_or(MEMBERS - 1));
         }
         self.members.rotate_right(1);
-        self.members[0] = Member { id: new.id, uid: new.uid, weight: new.weight, listed: true };
+        self.members[0] = Member { id: new.id, uid: new.uid };
         self.len += 1;
         self.changed = now;
     }
@@ -77,21 +85,12 @@ impl Set {
             return;
         }
         let load = |m: &Member| candidates.loads.get(m.id.index()).copied().unwrap_or_default();
-        let cost = |(index, m): (usize, &Member)| (index, connections(&load(m)), m.weight);
-        let costs = self.members().iter().enumerate().filter(|(_, m)| m.weight > 0).map(cost);
+        let cost = |(index, m): (usize, &Member)| (index, connections(&load(m)), m.weight(candidates));
+        let costs = self.members().iter().enumerate().map(cost).filter(|(.., weight)| *weight > 0);
         let dearest = costs.reduce(|a, b| if cheaper((a.1, a.2), (b.1, b.2)) { b } else { a });
         if let Some((index, ..)) = dearest {
             self.remove(index);
             self.changed = now;
-        }
-    }
-
-    /// Takes note of who is in a new list, and with what weight.
-    fn follow(&mut self, candidates: &Candidates<'_>) {
-        for member in &mut self.members[..self.len] {
-            let listed = candidates.destinations.iter().find(|d| d.uid == member.uid);
-            member.listed = listed.is_some();
-            member.weight = listed.map_or(member.weight, |d| d.weight);
         }
     }
 }
@@ -130,18 +129,14 @@ impl Scheduler for Replication {
         }
         let pick = least(usable(candidates, self.worker), connections, |d| d.weight)?;
         match self.cache.get(flow.destination, now) {
-            Some(set) => set.add(pick, now),
+            Some(set) => set.add(pick, candidates, now),
             None => {
                 let mut set = Set::default();
-                set.add(pick, now);
+                set.add(pick, candidates, now);
                 self.cache.put(flow.destination, now, set);
             }
         }
         Some(pick.id)
-    }
-
-    fn update(&mut self, _: &[Arc<Destination>], candidates: &Candidates<'_>, _: ServiceFlags) {
-        self.cache.values().for_each(|set| set.follow(candidates));
     }
 
     fn remembers(&mut self, uid: u64, now: Tick) -> bool {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::destination::{DestId, Destination};
 use crate::service::{SchedulerName, Service, ServiceFlags};
 use crate::settings::Settings;
+use crate::shelf::Shelf;
+use crate::snapshot::Rules;
 use crate::time::Tick;
 
 mod bucket;
@@ -98,15 +100,17 @@ pub struct Candidates<'a> {
     pub destinations: &'a [Arc<Destination>],
     /// By [`DestId`].
     pub loads: &'a [Load],
+    /// By [`DestId`], of every service, removed ones that are still referred to among them.
+    pub all: &'a Shelf<Arc<Destination>>,
     /// Is it a service of IPv6? Through tunnels its destinations may be of the other family.
     pub v6: bool,
 }
 
 impl<'a> Candidates<'a> {
-    /// Those of a service; loads by [`DestId`].
+    /// Those of a service of these rules; loads by [`DestId`].
     #[inline]
-    pub fn of(service: &'a Service, loads: &'a [Load]) -> Self {
-        Self { destinations: &service.destinations, loads, v6: service.key.v6() }
+    pub fn of(service: &'a Service, rules: &'a Rules, loads: &'a [Load]) -> Self {
+        Self { destinations: &service.destinations, loads, all: &rules.destinations, v6: service.key.v6() }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::service::{ServiceId, ServiceKey};
 struct World {
     destinations: Vec<Arc<Destination>>,
     loads: Vec<Load>,
+    /// Removed ones among them.
+    all: Shelf<Arc<Destination>>,
     flags: ServiceFlags,
     scheduler: AnyScheduler,
     now: Tick,
@@ -19,16 +21,18 @@ struct World {
 
 impl World {
     fn new(name: SchedulerName, flags: ServiceFlags, worker: WorkerStart) -> Self {
-        let nobody = Candidates { destinations: &[], loads: &[], v6: true };
+        let all = Shelf::default();
+        let nobody = Candidates { destinations: &[], loads: &[], all: &all, v6: true };
         let mut scheduler = AnyScheduler::new(name, flags, &nobody, worker);
         scheduler.inner_mut().tune(&Settings::default());
-        Self { destinations: Vec::new(), loads: Vec::new(), flags, scheduler, now: Tick(0) }
+        Self { destinations: Vec::new(), loads: Vec::new(), all, flags, scheduler, now: Tick(0) }
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Vec<Arc<Destination>>)) {
         let before = self.destinations.clone();
         change(&mut self.destinations);
-        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, v6: true };
+        self.destinations.iter().for_each(|d| self.all.put(d.id.index(), Some(d.clone())));
+        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, all: &self.all, v6: true };
         match self.scheduler.ahead(&candidates, self.flags) {
             Some(ahead) => self.scheduler = ahead,
             None => self.scheduler.inner_mut().update(&before, &candidates, self.flags),
@@ -54,7 +58,7 @@ impl World {
 
     /// Picks, and counts the new connection as an active one.
     fn pick(&mut self, flow: &Flow) -> Option<DestId> {
-        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, v6: true };
+        let candidates = Candidates { destinations: &self.destinations, loads: &self.loads, all: &self.all, v6: true };
         let foretold = [(); 2].map(|()| self.scheduler.peek(&candidates, flow, self.now));
         let pick = self.scheduler.inner_mut().schedule(&candidates, flow, self.now);
         assert_eq!(foretold, [pick; 2], "what was foretold");
@@ -64,7 +68,7 @@ impl World {
     }
 }
 
-fn destination(number: u32, address: IpAddr, port: u16, weight: u32) -> Destination {
+pub(super) fn destination(number: u32, address: IpAddr, port: u16, weight: u32) -> Destination {
     Destination {
         id: DestId(number),
         uid: u64::from(number),
