@@ -148,6 +148,12 @@ pub(crate) struct Mark {
 const _: () = assert!(size_of::<Mark>() == 16, "four marks are a cache line");
 
 impl Mark {
+    /// What the first stage has found out.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, kind: Kind, settled: u8) {
+        (self.way, self.kind, self.settled) = (BY_VERDICT, kind, settled);
+    }
+
     const NONE: Self = Self { hash: 0, candidate: ConnId::NONE, way: BY_VERDICT, kind: Kind::Done, settled: 0 };
 
     /// [`Mark::kind`] and [`Mark::settled`], to be compared at once.
@@ -180,6 +186,8 @@ pub struct Burst<F> {
     limit: usize,
     /// Are not all of its frames from one source?
     mixed: bool,
+    /// The port that all of its frames leave by as they are, by number, if that is known; [`BY_VERDICT`].
+    way: u16,
 }
 
 impl<F> Default for Burst<F> {
@@ -203,6 +211,7 @@ impl<F> Burst<F> {
             len: 0,
             limit: limit.clamp(1, CAPACITY),
             mixed: false,
+            way: BY_VERDICT,
         }
     }
 
@@ -254,7 +263,6 @@ impl<F> Burst<F> {
             self.note(source);
         }
         self.sources[self.len..end].fill(source);
-        self.marks[self.len..end].iter_mut().for_each(|mark| mark.way = BY_VERDICT);
         self.len = end;
     }
 
@@ -317,10 +325,23 @@ impl<F> Burst<F> {
     /// The port that all of its frames leave by, as they are.
     #[inline]
     pub fn leaves_by(&self) -> Option<PortId> {
+        if self.way != BY_VERDICT {
+            return Some(PortId(self.way));
+        }
         let marks = &self.marks[..self.count()];
         let first = marks.first()?.way;
         let others = marks.iter().fold(0, |others, mark| others | (mark.way ^ first));
         (others == 0 && first != BY_VERDICT).then_some(PortId(first))
+    }
+
+    /// Takes down the port that the frames from number `first` up to number `end` leave by as they are.
+    #[inline]
+    pub(crate) fn send(&mut self, first: usize, end: usize, way: u16) {
+        if first == 0 && end == self.count() {
+            self.way = way;
+        } else if let Some(marks) = self.marks.get_mut(first..end) {
+            marks.iter_mut().for_each(|mark| mark.way = way);
+        }
     }
 
     /// The frames from number `first` on, as they are, and the ports that they came in by.
@@ -356,7 +377,7 @@ impl<F> Burst<F> {
                 take(frame, self.verdict(at), source.port(), source.origin());
             }
         }
-        self.len = 0;
+        (self.len, self.way) = (0, BY_VERDICT);
     }
 
     /// Empties the burst, giving all frames away at once. What `take` leaves is dropped.
@@ -368,12 +389,15 @@ impl<F> Burst<F> {
         if !frames.iter().fold(true, |none, frame| none & frame.is_none()) {
             frames.iter_mut().for_each(|frame| *frame = None);
         }
-        self.len = 0;
+        (self.len, self.way) = (0, BY_VERDICT);
     }
 
     /// The verdict of frame `index`; pending when there is none.
     #[inline]
     pub fn verdict(&self, index: usize) -> Verdict {
+        if self.way != BY_VERDICT && index < self.len {
+            return Verdict::Transmit(PortId(self.way));
+        }
         match self.marks.get(index).map(|mark| mark.way) {
             Some(BY_VERDICT) | None => self.verdicts.get(index).copied().unwrap_or_default(),
             Some(way) => Verdict::Transmit(PortId(way)),

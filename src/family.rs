@@ -33,7 +33,7 @@ pub trait Address: Copy + Eq + Ord + Hash + Debug + Default + BitAnd<Output = Se
     fn is_host(self) -> bool;
     /// A firewall mark in the place of an address: in the first four bytes, as the kernel has it.
     fn of_mark(mark: u32) -> Self;
-    /// 64 bits to be mixed by a hash; for IPv6 both halves folded under `key`.
+    /// 64 bits to be mixed by a hash; for IPv6 both halves folded under `key`, for IPv4 no more than 32, as they stand in a packet.
     fn fold(self, key: u64) -> u64;
 }
 
@@ -84,7 +84,7 @@ impl Address for u32 {
 
     #[inline]
     fn fold(self, _key: u64) -> u64 {
-        u64::from(self)
+        u64::from(self.to_be())
     }
 }
 

@@ -18,6 +18,25 @@ pub struct HashKey {
     b: u64,
 }
 
+/// The key for the clients of one protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct ProtocolKey {
+    key: HashKey,
+    first: u64,
+}
+
+impl ProtocolKey {
+    /// [`HashKey::client`].
+    #[inline]
+    pub fn client<A: Address>(&self, address: A, port: u16) -> u64 {
+        let HashKey { a, b } = self.key;
+        // As they stand in a packet, so that nothing read out of one has to be turned round.
+        let word = address.fold(a) ^ u64::from(port.to_be()) << 32;
+        // One round alone leaves clients in a row on a lattice: with some keys half of them share a few buckets.
+        mum(mum(word ^ self.first, b) ^ a, b)
+    }
+}
+
 impl HashKey {
     /// Derives a key from a seed.
     pub fn new(seed: u64) -> Self {
@@ -29,10 +48,13 @@ impl HashKey {
     /// Hashes a client: protocol, address, port. The only key of a connection's index entry, in both directions.
     #[inline]
     pub fn client<A: Address>(&self, protocol: u8, address: A, port: u16) -> u64 {
-        let ports = u64::from(port) << 8 | u64::from(protocol);
-        let word = if A::V6 { address.fold(self.a) ^ ports } else { address.fold(0) << 32 | ports };
-        // One round alone leaves clients in a row on a lattice: with some keys half of them share a few buckets.
-        mum(mum(word ^ self.a, self.b) ^ self.a, self.b)
+        self.of(protocol).client(address, port)
+    }
+
+    /// What hashes the clients of one protocol.
+    #[inline]
+    pub fn of(&self, protocol: u8) -> ProtocolKey {
+        ProtocolKey { key: *self, first: self.a ^ u64::from(protocol) << 48 }
     }
 
     /// Hashes bytes, at most 2^32 of them.

@@ -88,7 +88,7 @@ impl ConnFlags {
     pub const NO_OUTPUT: Self = Self(1 << 8);
     /// Lives for one packet (one-packet scheduling).
     pub const ONE_PACKET: Self = Self(1 << 9);
-    /// A template one of whose connections was established.
+    /// A template one of whose connections was established; a connection whose template knows that of it, or that has none.
     pub const ASSURED: Self = Self(1 << 10);
     /// The client's port is not known yet (FTP data).
     pub const NO_CPORT: Self = Self(1 << 11);

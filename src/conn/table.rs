@@ -10,7 +10,7 @@ use super::edges::Place;
 use super::timer::{Link, Wheel};
 use super::{ConnFlags, ConnId, Connection, ReplyKey, RequestKey};
 use crate::family::Address;
-use crate::hash::HashKey;
+use crate::hash::{HashKey, ProtocolKey};
 use crate::prefetch;
 use crate::time::Tick;
 
@@ -118,12 +118,98 @@ pub struct Vacancy {
     entry: u32,
 }
 
+/// Hashes clients of one protocol as a table does.
+#[derive(Clone, Copy, Debug)]
+pub struct Hasher(ProtocolKey);
+
+impl Hasher {
+    /// [`Table::hash`].
+    #[inline(always)]
+    pub fn hash<A: Address>(&self, caddr: A, cport: u16) -> u64 {
+        self.0.client(caddr, cport) | TAGGED
+    }
+}
+
+/// The index of a table apart from its entries, for loops that look up some while they change others.
+#[derive(Clone, Copy, Debug)]
+pub struct Index<'a> {
+    /// A power of two of them.
+    buckets: &'a [Bucket],
+    key: HashKey,
+}
+
+impl Index<'_> {
+    /// Has it no bucket at all? No table has such an index; who has asked need not fear one.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// [`Table::hash`] for one protocol.
+    #[inline(always)]
+    pub fn hasher(&self, protocol: u8) -> Hasher {
+        Hasher(self.key.of(protocol))
+    }
+
+    /// [`Table::hash`].
+    #[inline(always)]
+    pub fn hash<A: Address>(&self, protocol: u8, caddr: A, cport: u16) -> u64 {
+        self.key.client(protocol, caddr, cport) | TAGGED
+    }
+
+    /// [`Table::prefetch`].
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch::element(self.buckets, home(self.buckets.len(), hash));
+    }
+
+    /// [`Table::candidate`], given the table's entries.
+    #[inline(always)]
+    pub fn candidate<A>(&self, hash: &u64, entries: &[Connection<A>]) -> ConnId {
+        // Of a hash in memory the bits that are needed are read, the tag into a vector at once.
+        let Some(bucket) = self.buckets.get(home(self.buckets.len(), low(hash))) else { return none() };
+        let id = match bucket.first(tag_in(hash)) {
+            Some(index) => ConnId(index),
+            None if bucket.overflow == 0 => return ConnId::NONE,
+            None => self.candidate_beyond(*hash, entries),
+        };
+        prefetch::element(entries, id.index());
+        id
+    }
+
+    /// The likely connection when the bucket that the hash points to is full of others.
+    #[cold]
+    fn candidate_beyond<A>(&self, hash: u64, entries: &[Connection<A>]) -> ConnId {
+        self.find(hash, entries, |_| true).unwrap_or_default()
+    }
+
+    /// [`Table::find`], given the table's entries.
+    fn find<A>(
+        &self,
+        hash: u64,
+        entries: &[Connection<A>],
+        mut matches: impl FnMut(&Connection<A>) -> bool,
+    ) -> Option<ConnId> {
+        for at in path(self.buckets.len(), hash) {
+            let bucket = self.buckets.get(at)?;
+            for index in bucket.under(tag(hash)) {
+                if entries.get(index as usize).is_some_and(&mut matches) {
+                    return Some(ConnId(index));
+                }
+            }
+            if bucket.overflow == 0 {
+                return None;
+            }
+        }
+        None
+    }
+}
+
 /// A table of connections, or of templates, of one address family.
 #[derive(Debug)]
 pub struct Table<A> {
+    /// A power of two of them.
     buckets: Box<[Bucket]>,
-    /// One less than there are buckets, a power of two.
-    mask: usize,
     entries: Box<[Connection<A>]>,
     key: HashKey,
     /// First of the entries that were freed.
@@ -143,7 +229,6 @@ impl<A: Address> Table<A> {
     fn with_buckets(capacity: u32, buckets: usize, key: HashKey) -> Self {
         Self {
             buckets: vec![Bucket::default(); buckets].into_boxed_slice(),
-            mask: buckets - 1,
             entries: vec![Connection::default(); capacity as usize].into_boxed_slice(),
             key,
             free: NO_ENTRY,
@@ -239,26 +324,25 @@ impl<A: Address> Table<A> {
     /// First stage of a look-up: fetches the bucket.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        prefetch::element(&self.buckets, self.home(hash));
+        self.index().prefetch(hash);
     }
 
     /// Second stage of a look-up: returns the likely connection, unread, and fetches it.
     #[inline]
     pub fn candidate(&self, hash: u64) -> ConnId {
-        let Some(bucket) = self.buckets.get(self.home(hash)) else { return ConnId::NONE };
-        let id = match bucket.first(tag(hash)) {
-            Some(index) => ConnId(index),
-            None if bucket.overflow == 0 => return ConnId::NONE,
-            None => self.candidate_beyond(hash),
-        };
-        prefetch::element(&self.entries, id.index());
-        id
+        self.index().candidate(&hash, &self.entries)
     }
 
-    /// The likely connection when the bucket that the hash points to is full of others.
-    #[cold]
-    fn candidate_beyond(&self, hash: u64) -> ConnId {
-        self.find(hash, |_| true).unwrap_or_default()
+    /// The index, for look-ups without the entries.
+    #[inline(always)]
+    pub fn index(&self) -> Index<'_> {
+        Index { buckets: &self.buckets, key: self.key }
+    }
+
+    /// The index, and the entries by their ids: of those only what is no part of a key may be changed.
+    #[inline(always)]
+    pub fn parted(&mut self) -> (Index<'_>, &mut [Connection<A>]) {
+        (Index { buckets: &self.buckets, key: self.key }, &mut self.entries)
     }
 
     /// Last stage of a look-up: the connection of a client's packet. What [`Table::candidate`] returned is tried first, also
@@ -283,19 +367,8 @@ impl<A: Address> Table<A> {
     }
 
     /// The first connection under `hash` that `matches`; others that share the hash's tag are asked about too.
-    pub fn find(&self, hash: u64, mut matches: impl FnMut(&Connection<A>) -> bool) -> Option<ConnId> {
-        for at in self.path(hash) {
-            let bucket = self.buckets.get(at)?;
-            for index in bucket.under(tag(hash)) {
-                if self.entries.get(index as usize).is_some_and(&mut matches) {
-                    return Some(ConnId(index));
-                }
-            }
-            if bucket.overflow == 0 {
-                return None;
-            }
-        }
-        None
+    pub fn find(&self, hash: u64, matches: impl FnMut(&Connection<A>) -> bool) -> Option<ConnId> {
+        self.index().find(hash, &self.entries, matches)
     }
 
     /// The connection, or `None` when there is none of this id.
@@ -316,12 +389,6 @@ impl<A: Address> Table<A> {
         self.entries.get(id.index())
     }
 
-    /// The entry of that index, in use or not, for who goes on to compare the key: that of a free entry is no packet's.
-    #[inline]
-    pub fn entry_mut(&mut self, id: ConnId) -> Option<&mut Connection<A>> {
-        self.entries.get_mut(id.index())
-    }
-
     /// Takes in a connection whose client hashes to `hash` and which is not in the table yet, to expire at its `expires`. The hash
     /// of what bears [`ConnFlags::TEMPLATE`] is that of [`Table::template_hash`].
     pub fn insert(&mut self, hash: u64, connection: Connection<A>, now: Tick) -> Result<ConnId, InsertError> {
@@ -337,7 +404,7 @@ impl<A: Address> Table<A> {
     /// the table, and that there is room.
     #[inline]
     pub fn vacancy(&self, hash: u64) -> Option<Vacancy> {
-        let bucket = self.buckets.get(self.home(hash))?;
+        let bucket = self.buckets.get(home(self.buckets.len(), hash))?;
         let clear = bucket.overflow == 0 && bucket.matching(tag(hash)) == 0 && bucket.matching(EMPTY) != 0;
         if clear { Some(Vacancy { hash, entry: self.next_entry()? }) } else { None }
     }
@@ -348,7 +415,7 @@ impl<A: Address> Table<A> {
         let Vacancy { hash, entry } = vacancy;
         debug_assert_eq!(hash, self.hash_of(&connection), "the hash is not this connection's");
         debug_assert_eq!(Some(vacancy), self.vacancy(hash), "the table has changed");
-        let home = self.home(hash);
+        let home = home(self.buckets.len(), hash);
         if let Some(bucket) = self.buckets.get_mut(home) {
             bucket.put(tag(hash), entry);
         }
@@ -367,7 +434,13 @@ impl<A: Address> Table<A> {
     fn occupy(&mut self, index: u32, connection: Connection<A>, now: Tick) -> ConnId {
         if let Some(entry) = self.entries.get_mut(index as usize) {
             let after = entry.link.next();
-            *entry = Connection { link: Link::unarmed(), ..connection };
+            // Without a template there is none to be assured.
+            let sure = if connection.template.is_some() || connection.flags.contains(ConnFlags::TEMPLATE) {
+                ConnFlags(0)
+            } else {
+                ConnFlags::ASSURED
+            };
+            *entry = Connection { link: Link::unarmed(), flags: connection.flags | sure, ..connection };
             if index == self.fresh {
                 self.fresh += 1;
                 prefetch::element(&self.entries, self.fresh as usize);
@@ -437,13 +510,18 @@ impl<A: Address> Table<A> {
     /// Returns the next connection that has expired by `now`. It is still in the table but has no timer: remove it, or set its
     /// `expires` and [`Table::rearm`] it. Every connection looked at takes one off `budget`; at 0 the work stops, to be resumed
     /// by the next call. `None` with budget left: nothing more is due.
+    #[inline]
     pub fn due(&mut self, now: Tick, budget: &mut u32) -> Option<ConnId> {
         let due = self.wheel.due(&mut self.entries, now, budget).map(ConnId)?;
+        self.prefetch_upcoming();
+        Some(due)
+    }
+
+    fn prefetch_upcoming(&self) {
         // The next one is likely to be removed too: have its bucket here by then.
         if let Some(next) = self.entries.get(self.wheel.upcoming() as usize) {
             self.prefetch(self.hash_of(next));
         }
-        Some(due)
     }
 
     /// Lists the connections among the next `max` entries from `cursor` on, which starts at 0, and returns the cursor to go on
@@ -457,15 +535,6 @@ impl<A: Address> Table<A> {
         let end = cursor.saturating_add(max).min(self.fresh);
         let ids = (cursor..end).map(ConnId);
         (ids.filter_map(|id| self.get(id).map(|connection| (id, connection))), (end < self.fresh).then_some(end))
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> usize {
-        hash as usize & self.mask
-    }
-
-    fn path(&self, hash: u64) -> impl Iterator<Item = usize> + use<A> {
-        path(self.buckets.len(), hash)
     }
 }
 
@@ -511,9 +580,29 @@ fn index_take_beyond(buckets: &mut [Bucket], hash: u64, index: u32) {
 }
 
 /// The bucket that a hash points to. The number of buckets is a power of two.
-#[inline]
+#[inline(always)]
 fn home(buckets: usize, hash: u64) -> usize {
-    hash as usize & (buckets - 1)
+    hash as usize & buckets.wrapping_sub(1)
+}
+
+/// The lower half of a hash in memory: no table has more buckets than it can tell apart.
+#[inline(always)]
+fn low(hash: &u64) -> u64 {
+    let [first, second] = *bytemuck::cast_ref::<u64, [u32; 2]>(hash);
+    u64::from(if cfg!(target_endian = "little") { first } else { second })
+}
+
+/// No connection, where that is not to be expected.
+#[cold]
+fn none() -> ConnId {
+    ConnId::NONE
+}
+
+/// The tag of a hash in memory.
+#[inline(always)]
+fn tag_in(hash: &u64) -> i16 {
+    let parts = bytemuck::cast_ref::<u64, [i16; 4]>(hash);
+    if cfg!(target_endian = "little") { parts[3] } else { parts[0] }
 }
 
 /// The buckets in which an entry may lie, nearest first.

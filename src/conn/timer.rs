@@ -255,6 +255,7 @@ impl Wheel {
         if self.quiet == Some(now) { None } else { self.look(entries, now, budget) }
     }
 
+    #[inline(never)]
     fn look<T: Timed>(&mut self, entries: &mut [T], now: Tick, budget: &mut u32) -> Option<u32> {
         while *budget > 0 {
             let Some(slot) = self.advance(now) else {

@@ -92,7 +92,7 @@ pub fn is_intact_header(header: &[u8; 20]) -> bool {
     let (sum, first) = a.overflowing_add(b);
     let (sum, second) = sum.overflowing_add(u64::from(c) + u64::from(first));
     // What carries out of the second addition leaves a small number, and the third carries out no more.
-    fold(sum.wrapping_add(u64::from(second))) == 0xffff
+    folds_to_ones(sum.wrapping_add(u64::from(second)))
 }
 
 #[inline(always)]
@@ -100,10 +100,13 @@ fn long(header: &[u8; 20], at: usize) -> u64 {
     header[at..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
-/// Folding keeps the remainder by 0xffff, and gives 0 only for 0: a multiplication tells what folding would end in.
+/// Folding keeps the remainder by 0xffff, and gives 0 only for 0: a multiplication tells what folding would end in. It gives the quotient
+/// of a multiple, and of anything else a number larger than any quotient (Granlund and Montgomery, 1994, section 9).
 #[inline]
 const fn folds_to_ones(sum: u64) -> bool {
-    sum != 0 && sum.is_multiple_of(0xffff)
+    /// One by 0xffff, modulo 2^64.
+    const INVERSE: u64 = 0x0001_0001_0001_0001_u64.wrapping_neg();
+    sum.wrapping_mul(INVERSE).wrapping_sub(1) < u64::MAX / 0xffff
 }
 
 /// Folds the carries back in until 16 bits are left. A number and itself turned half round add up, in the upper half, to the sum of both

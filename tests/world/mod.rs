@@ -408,7 +408,7 @@ fn line(info: &ConnectionInfo) -> String {
 pub(crate) fn fate((frame, verdict, _): (VecFrame, Verdict, PortId)) -> Fate {
     match verdict {
         Verdict::Transmit(port) => Fate::Out(port, frame.bytes().to_vec()),
-        Verdict::Pass(port) => Fate::Up(port, frame.bytes().to_vec()),
+        Verdict::Pass(port) => Fate::Up(port, without_padding(frame.bytes()).to_vec()),
         Verdict::Hold(_, neighbour) => Fate::Held(neighbour),
         Verdict::Fragment(port, neighbour, cut) => Fate::Cut(port, neighbour, cut, frame.bytes().to_vec()),
         Verdict::Reassemble => Fate::Kept,
@@ -416,6 +416,18 @@ pub(crate) fn fate((frame, verdict, _): (VecFrame, Verdict, PortId)) -> Fate {
         Verdict::Drop(reason) => Fate::Dropped(reason),
         Verdict::Pending => panic!("no verdict"),
     }
+}
+
+/// The frame up to the end of its packet. Whether the kernel gets the padding behind is all the same: it cuts it off (`ip_rcv_core`,
+/// `ip6_rcv_core`).
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let half = |at: usize| bytes.get(at..at + 2).map_or(0, |half| usize::from(half[0]) << 8 | usize::from(half[1]));
+    let end = match half(12) {
+        0x0800 => 14 + half(16),
+        0x86dd => 54 + half(18),
+        _ => bytes.len(),
+    };
+    bytes.get(..end).unwrap_or(bytes)
 }
 
 /// Compares what happened with a line; on failure both are shown whole.

@@ -1,7 +1,11 @@
 //! The headers of the common packet: where each family has what the common way asks about, and how it is changed.
 
+use wide::u8x32;
+
 use crate::burst::Kind;
 use crate::director::family::Family;
+use crate::director::{Core, Shared, Tables};
+use crate::family::Address;
 use crate::forward::ETHERNET;
 use crate::network::AddressSet;
 use crate::packet::End;
@@ -23,56 +27,71 @@ struct Field {
     is: u8,
 }
 
-/// What the first 32 bytes of a head are to be, all asked at once.
+/// Bytes that are compared at once.
+const BLOCK: usize = 32;
+
+/// What two blocks of a head are to be, its first bytes and those from [`Plain::WINDOW`] on, all asked at once.
 #[derive(Clone, Copy)]
 pub(super) struct Mould {
-    of: [u64; 4],
-    is: [u64; 4],
+    of: [[u8; BLOCK]; 2],
+    is: [[u8; BLOCK]; 2],
+    /// Where the destination stands in the second block.
+    destination: usize,
 }
 
 impl Mould {
-    /// Of the first eight bytes of a frame, read in the order of the machines that we run on, the six of the MAC that it is to.
-    const MAC: u64 = 0xffff_ffff_ffff;
-
-    const fn new(fields: &[Field]) -> Self {
-        let mut mould = Self { of: [Self::MAC, 0, 0, 0], is: [0; 4] };
+    /// Of fields all of which lie in the first block, but for that of the second.
+    const fn new(fields: &[Field], second: Field, window: usize, destination: usize) -> Self {
+        let mut mould = Self { of: [[0; BLOCK]; 2], is: [[0; BLOCK]; 2], destination: destination - window };
         let mut next = 0;
         while next < fields.len() {
             let Field { at, of, is } = fields[next];
-            mould.of[at / 8] |= (of as u64) << (at % 8 * 8);
-            mould.is[at / 8] |= (is as u64) << (at % 8 * 8);
+            (mould.of[0][at], mould.is[0][at]) = (of, is);
             next += 1;
         }
+        (mould.of[1][second.at - window], mould.is[1][second.at - window]) = (second.of, second.is);
         mould
     }
 
-    /// The same for frames to a MAC, as it is read from a frame.
-    pub(super) const fn to(mut self, mac: u64) -> Self {
-        self.is[0] |= mac & Self::MAC;
+    /// The same for frames to a MAC.
+    pub(super) fn to(mut self, mac: [u8; 6]) -> Self {
+        self.of[0][..mac.len()].fill(u8::MAX);
+        self.is[0][..mac.len()].copy_from_slice(&mac);
         self
+    }
+
+    /// The same for packets to an address.
+    #[inline(always)]
+    pub(super) fn addressed<A: Plain>(&self, address: A) -> Self {
+        let mut mould = *self;
+        let place = self.destination..self.destination + size_of::<A>();
+        let (Some(of), Some(is)) = (mould.of[1].get_mut(place.clone()), mould.is[1].get_mut(place)) else {
+            return mould;
+        };
+        of.fill(u8::MAX);
+        address.write(is);
+        mould
     }
 
     /// Is a frame of this head to the MAC?
     #[inline(always)]
     pub(super) fn is_to(&self, head: &[u8]) -> bool {
-        (low(head, 0) ^ self.is[0]) & Self::MAC == 0
+        head[..6] == self.is[0][..6]
     }
 
-    /// Is it all that? Written so, it is two instructions on a processor that takes 32 bytes at once.
+    /// Is it all that?
     #[inline(always)]
-    pub(super) fn fits(&self, head: &[u8]) -> bool {
-        let mut other = 0;
-        for at in 0..4 {
-            other |= (low(head, at * 8) ^ self.is[at]) & self.of[at];
-        }
-        other == 0
+    pub(super) fn fits(&self, head: &[u8], window: usize) -> bool {
+        // Read as these the compiler finds that the numbers which are read next are parts of them, and not of a whole block, out of
+        // which it would take them with more trouble than out of memory.
+        let long = |at: usize| head[at..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+        let longs = |at: usize| [long(at), long(at + 8), long(at + 16), long(at + 24)];
+        let other = |at: usize, block: usize| {
+            let bytes: u8x32 = bytemuck::cast(longs(at));
+            (bytes ^ u8x32::new(self.is[block])) & u8x32::new(self.of[block])
+        };
+        (other(0, 0) | other(window, 1)).simd_eq(u8x32::ZERO).all()
     }
-}
-
-/// The eight bytes from `at` on, the first the lowest.
-#[inline(always)]
-fn low(head: &[u8], at: usize) -> u64 {
-    head[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// A family whose packets may take the common way. A head is a frame's first [`Plain::HEAD`] bytes.
@@ -94,8 +113,17 @@ pub(super) trait Plain: Family {
     /// Where the destination stands.
     const DST: usize;
 
-    /// What a segment of an open connection looks like, but for the MAC that it is to.
+    /// Where in a head the second block of a mould begins: it has the destination and the flags.
+    const WINDOW: usize;
+    /// What a segment of an open connection looks like, but for the MAC and the address that it is to.
     const MOULD: Mould;
+    /// The other family.
+    type Other: Address;
+
+    /// The family's tables, those of the other, and what both share.
+    fn parted(core: &mut Core) -> (&mut Tables<Self>, &Tables<Self::Other>, &mut Shared);
+    /// Writes the address as it stands in a packet.
+    fn write(self, bytes: &mut [u8]);
 
     /// Is it of the family, without options, and no fragment?
     fn is_plain(head: &[u8]) -> bool;
@@ -126,18 +154,35 @@ impl Plain for u32 {
     const L4: usize = ETHERNET + ipv4::HEADER_LEN;
     const PROTOCOL: usize = ETHERNET + 9;
     const HOPS: usize = ETHERNET + 8;
+    const WINDOW: usize = Self::HEAD - BLOCK;
     const SRC: usize = ETHERNET + 12;
     const DST: usize = ETHERNET + 16;
-    const MOULD: Mould = Mould::new(&[
-        Field { at: 12, of: 0xff, is: 0x08 },
-        Field { at: 13, of: 0xff, is: 0x00 },
-        // The version, and the length of a header without options.
-        Field { at: ETHERNET, of: 0xff, is: 0x45 },
-        // "More fragments" and the offset.
-        Field { at: ETHERNET + 6, of: 0x3f, is: 0 },
-        Field { at: ETHERNET + 7, of: 0xff, is: 0 },
-        Field { at: Self::PROTOCOL, of: 0xff, is: protocol::TCP },
-    ]);
+    const MOULD: Mould = Mould::new(
+        &[
+            Field { at: 12, of: 0xff, is: 0x08 },
+            Field { at: 13, of: 0xff, is: 0x00 },
+            // The version, and the length of a header without options.
+            Field { at: ETHERNET, of: 0xff, is: 0x45 },
+            // "More fragments" and the offset.
+            Field { at: ETHERNET + 6, of: 0x3f, is: 0 },
+            Field { at: ETHERNET + 7, of: 0xff, is: 0 },
+            Field { at: Self::PROTOCOL, of: 0xff, is: protocol::TCP },
+        ],
+        Field { at: Self::L4 + FLAGS, of: DECIDING, is: flag::ACK },
+        Self::WINDOW,
+        Self::DST,
+    );
+    type Other = u128;
+
+    #[inline(always)]
+    fn parted(core: &mut Core) -> (&mut Tables<Self>, &Tables<u128>, &mut Shared) {
+        (&mut core.v4, &core.v6, &mut core.shared)
+    }
+
+    #[inline(always)]
+    fn write(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.to_be_bytes());
+    }
 
     #[inline(always)]
     fn is_plain(head: &[u8]) -> bool {
@@ -208,14 +253,31 @@ impl Plain for u128 {
     const L4: usize = ETHERNET + ipv6::HEADER_LEN;
     const PROTOCOL: usize = ETHERNET + 6;
     const HOPS: usize = ETHERNET + 7;
+    const WINDOW: usize = Self::L4 + FLAGS + 1 - BLOCK;
     const SRC: usize = ETHERNET + 8;
     const DST: usize = ETHERNET + 24;
-    const MOULD: Mould = Mould::new(&[
-        Field { at: 12, of: 0xff, is: 0x86 },
-        Field { at: 13, of: 0xff, is: 0xdd },
-        Field { at: ETHERNET, of: 0xf0, is: 0x60 },
-        Field { at: Self::PROTOCOL, of: 0xff, is: protocol::TCP },
-    ]);
+    const MOULD: Mould = Mould::new(
+        &[
+            Field { at: 12, of: 0xff, is: 0x86 },
+            Field { at: 13, of: 0xff, is: 0xdd },
+            Field { at: ETHERNET, of: 0xf0, is: 0x60 },
+            Field { at: Self::PROTOCOL, of: 0xff, is: protocol::TCP },
+        ],
+        Field { at: Self::L4 + FLAGS, of: DECIDING, is: flag::ACK },
+        Self::WINDOW,
+        Self::DST,
+    );
+    type Other = u32;
+
+    #[inline(always)]
+    fn parted(core: &mut Core) -> (&mut Tables<Self>, &Tables<u32>, &mut Shared) {
+        (&mut core.v6, &core.v4, &mut core.shared)
+    }
+
+    #[inline(always)]
+    fn write(self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.to_be_bytes());
+    }
 
     #[inline(always)]
     fn is_plain(head: &[u8]) -> bool {
@@ -276,11 +338,20 @@ pub(super) fn take_hop(header: &mut [u8]) {
     const TTL: usize = 8;
     // One less to live, and one more in the checksum, which stands two bytes further on: as this is read, in its lowest bit. When that
     // carries out, or leaves all bits set, one is added to it once more.
-    const LESS: u32 = (1 << 16) - 1;
     const ONE_MORE: u32 = 1 << 16;
+    const LESS: u32 = ONE_MORE - 1;
     let Some(word) = header.get_mut(TTL..).and_then(|header| header.first_chunk_mut::<4>()) else { return };
-    let (more, carried) = u32::from_le_bytes(*word).overflowing_add(LESS + ONE_MORE);
-    *word = if carried { more } else { more.wrapping_sub(ONE_MORE) }.to_le_bytes();
+    let before = u32::from_le_bytes(*word);
+    if before > u32::MAX - LESS - ONE_MORE {
+        return carry(word);
+    }
+    *word = before.wrapping_add(LESS).to_le_bytes();
+
+    #[cold]
+    #[inline(never)]
+    fn carry(word: &mut [u8; 4]) {
+        *word = u32::from_le_bytes(*word).wrapping_add(LESS + ONE_MORE).to_le_bytes();
+    }
 }
 
 /// Writes bytes from `at` on.
@@ -307,4 +378,46 @@ pub(super) fn word(head: &[u8], at: usize) -> u32 {
 #[inline(always)]
 fn long(head: &[u8], at: usize) -> u64 {
     head[at..].first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::sample::{at, tcp};
+
+    #[test]
+    fn a_hop_is_taken_as_the_header_itself_takes_it_whatever_its_checksum() {
+        for ttl in [2, 64, 255] {
+            for sum in 0..=u16::MAX {
+                let mut header = [0x45, 3, 0, 40, 1, 2, 0x40, 0, ttl, protocol::TCP, 0, 0, 10, 0, 0, 1, 192, 0, 2, 10];
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
+                let mut expected = header;
+                ipv4::Packet::new_unchecked(&mut expected).decrement_ttl();
+                take_hop(&mut header);
+                assert_eq!(header, expected, "time to live {ttl}, checksum {sum:#06x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mould_asks_for_all_that_it_names_and_for_nothing_else() {
+        let mould = u32::MOULD.to([2, 0, 0, 0, 0, 1]).addressed(0xc000_020a_u32);
+        let sample = tcp(at("203.0.113.1:1000"), at("192.0.2.10:80"));
+        let mut head = sample.letters("A").frame();
+        head.resize(u32::HEAD, 0);
+        head[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        assert!(mould.fits(&head, u32::WINDOW) && mould.is_to(&head));
+        let mut asked = vec![0; head.len()];
+        for (at, asked) in asked.iter_mut().enumerate() {
+            for bit in 0..8 {
+                head[at] ^= 1 << bit;
+                *asked |= u8::from(!mould.fits(&head, u32::WINDOW)) << bit;
+                head[at] ^= 1 << bit;
+            }
+        }
+        let named = (0..6).chain([12, 13, 14, 21, 23]).chain(30..34).map(|at| (at, 0xff));
+        let mut expected = vec![0; head.len()];
+        named.chain([(20, 0x3f), (47, DECIDING)]).for_each(|(at, bits)| expected[at] = bits);
+        assert_eq!(asked, expected);
+    }
 }
