@@ -112,6 +112,12 @@ impl<A: Address> Ways<A> {
         self.to(address)
     }
 
+    /// The way that [`Ways::to_near`] tries first.
+    #[inline]
+    pub fn near(&self, near: u32) -> Option<&Ready> {
+        self.ready.get(near as usize)
+    }
+
     /// The way to an address.
     #[inline]
     pub fn to(&self, address: A) -> Option<&Ready> {

@@ -594,6 +594,7 @@ fn low(hash: &u64) -> u64 {
 
 /// No connection, where that is not to be expected.
 #[cold]
+#[inline(never)]
 fn none() -> ConnId {
     ConnId::NONE
 }

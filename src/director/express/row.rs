@@ -27,6 +27,8 @@ pub(super) trait Way<A: Plain> {
     /// As what they count.
     const EVENT: Event;
 
+    /// The port that one of them is likely to leave by: a guess.
+    fn likely(means: &Means<'_, A>, candidate: ConnId) -> PortId;
     /// Rewrites one of them; the way that it leaves by, or None, and no change, when it is not of the common kind.
     fn forward<'a, F: Frame>(means: &mut Means<'a, A>, frame: &mut F, candidate: ConnId) -> Option<&'a Ready>;
 }
@@ -84,7 +86,7 @@ pub(super) fn row<F: Frame, A: Plain, W: Way<A>>(
     while more && at < count {
         more = false;
         // Those from `begun` on leave by one port.
-        let (begun, mut way) = (at, UNKNOWN);
+        let (begun, way) = (at, W::likely(&means, decided.marks[at].candidate));
         let run = decided.frames[at..count].iter_mut().zip(&mut decided.marks[at..count]).zip(&mut sought[at..count]);
         for ((frame, mark), next) in run {
             if mark.sort() != Mark::sort_of(W::KIND, W::PROTOCOL) {
@@ -98,11 +100,8 @@ pub(super) fn row<F: Frame, A: Plain, W: Way<A>>(
                 others.connections.candidate(next.hash)
             };
             if ready.port != way {
-                if way != UNKNOWN {
-                    (mark.way, more) = (ready.port.0, true);
-                    break;
-                }
-                way = ready.port;
+                (mark.way, more) = (ready.port.0, true);
+                break;
             }
             at += 1;
         }
@@ -112,9 +111,6 @@ pub(super) fn row<F: Frame, A: Plain, W: Way<A>>(
     counters.events[W::EVENT as usize] += (at - from) as u64;
     at
 }
-
-/// The port of no way.
-const UNKNOWN: PortId = PortId(u16::MAX);
 
 /// The state in which a connection of that protocol stays.
 #[inline(always)]
@@ -137,6 +133,13 @@ impl<A: Plain, const P: u8, const BY: u16, const TELLS: bool> Way<A> for Request
     const KIND: Kind = A::REQUEST;
     const PROTOCOL: u8 = P;
     const EVENT: Event = Event::Request;
+
+    #[inline(always)]
+    fn likely(means: &Means<'_, A>, candidate: ConnId) -> PortId {
+        let connection = means.entries.get(candidate.index());
+        let ready = connection.and_then(|connection| means.ready.get(connection.dest.index()));
+        ready.map(|ready| ready.port).unwrap_or_default()
+    }
 
     #[inline(always)]
     fn forward<'a, F: Frame>(means: &mut Means<'a, A>, frame: &mut F, candidate: ConnId) -> Option<&'a Ready> {
@@ -205,6 +208,11 @@ impl<A: Plain, const P: u8> Way<A> for Reply<P> {
     const KIND: Kind = A::REPLY;
     const PROTOCOL: u8 = P;
     const EVENT: Event = Event::Reply;
+
+    #[inline(always)]
+    fn likely(means: &Means<'_, A>, _: ConnId) -> PortId {
+        means.ways.near(*means.near).map(|ready| ready.port).unwrap_or_default()
+    }
 
     #[inline(always)]
     fn forward<'a, F: Frame>(means: &mut Means<'a, A>, frame: &mut F, candidate: ConnId) -> Option<&'a Ready> {
