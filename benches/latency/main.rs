@@ -5,60 +5,66 @@
 //! `cargo bench --bench latency [-- CONNECTIONS]`; writes `target/bench/latency.json`, times in nanoseconds. CONNECTIONS (1,048,576) is a
 //! power of two.
 //!
-//! A burst during which the kernel took the core away is counted apart (`interrupted`): on a machine that does other things too, the rest
-//! still shows what the worker itself makes bursts wait for. `wall_max` is of all.
+//! A burst during which another thread had the core is counted apart (`interrupted`): on a machine that does other things too, the rest
+//! still shows what the worker itself makes bursts wait for. `wall_max` is of all. What interrupts the core without giving it to another
+//! thread, and what a hypervisor takes, no counter of the thread shows: between the phases the worker's thread does arithmetic for as long
+//! as turns and bursts take, timed in the same way, and how often that takes too long is what the machine has of each phase's late bursts.
+//! docs/benchmarks.md tells more.
 #![allow(clippy::unwrap_used, reason = "a bench may stop")]
 
+mod bursts;
+mod interrupts;
+mod machine;
+#[path = "../rig/mod.rs"]
 #[allow(dead_code, reason = "some of it is for other benches")]
 mod rig;
+mod row;
+#[path = "../traffic/mod.rs"]
 #[allow(dead_code, reason = "some of it is for other benches")]
 mod traffic;
+mod wire;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Wall};
 
 use core_affinity::CoreId;
-use hdrhistogram::Histogram;
-use nix::sys::resource::{UsageWho, getrusage};
-use pollvs::burst::{BURST, Burst};
 use pollvs::control::client::Client;
 use pollvs::control::reply::Reply;
 use pollvs::control::request::{DestinationSpec, Request};
 use pollvs::director::Director;
-use pollvs::frame::Frame;
-use pollvs::io::PacketIo;
-use pollvs::io::dpdk::{DpdkIo, Eal, EalOptions, Mbuf, MbufPool, register_thread};
+use pollvs::io::dpdk::{Eal, EalOptions, MbufPool, register_thread};
 use pollvs::mailbox::{Workers, mailbox};
 use pollvs::service::{Protocol, ServiceKey};
 use pollvs::stats::{DropReason, Event};
 use pollvs::steering::Steering;
 use pollvs::time::Instant;
-use pollvs::verdict::{Origin, PortId, WorkerId};
-use pollvs::wire::checksum::Sum;
+use pollvs::verdict::WorkerId;
 use pollvs::worker::{Clock, NoTwin, SystemClock, Worker};
-use rig::LONGEST;
-use serde::Serialize;
-use traffic::{Generator, VIP, fill_ring};
 
-/// How long each phase is watched.
-const WATCH: Duration = Duration::from_secs(5);
+use bursts::{Log, Stopwatch};
+use interrupts::Interrupts;
+use machine::{Alone, Time};
+use row::Row;
+use traffic::{Generator, VIP, fill_ring};
+use wire::Wire;
+
+/// How long each phase is watched in a round, and the machine alone after each phase, once without and once with memory.
+const WATCH: Duration = Duration::from_secs(1);
+const SLICE: Duration = Duration::from_millis(500);
+/// Rounds: what else the machine does comes and goes, and is to be in every phase.
+const ROUNDS: usize = 5;
+/// So long the worker works off what it has left meanwhile.
+const CATCH_UP: Duration = Duration::from_millis(100);
 /// Services without traffic, of one destination each.
 const SERVICES: u16 = 1000;
 /// From one change of the rules to the next.
 const CHANGE_EVERY: Duration = Duration::from_millis(10);
 /// From one change of all services at once to the next.
 const RELOAD_EVERY: Duration = Duration::from_millis(250);
-/// Bursts that take longer are asked whether the core was taken away meanwhile, in nanoseconds.
-const SUSPICIOUS: u64 = 10_000;
-/// Frames that may be out of the ring without having been dropped: a burst in each stage.
-const MOST_UNDER_WAY: usize = 3 * BURST;
-/// Of the packets of a flood one in two is of an established connection; the others are SYNs of so many sources, each in its turn.
-const FORGED: u32 = 1 << 27;
 /// In a flood time runs so many times as fast, so that half-open connections end and others take their places.
 const FLOOD_CLOCK: u64 = 30;
 /// The life of an established connection.
@@ -73,13 +79,19 @@ enum Phase {
     Listing,
     Expiry,
     Flood,
+    /// The machine alone, and with memory.
+    Alone,
+    Memory,
+    /// Not watched: what is done alone is fitted to a turn's time.
+    Fit,
     /// Not watched.
     Between,
     Over,
 }
 
 impl Phase {
-    const WATCHED: [Self; 6] = [Self::Rest, Self::Rules, Self::Reload, Self::Listing, Self::Expiry, Self::Flood];
+    const WATCHED: [Self; 8] =
+        [Self::Rest, Self::Rules, Self::Reload, Self::Listing, Self::Expiry, Self::Flood, Self::Alone, Self::Memory];
 
     fn name(self) -> &'static str {
         match self {
@@ -89,42 +101,10 @@ impl Phase {
             Self::Listing => "listing",
             Self::Expiry => "all others expire",
             Self::Flood => "SYN flood",
-            Self::Between | Self::Over => "",
+            Self::Alone => "machine alone",
+            Self::Memory => "machine and memory",
+            Self::Fit | Self::Between | Self::Over => "",
         }
-    }
-}
-
-/// One line of the result: times of a burst in nanoseconds.
-#[derive(Serialize)]
-struct Row {
-    case: &'static str,
-    scheduler: &'static str,
-    connections: u32,
-    /// Changes, listings, connections that expired, SYNs, as the case may be.
-    done: u64,
-    bursts: u64,
-    interrupted: u64,
-    p50: u64,
-    p99: u64,
-    p999: u64,
-    max: u64,
-    wall_max: u64,
-    /// Seconds that it took, where it ends by itself.
-    seconds: f64,
-    /// Packets of established connections that were not sent.
-    lost: u64,
-}
-
-/// The bursts of one phase.
-struct Bursts {
-    own: Histogram<u64>,
-    interrupted: Histogram<u64>,
-}
-
-impl Default for Bursts {
-    fn default() -> Self {
-        let empty = || Histogram::new_with_bounds(1, LONGEST, 3).unwrap();
-        Self { own: empty(), interrupted: empty() }
     }
 }
 
@@ -144,9 +124,16 @@ struct Shared {
     created: AtomicU64,
     unremembered: AtomicU64,
     full: AtomicU64,
+    /// Of a turn and a burst at rest, in nanoseconds.
+    turn: AtomicU64,
+    burst: AtomicU64,
 }
 
 impl Shared {
+    fn at_rest(&self) -> Time {
+        Time { turn: self.turn.load(Ordering::Relaxed), burst: self.burst.load(Ordering::Relaxed) }
+    }
+
     fn phase(&self) -> usize {
         self.phase.load(Ordering::Relaxed)
     }
@@ -177,139 +164,19 @@ impl Clock for Skewed {
     }
 }
 
-/// The ring, whose frames are the next packets when they come in, and the times of the bursts.
-struct Wire {
-    io: DpdkIo,
-    pool: MbufPool,
-    generator: Generator,
-    /// Sources that have been forged.
-    forged: u32,
-    shared: Arc<Shared>,
-    bursts: Arc<[Mutex<Bursts>; Phase::WATCHED.len()]>,
-    /// Bursts under way: when each came, and how many packets of established connections in it have not been sent.
-    under_way: VecDeque<(Wall, usize)>,
-    /// Frames out of the ring and not back, whether under way or dropped.
-    owed: usize,
-    /// Times that the core was taken away, as last asked, and when that was found to have grown.
-    switches: i64,
-    switched: Wall,
-}
-
-fn switches() -> i64 {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    usage.involuntary_context_switches() + usage.voluntary_context_switches()
-}
-
-impl Wire {
-    /// A burst that came then has been sent.
-    fn record(&mut self, came: Wall) {
-        let now = Wall::now();
-        let took = u64::try_from((now - came).as_nanos()).unwrap_or(LONGEST);
-        if took > SUSPICIOUS {
-            let before = std::mem::replace(&mut self.switches, switches());
-            if self.switches != before {
-                self.switched = now;
-            }
-        }
-        // All that were under way then had to wait.
-        let interrupted = came <= self.switched;
-        let Some(bursts) = self.bursts.get(self.shared.phase()) else { return };
-        let mut bursts = bursts.lock().unwrap();
-        let histogram = if interrupted { &mut bursts.interrupted } else { &mut bursts.own };
-        histogram.saturating_record(took);
-    }
-
-    /// Makes every second packet a SYN of another source. Frames that were dropped are made up for, so that the flood does not end with
-    /// them. Returns the packets of established connections.
-    fn flood(&mut self, burst: &mut Burst<Mbuf>) -> usize {
-        while burst.room() > 0 && self.owed > MOST_UNDER_WAY {
-            let Some(frame) = self.pool.frame(&[]) else { break };
-            assert!(burst.push(frame, PortId(0), Origin::Wire).is_ok());
-        }
-        self.generator.generate(burst);
-        for frame in burst.frames_mut().skip(1).step_by(2) {
-            self.forged = self.forged.wrapping_add(1) % FORGED;
-            forge(frame, self.forged);
-        }
-        let forged = burst.len() / 2;
-        rig::count(&self.shared.forged, forged as u64);
-        burst.len() - forged
-    }
-}
-
-/// Offsets in a frame of IPv4 and TCP.
-const IP: usize = 14;
-const CHECKSUM: usize = IP + 10;
-const SOURCE: usize = IP + 12;
-const TCP: usize = IP + 20;
-const FLAGS: usize = TCP + 13;
-const SYN: u8 = 2;
-
-/// Makes a packet the SYN of a source that no established connection has.
-fn forge(frame: &mut Mbuf, n: u32) {
-    let bytes = frame.bytes_mut();
-    bytes[SOURCE..SOURCE + 4].copy_from_slice(&(0x2000_0000 | n).to_be_bytes());
-    bytes[FLAGS] = SYN;
-    bytes[CHECKSUM..CHECKSUM + 2].fill(0);
-    let checksum = Sum::new().bytes(&bytes[IP..TCP]).checksum();
-    bytes[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
-}
-
-impl PacketIo for Wire {
-    type Frame = Mbuf;
-
-    fn receive(&mut self, burst: &mut Burst<Mbuf>) -> usize {
-        let phase = self.shared.phase();
-        if phase == Phase::Over as usize {
-            return 0;
-        }
-        let now = Wall::now();
-        self.owed += self.io.receive(burst);
-        let established = if phase == Phase::Flood as usize {
-            self.flood(burst)
-        } else {
-            self.generator.generate(burst);
-            burst.len()
-        };
-        if established > 0 {
-            rig::count(&self.shared.came, established as u64);
-            self.under_way.push_back((now, established));
-        }
-        burst.len()
-    }
-
-    fn transmit(&mut self, port: PortId, frame: Mbuf) {
-        let forged = frame.bytes()[FLAGS] == SYN;
-        self.io.transmit(port, frame);
-        self.owed = self.owed.saturating_sub(1);
-        if forged {
-            return;
-        }
-        let Some((came, left)) = self.under_way.front_mut() else { return };
-        *left -= 1;
-        if *left == 0 {
-            let came = *came;
-            self.under_way.pop_front();
-            self.record(came);
-        }
-        rig::count(&self.shared.sent, 1);
-    }
-
-    fn blank(&mut self) -> Option<Mbuf> {
-        self.io.blank()
-    }
-
-    fn flush(&mut self) {
-        self.io.flush();
-    }
-}
-
 type Watched = Worker<Wire, NoTwin, Skewed>;
 
 /// Runs a worker until that is over, and what is under way then.
-fn run(mut worker: Watched, shared: &Shared, clock: SystemClock, active: u32) {
+fn run(mut worker: Watched, shared: &Shared, mut alone: Alone, clock: SystemClock, active: u32) {
     let mut turns = 0;
     while shared.phase() != Phase::Over as usize || turns < 8 {
+        let phase = shared.phase();
+        if phase == Phase::Fit as usize {
+            alone.fit(shared.at_rest());
+            shared.enter(Phase::Between);
+        } else if [Phase::Alone as usize, Phase::Memory as usize].contains(&phase) {
+            alone.run(phase, shared);
+        }
         worker.turn();
         turns = if shared.phase() == Phase::Over as usize { turns + 1 } else { 0 };
         if shared.phase() == Phase::Expiry as usize
@@ -330,11 +197,16 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a phase comes to: how much was done, and how long that took where it ends by itself.
+/// What a phase comes to, all rounds together.
+#[derive(Clone, Copy)]
 struct Done {
     phase: Phase,
+    /// How much was done, and how many seconds that took where it ends by itself.
     done: u64,
     seconds: f64,
+    /// Seconds that it was watched for, and what interrupted the worker's core in them.
+    watched: f64,
+    interrupts: Interrupts,
 }
 
 /// A worker at work, and who makes it work more.
@@ -342,27 +214,78 @@ struct Bench {
     shared: Arc<Shared>,
     clock: SystemClock,
     socket: PathBuf,
+    log: Log,
+    /// Number of the worker's core.
+    core: usize,
     done: Vec<Done>,
 }
 
 impl Bench {
+    /// Watches a phase for as long as something is done, which returns how much that was.
+    fn watch(&mut self, phase: Phase, act: impl FnOnce(&mut Self) -> u64) -> &mut Done {
+        let (start, before) = (Wall::now(), Interrupts::of(self.core));
+        self.shared.enter(phase);
+        let done = act(self);
+        self.shared.enter(Phase::Between);
+        let (watched, interrupts) = (start.elapsed().as_secs_f64(), Interrupts::of(self.core) - before);
+        let sum = self.sum(phase);
+        sum.done += done;
+        sum.watched += watched;
+        sum.interrupts += interrupts;
+        sum
+    }
+
+    /// What there is of a phase so far.
+    fn sum(&mut self, phase: Phase) -> &mut Done {
+        let place = self.done.iter().position(|done| done.phase == phase);
+        let place = place.unwrap_or_else(|| {
+            self.done.push(Done { phase, done: 0, seconds: 0.0, watched: 0.0, interrupts: Interrupts::default() });
+            self.done.len() - 1
+        });
+        &mut self.done[place]
+    }
+
+    /// Watches the machine alone.
+    fn machine(&mut self) {
+        for phase in [Phase::Alone, Phase::Memory] {
+            self.watch(phase, |_| {
+                std::thread::sleep(SLICE);
+                1
+            });
+            std::thread::sleep(CATCH_UP);
+        }
+    }
+
     /// Lets the worker be watched while something is done again and again.
     fn during(&mut self, phase: Phase, every: Duration, mut act: impl FnMut(u64)) {
-        let start = Wall::now();
-        self.shared.enter(phase);
-        let mut times = 0;
-        while start.elapsed() < WATCH {
-            act(times);
-            times += 1;
-            std::thread::sleep((every * u32::try_from(times).unwrap_or(0)).saturating_sub(start.elapsed()));
+        let before = self.sum(phase).done;
+        let sum = self.watch(phase, |_| {
+            let (start, mut times) = (Wall::now(), 0);
+            while start.elapsed() < WATCH {
+                act(before + times);
+                times += 1;
+                std::thread::sleep((every * u32::try_from(times).unwrap_or(0)).saturating_sub(start.elapsed()));
+            }
+            times
+        });
+        if every.is_zero() {
+            sum.seconds = sum.watched / sum.done as f64;
         }
-        self.shared.enter(Phase::Between);
-        let seconds = if every.is_zero() { start.elapsed().as_secs_f64() / times as f64 } else { 0.0 };
-        self.done.push(Done { phase, done: times, seconds });
     }
 
     fn rest(&mut self) {
         self.during(Phase::Rest, WATCH, |_| {});
+        let (burst, turn) = {
+            let bursts = self.log[Phase::Rest as usize].lock().unwrap();
+            (bursts.own.value_at_quantile(0.5), bursts.gaps.value_at_quantile(0.5))
+        };
+        self.shared.burst.store(burst, Ordering::Relaxed);
+        self.shared.turn.store(turn, Ordering::Relaxed);
+        self.shared.enter(Phase::Fit);
+        while self.shared.phase() != Phase::Between as usize {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(CATCH_UP);
     }
 
     /// One destination of another service each time.
@@ -406,43 +329,22 @@ impl Bench {
         set(ESTABLISHED.saturating_sub(Duration::from_secs(20)));
         std::thread::sleep(Duration::from_secs(5));
         set(ESTABLISHED.saturating_sub(Duration::from_millis(200)));
-        self.shared.enter(Phase::Expiry);
-        std::thread::sleep(Duration::from_millis(1200));
-        self.shared.enter(Phase::Between);
+        self.watch(Phase::Expiry, |_| {
+            std::thread::sleep(Duration::from_millis(1200));
+            idle.into()
+        });
         std::thread::sleep(Duration::from_secs(5));
-        let seconds = self.shared.expired_in.load(Ordering::Relaxed) as f64 / 1e9;
-        self.done.push(Done { phase: Phase::Expiry, done: idle.into(), seconds });
+        self.sum(Phase::Expiry).seconds = self.shared.expired_in.load(Ordering::Relaxed) as f64 / 1e9;
     }
 
     fn flood(&mut self) {
         self.during(Phase::Flood, WATCH, |_| {});
-        let done = self.shared.forged.load(Ordering::Relaxed);
-        self.done.last_mut().unwrap().done = done;
+        self.sum(Phase::Flood).done = self.shared.forged.load(Ordering::Relaxed);
     }
 }
 
 fn done(reply: &Reply) {
     assert!(matches!(reply, Reply::Done {}), "{reply:?}");
-}
-
-fn row(done: &Done, bursts: &Bursts, scheduler: &'static str, connections: u32, lost: u64) -> Row {
-    let Bursts { own, interrupted } = bursts;
-    let at = |quantile| if own.is_empty() { 0 } else { own.value_at_quantile(quantile) };
-    Row {
-        case: done.phase.name(),
-        scheduler,
-        connections,
-        done: done.done,
-        bursts: own.len() + interrupted.len(),
-        interrupted: interrupted.len(),
-        p50: at(0.5),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: own.max(),
-        wall_max: own.max().max(interrupted.max()),
-        seconds: done.seconds,
-        lost,
-    }
 }
 
 /// A machine that is set up: cores, DPDK, and the number of the next ring.
@@ -478,28 +380,19 @@ fn measure(
     assert_eq!(director.used()[0], established, "every flow has a connection");
     let (shared, clock) = (Arc::new(Shared::default()), SystemClock::default());
     shared.enter(Phase::Between);
-    let bursts = Arc::<[Mutex<Bursts>; Phase::WATCHED.len()]>::default();
-    let wire = Wire {
-        io,
-        pool: machine.pool,
-        generator: Generator::requests(active, "A", mac),
-        forged: 0,
-        shared: Arc::clone(&shared),
-        bursts: Arc::clone(&bursts),
-        under_way: VecDeque::with_capacity(16),
-        owed: 0,
-        switches: 0,
-        switched: Wall::now(),
-    };
-    let (theirs, worker_clock) = (Arc::clone(&shared), Arc::clone(&shared));
+    let log = Log::default();
+    let generator = Generator::requests(active, "A", mac);
+    let wire = Wire::new(io, machine.pool, generator, Arc::clone(&shared), Stopwatch::new(Arc::clone(&log)));
+    let (theirs, worker_clock, their_log) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&log));
+    let alone = Alone::new(their_log, established as usize);
     let running = std::thread::spawn(move || {
         core_affinity::set_for_current(cores[1]);
         let _registered = register_thread().unwrap();
         let skewed = Skewed { clock, shared: worker_clock, calm: Cell::new(0), gained: Cell::new(0) };
-        run(rig::alone(wire, director, limits, mailbox, skewed), &theirs, clock, active);
+        run(rig::alone(wire, director, limits, mailbox, skewed), &theirs, alone, clock, active);
     });
     std::thread::sleep(Duration::from_secs(1));
-    let mut bench = Bench { shared, clock, socket, done: Vec::new() };
+    let mut bench = Bench { shared, clock, socket, log, core: cores[1].id, done: Vec::new() };
     act(&mut bench);
     bench.shared.enter(Phase::Over);
     running.join().unwrap();
@@ -512,11 +405,7 @@ fn measure(
         count(unremembered),
         count(full)
     );
-    bench
-        .done
-        .iter()
-        .map(|done| row(done, &bursts[done.phase as usize].lock().unwrap(), scheduler, table, lost))
-        .collect()
+    row::rows(&bench.done, &bench.log, scheduler, table, lost)
 }
 
 fn main() {
@@ -527,28 +416,31 @@ fn main() {
     let pool = MbufPool::new(&eal, "bench", 4095, 2048).unwrap();
     let mut machine = Machine { cores, eal, pool, rings: 0 };
     let mut rows = measure(&mut machine, (2 * connections, 2 * connections, connections), "rr", |bench| {
-        bench.rest();
-        bench.rules();
-        bench.reload();
+        for _ in 0..ROUNDS {
+            bench.rest();
+            bench.machine();
+            bench.rules();
+            bench.machine();
+            bench.reload();
+            bench.machine();
+        }
         bench.expiry(connections);
-        bench.listing(connections);
+        for _ in 0..ROUNDS {
+            bench.listing(connections);
+            bench.machine();
+        }
     });
     for scheduler in ["rr", "mh"] {
         let sizes = (connections, connections / 2, connections / 2);
         rows.extend(measure(&mut machine, sizes, scheduler, |bench| {
-            bench.rest();
-            bench.flood();
+            for _ in 0..ROUNDS {
+                bench.rest();
+                bench.machine();
+                bench.flood();
+                bench.machine();
+            }
         }));
     }
-    println!(
-        "{:<19} {:<4} {:>10} {:>9} {:>7} {:>7} {:>7} {:>7} {:>8} {:>9} {:>8}",
-        "nanoseconds", "", "done", "bursts", "interr.", "p50", "p99", "p99.9", "max", "wall max", "seconds"
-    );
-    for row in &rows {
-        let Row { case, scheduler, done, bursts, interrupted, p50, p99, p999, max, wall_max, seconds, .. } = row;
-        println!(
-            "{case:<19} {scheduler:<4} {done:>10} {bursts:>9} {interrupted:>7} {p50:>7} {p99:>7} {p999:>7} {max:>8} {wall_max:>9} {seconds:>8.3}"
-        );
-    }
+    row::print(&rows);
     rig::write("latency.json", &rows);
 }
